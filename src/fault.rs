@@ -1,0 +1,404 @@
+//! Every way a request can end badly, and the one table that says what the caller is told.
+//! It holds no logic of any layer: a [`Fault`] is made where the trouble is, and turned into an answer by the stack's `rescue`.
+
+use http::StatusCode;
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the operator is told and the caller is not: cause, cure and the issuer's own words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Why {
+    pub cause: Cow<'static, str>,
+    pub cure: Option<Cow<'static, str>>,
+    /// What the issuer said, word for word (`error: error_description`), cut at [`Why::WORDS`] characters.
+    pub issuer_words: Option<String>,
+}
+
+impl Why {
+    /// The most of an issuer's words that is kept, in characters.
+    pub const WORDS: usize = 400;
+
+    pub fn new(cause: impl Into<Cow<'static, str>>) -> Self {
+        Self { cause: cause.into(), cure: None, issuer_words: None }
+    }
+
+    pub fn cure(mut self, cure: impl Into<Cow<'static, str>>) -> Self {
+        self.cure = Some(cure.into());
+        self
+    }
+
+    /// Control characters are replaced: these words end up in logs and on a terminal.
+    pub fn words(mut self, words: &str) -> Self {
+        let clean = words.chars().take(Self::WORDS).map(|c| if c.is_control() { '\u{fffd}' } else { c });
+        self.issuer_words = Some(clean.collect());
+        self
+    }
+}
+
+impl From<Why> for Arc<Explained> {
+    fn from(why: Why) -> Self {
+        Arc::new(Explained(why))
+    }
+}
+
+/// A [`Why`] that many may hold: a failed exchange wakes all its waiters with the same one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Explained(pub Why);
+
+/// A way to end badly. The variants are the rows of the table in [`Fault::row`], in its order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Ambiguous or malformed: framing, Host, path, several `Authorization`, a broken bearer. The connection is closed.
+    BadRequest(Arc<Explained>),
+    /// No `Authorization`, or another scheme.
+    NoToken,
+    /// Expired, forged, of another issuer or for another audience; or the issuer says that the subject is dead.
+    InvalidToken(Arc<Explained>),
+    /// Entra's claims challenge, handed on to the caller.
+    InteractionRequired {
+        claims: Option<String>,
+        why: Arc<Explained>,
+    },
+    /// The route's required scopes or claims are missing.
+    InsufficientScope {
+        scope: Option<String>,
+        why: Arc<Explained>,
+    },
+    /// The audience is the caller's own login client.
+    LoginClient,
+    /// The issuer refuses this target for this caller.
+    TargetRefused(Arc<Explained>),
+    NoRoute,
+    /// The path matches, the method does not. `allow` is the `Allow` field's value.
+    MethodNotAllowed {
+        allow: String,
+    },
+    /// The TLS server name and the Host belong to different certificates.
+    Misdirected,
+    BodyTooLarge,
+    UriTooLong,
+    HeadersTooLarge,
+    RateLimited {
+        retry_after: Duration,
+    },
+    /// The issuer refuses *us*: never the caller's fault, never a 401.
+    Misconfigured(Arc<Explained>),
+    /// The issuer answered, and the answer cannot be trusted.
+    BadIssuerAnswer(Arc<Explained>),
+    IssuerUnavailable {
+        retry_after: Option<Duration>,
+        why: Arc<Explained>,
+    },
+    IssuerTimeout(Arc<Explained>),
+    Overloaded(Arc<Explained>),
+    Draining,
+    UpstreamUnreachable(Arc<Explained>),
+    UpstreamError(Arc<Explained>),
+    UpstreamTimeout(Arc<Explained>),
+    /// A panic, caught.
+    Internal(Arc<Explained>),
+}
+
+/// One row: what the caller sees of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Also the metric's `reason` and the anchor in `docs/errors.md`.
+    pub code: &'static str,
+    pub status: StatusCode,
+    /// The `grpc-status` for gRPC requests.
+    pub grpc: u8,
+    pub title: &'static str,
+    pub detail: &'static str,
+}
+
+const fn row(code: &'static str, status: StatusCode, grpc: u8, title: &'static str, detail: &'static str) -> Row {
+    Row { code, status, grpc, title, detail }
+}
+
+impl Fault {
+    /// Every `code` there is, for metrics whose labels are closed.
+    pub const CODES: [&'static str; 24] = [
+        "bad_request",
+        "no_token",
+        "invalid_token",
+        "interaction_required",
+        "insufficient_scope",
+        "login_client",
+        "target_refused",
+        "no_route",
+        "method_not_allowed",
+        "misdirected",
+        "body_too_large",
+        "uri_too_long",
+        "headers_too_large",
+        "rate_limited",
+        "misconfigured",
+        "bad_issuer_answer",
+        "issuer_unavailable",
+        "issuer_timeout",
+        "overloaded",
+        "draining",
+        "upstream_unreachable",
+        "upstream_error",
+        "upstream_timeout",
+        "internal",
+    ];
+
+    /// The table of `design.md` §7, whole.
+    pub fn row(&self) -> Row {
+        use StatusCode as S;
+        match self {
+            Self::BadRequest(_) => {
+                row("bad_request", S::BAD_REQUEST, 3, "Bad request", "The request is malformed or can be read in more than one way.")
+            }
+            Self::NoToken => {
+                row("no_token", S::UNAUTHORIZED, 16, "No token", "This resource needs a bearer token in the Authorization header.")
+            }
+            Self::InvalidToken(_) => row(
+                "invalid_token",
+                S::UNAUTHORIZED,
+                16,
+                "Invalid token",
+                "The token is expired, revoked, malformed or not meant for this gateway.",
+            ),
+            Self::InteractionRequired { .. } => row(
+                "interaction_required",
+                S::UNAUTHORIZED,
+                16,
+                "Interaction required",
+                "The identity provider wants the user to sign in again.",
+            ),
+            Self::InsufficientScope { .. } => row(
+                "insufficient_scope",
+                S::FORBIDDEN,
+                7,
+                "Insufficient scope",
+                "The token lacks a scope or claim that this resource requires.",
+            ),
+            Self::LoginClient => row(
+                "login_client",
+                S::FORBIDDEN,
+                7,
+                "Audience is the login client",
+                "A token cannot be exchanged for the client that it was issued to.",
+            ),
+            Self::TargetRefused(_) => row(
+                "target_refused",
+                S::FORBIDDEN,
+                7,
+                "Target refused",
+                "The identity provider does not grant this caller access to this resource.",
+            ),
+            Self::NoRoute => row("no_route", S::NOT_FOUND, 12, "No route", "Nothing is configured for this host and path."),
+            Self::MethodNotAllowed { .. } => {
+                row("method_not_allowed", S::METHOD_NOT_ALLOWED, 12, "Method not allowed", "This path does not take this method.")
+            }
+            Self::Misdirected => row(
+                "misdirected",
+                S::MISDIRECTED_REQUEST,
+                12,
+                "Misdirected request",
+                "The TLS server name and the Host header do not belong together.",
+            ),
+            Self::BodyTooLarge => {
+                row("body_too_large", S::PAYLOAD_TOO_LARGE, 8, "Body too large", "The request body is larger than this resource takes.")
+            }
+            Self::UriTooLong => {
+                row("uri_too_long", S::URI_TOO_LONG, 8, "URI too long", "The request target is longer than this gateway takes.")
+            }
+            Self::HeadersTooLarge => row(
+                "headers_too_large",
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                8,
+                "Headers too large",
+                "The request headers are larger or more than this gateway takes.",
+            ),
+            Self::RateLimited { .. } => row("rate_limited", S::TOO_MANY_REQUESTS, 8, "Rate limited", "Too many requests; try again later."),
+            Self::Misconfigured(_) => row(
+                "misconfigured",
+                S::INTERNAL_SERVER_ERROR,
+                13,
+                "Gateway misconfigured",
+                "The gateway is not set up correctly for this resource; its operator has been told.",
+            ),
+            Self::BadIssuerAnswer(_) => row(
+                "bad_issuer_answer",
+                S::BAD_GATEWAY,
+                14,
+                "Bad answer from the identity provider",
+                "The identity provider gave an answer that cannot be trusted.",
+            ),
+            Self::IssuerUnavailable { .. } => row(
+                "issuer_unavailable",
+                S::SERVICE_UNAVAILABLE,
+                14,
+                "Identity provider unavailable",
+                "The identity provider cannot be reached; try again later.",
+            ),
+            Self::IssuerTimeout(_) => {
+                row("issuer_timeout", S::GATEWAY_TIMEOUT, 4, "Identity provider timed out", "The identity provider did not answer in time.")
+            }
+            Self::Overloaded(_) => {
+                row("overloaded", S::SERVICE_UNAVAILABLE, 14, "Overloaded", "The gateway has too much to do; try again later.")
+            }
+            Self::Draining => row("draining", S::SERVICE_UNAVAILABLE, 14, "Shutting down", "This gateway is shutting down; try another."),
+            Self::UpstreamUnreachable(_) => {
+                row("upstream_unreachable", S::BAD_GATEWAY, 14, "Upstream unreachable", "The backend cannot be reached.")
+            }
+            Self::UpstreamError(_) => {
+                row("upstream_error", S::BAD_GATEWAY, 14, "Upstream error", "The backend broke off or answered nonsense.")
+            }
+            Self::UpstreamTimeout(_) => {
+                row("upstream_timeout", S::GATEWAY_TIMEOUT, 4, "Upstream timed out", "The backend did not answer in time.")
+            }
+            Self::Internal(_) => row("internal", S::INTERNAL_SERVER_ERROR, 13, "Internal error", "Something went wrong in the gateway."),
+        }
+    }
+
+    pub fn code(&self) -> &'static str {
+        self.row().code
+    }
+
+    /// What only the operator is told, where there is more to say than the code.
+    pub fn why(&self) -> Option<&Why> {
+        match self {
+            Self::BadRequest(w)
+            | Self::InvalidToken(w)
+            | Self::TargetRefused(w)
+            | Self::Misconfigured(w)
+            | Self::BadIssuerAnswer(w)
+            | Self::IssuerTimeout(w)
+            | Self::Overloaded(w)
+            | Self::UpstreamUnreachable(w)
+            | Self::UpstreamError(w)
+            | Self::UpstreamTimeout(w)
+            | Self::Internal(w)
+            | Self::InteractionRequired { why: w, .. }
+            | Self::InsufficientScope { why: w, .. }
+            | Self::IssuerUnavailable { why: w, .. } => Some(&w.0),
+            Self::NoToken
+            | Self::LoginClient
+            | Self::NoRoute
+            | Self::MethodNotAllowed { .. }
+            | Self::Misdirected
+            | Self::BodyTooLarge
+            | Self::UriTooLong
+            | Self::HeadersTooLarge
+            | Self::RateLimited { .. }
+            | Self::Draining => None,
+        }
+    }
+
+    /// The RFC 6750 challenge that goes with the fault, if one does.
+    pub fn challenge(&self) -> Option<String> {
+        match self {
+            // RFC 6750 §3.1: no error attribute where no credentials were given.
+            Self::NoToken => Some("Bearer".to_owned()),
+            Self::InvalidToken(_) => Some("Bearer error=\"invalid_token\", error_description=\"The token is expired, revoked, malformed or not meant for this gateway\"".to_owned()),
+            Self::InteractionRequired { claims: Some(c), .. } => Some(format!("Bearer error=\"insufficient_claims\", claims=\"{}\"", quoted(c))),
+            Self::InteractionRequired { claims: None, .. } => Some("Bearer error=\"interaction_required\"".to_owned()),
+            Self::InsufficientScope { scope: Some(s), .. } => Some(format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", quoted(s))),
+            Self::InsufficientScope { scope: None, .. } => Some("Bearer error=\"insufficient_scope\"".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// Whether the connection must not carry another request: the framing of what follows can't be trusted.
+    pub fn closes(&self) -> bool {
+        matches!(self, Self::BadRequest(_) | Self::BodyTooLarge | Self::UriTooLong | Self::HeadersTooLarge)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.why() {
+            Some(why) => write!(f, "{}: {}", self.code(), why.cause),
+            None => f.write_str(self.code()),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// A quoted-string's inside (RFC 9110 §5.6.4); what cannot stand there is dropped.
+fn quoted(s: &str) -> String {
+    let ok = s.chars().filter(|c| (' '..='~').contains(c));
+    ok.flat_map(|c| if c == '"' || c == '\\' { vec!['\\', c] } else { vec![c] }).collect()
+}
+
+/// Short forms for the places where faults are made.
+pub fn bad_request(cause: impl Into<Cow<'static, str>>) -> Fault {
+    Fault::BadRequest(Why::new(cause).into())
+}
+
+pub fn invalid_token(cause: impl Into<Cow<'static, str>>) -> Fault {
+    Fault::InvalidToken(Why::new(cause).into())
+}
+
+/// One fault of every variant, for tests that drive the whole table.
+pub fn samples(why: Why) -> Vec<Fault> {
+    let w = || Arc::new(Explained(why.clone()));
+    let second = Duration::from_secs(1);
+    vec![
+        Fault::BadRequest(w()),
+        Fault::NoToken,
+        Fault::InvalidToken(w()),
+        Fault::InteractionRequired { claims: Some("{\"access_token\":{}}".into()), why: w() },
+        Fault::InsufficientScope { scope: Some("orders.read".into()), why: w() },
+        Fault::LoginClient,
+        Fault::TargetRefused(w()),
+        Fault::NoRoute,
+        Fault::MethodNotAllowed { allow: "GET".into() },
+        Fault::Misdirected,
+        Fault::BodyTooLarge,
+        Fault::UriTooLong,
+        Fault::HeadersTooLarge,
+        Fault::RateLimited { retry_after: second },
+        Fault::Misconfigured(w()),
+        Fault::BadIssuerAnswer(w()),
+        Fault::IssuerUnavailable { retry_after: Some(second), why: w() },
+        Fault::IssuerTimeout(w()),
+        Fault::Overloaded(w()),
+        Fault::Draining,
+        Fault::UpstreamUnreachable(w()),
+        Fault::UpstreamError(w()),
+        Fault::UpstreamTimeout(w()),
+        Fault::Internal(w()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_codes_is_the_table_in_its_order() {
+        let codes: Vec<_> = samples(Why::default()).iter().map(Fault::code).collect();
+        assert_eq!(codes, Fault::CODES);
+    }
+
+    #[test]
+    fn a_refused_gateway_never_looks_like_a_refused_caller() {
+        for fault in samples(Why::new("x")) {
+            let row = fault.row();
+            assert_eq!(fault.challenge().is_some(), row.status == 401 || fault.code() == "insufficient_scope", "{}", row.code);
+        }
+        assert_eq!(Fault::Misconfigured(Why::default().into()).row().status, 500);
+    }
+
+    #[test]
+    fn what_the_issuer_said_is_cut_and_cleaned() {
+        let why = Why::new("c").words(&format!("a\u{1b}[31m{}", "x".repeat(1000)));
+        let words = why.issuer_words.unwrap();
+        assert_eq!(words.chars().count(), Why::WORDS);
+        assert!(!words.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_challenge_cannot_be_broken_out_of() {
+        let f = Fault::InteractionRequired { claims: Some("a\"b\\c\r\nd".into()), why: Why::default().into() };
+        assert_eq!(f.challenge().unwrap(), r#"Bearer error="insufficient_claims", claims="a\"b\\cd""#);
+    }
+}

@@ -1,0 +1,434 @@
+//! Every metric of the gateway: its name, help and labels, and handles that are resolved when the configuration loads.
+//! Nobody else sees the prometheus crate. A label is never a user, a path, a raw host or an issuer's text.
+
+mod process;
+
+use crate::fault::Fault;
+use crate::token::Source;
+use http::{Method, StatusCode};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// The `route` label of requests that match no route. No route may have this name.
+pub const UNMATCHED: &str = "unmatched";
+
+const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "other"];
+
+/// Upper bounds in seconds, for requests and exchanges.
+const SECONDS: [f64; 14] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Upper bounds in seconds, for what the gateway itself adds.
+const OVERHEAD: [f64; 13] = [0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0];
+/// Upper bounds in seconds, for the life of an issued token.
+const LIFETIMES: [f64; 9] = [10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 86400.0];
+
+/// How an exchange ended; the values of the label `result` of `cambist_token_exchanges_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchanged {
+    Success,
+    Denied,
+    Misconfigured,
+    Unavailable,
+    Timeout,
+    BadAnswer,
+}
+
+impl Exchanged {
+    pub const ALL: [Self; 6] = [Self::Success, Self::Denied, Self::Misconfigured, Self::Unavailable, Self::Timeout, Self::BadAnswer];
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Denied => "denied",
+            Self::Misconfigured => "misconfigured",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::BadAnswer => "bad_answer",
+        }
+    }
+}
+
+type Hook = Box<dyn Fn(&Metrics) + Send + Sync>;
+
+/// All families. One of it is shared by the whole program.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    duration: HistogramVec,
+    overhead: HistogramVec,
+    in_flight: IntGaugeVec,
+    upstream_requests: IntCounterVec,
+    upstream_duration: HistogramVec,
+    upstream_unauthorized: IntCounterVec,
+    rejections: IntCounterVec,
+    lookups: IntCounterVec,
+    evictions: IntCounterVec,
+    pub cache_entries: Gauge,
+    pub cache_capacity: Gauge,
+    exchanges: IntCounterVec,
+    exchange_duration: HistogramVec,
+    exchanges_in_flight: IntGaugeVec,
+    lifetimes: HistogramVec,
+    issuer_up: IntGaugeVec,
+    jwks_success: IntGaugeVec,
+    malformed: IntCounter,
+    log_lines_dropped: IntCounter,
+    process: process::Process,
+    hooks: Mutex<Vec<Hook>>,
+}
+
+/// A gauge that somebody else sets.
+#[derive(Clone)]
+pub struct Gauge(IntGauge);
+
+impl Gauge {
+    pub fn set(&self, value: u64) {
+        self.0.set(i64::try_from(value).unwrap_or(i64::MAX));
+    }
+}
+
+/// Counts one thing up for as long as it lives.
+pub struct InFlight(IntGauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    pub fn new() -> Arc<Self> {
+        let r = Registry::new();
+        let build = gauges(&r, "cambist_build_info", "1, with the version of the running program.", &["version", "revision"]);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), option_env!("CAMBIST_REVISION").unwrap_or("unknown")]).set(1);
+        Arc::new(Self {
+            requests: counters(&r, "cambist_http_requests_total", "Requests answered.", &["route", "method", "code"]),
+            duration: histograms(
+                &r,
+                "cambist_http_request_duration_seconds",
+                "From a request's head to the last byte of its answer.",
+                &["route"],
+                &SECONDS,
+            ),
+            overhead: histograms(
+                &r,
+                "cambist_overhead_duration_seconds",
+                "What the gateway adds to a request before it is sent on, exchange included.",
+                &["token_source"],
+                &OVERHEAD,
+            ),
+            in_flight: gauges(&r, "cambist_http_requests_in_flight", "Requests whose answer is not out yet.", &["listener"]),
+            upstream_requests: counters(
+                &r,
+                "cambist_upstream_requests_total",
+                "Answers of upstreams; code is the HTTP status or the reason that none came.",
+                &["upstream", "code"],
+            ),
+            upstream_duration: histograms(
+                &r,
+                "cambist_upstream_request_duration_seconds",
+                "From sending to an upstream until its headers.",
+                &["upstream"],
+                &SECONDS,
+            ),
+            upstream_unauthorized: counters(
+                &r,
+                "cambist_upstream_unauthorized_total",
+                "Upstreams' 401 answers that were passed on.",
+                &["route"],
+            ),
+            rejections: counters(
+                &r,
+                "cambist_rejections_total",
+                "Requests that the gateway answered itself, by reason.",
+                &["route", "reason"],
+            ),
+            lookups: counters(
+                &r,
+                "cambist_token_cache_lookups_total",
+                "Where the exchanged token of a request came from.",
+                &["route", "result"],
+            ),
+            evictions: counters(&r, "cambist_token_cache_evictions_total", "Tokens that left the cache.", &["cause"]),
+            cache_entries: Gauge(gauge(&r, "cambist_token_cache_entries", "Exchanged tokens in the cache.")),
+            cache_capacity: Gauge(gauge(&r, "cambist_token_cache_capacity_entries", "The most exchanged tokens that the cache holds.")),
+            exchanges: counters(
+                &r,
+                "cambist_token_exchanges_total",
+                "Token exchanges with an issuer, by result.",
+                &["issuer", "audience", "result"],
+            ),
+            exchange_duration: histograms(
+                &r,
+                "cambist_token_exchange_duration_seconds",
+                "How long an exchange with the issuer took.",
+                &["issuer"],
+                &SECONDS,
+            ),
+            exchanges_in_flight: gauges(&r, "cambist_token_exchanges_in_flight", "Exchanges under way.", &["issuer"]),
+            lifetimes: histograms(
+                &r,
+                "cambist_issued_token_lifetime_seconds",
+                "How long issued tokens are good for, by the issuer's word.",
+                &["issuer"],
+                &LIFETIMES,
+            ),
+            issuer_up: gauges(
+                &r,
+                "cambist_issuer_up",
+                "1: the last call to the issuer, any endpoint, got a well-formed answer, a refusal included.",
+                &["issuer"],
+            ),
+            jwks_success: gauges(&r, "cambist_jwks_last_success_timestamp_seconds", "When the issuer's keys last came in.", &["issuer"]),
+            malformed: counter(&r, "cambist_malformed_requests_total", "Heads that the HTTP parser refused by itself, before any route."),
+            log_lines_dropped: counter(&r, "cambist_log_lines_dropped_total", "Log lines lost because the output was too slow."),
+            process: process::Process::new(&r),
+            hooks: Mutex::default(),
+            registry: r,
+        })
+    }
+
+    /// Has `hook` called before each scrape, for values that are only read then.
+    pub fn on_scrape(&self, hook: impl Fn(&Metrics) + Send + Sync + 'static) {
+        self.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(hook));
+    }
+
+    /// The text format, version 0.0.4. Takes milliseconds where there are many series: not for a request's thread.
+    pub fn encode(&self) -> Vec<u8> {
+        self.process.refresh();
+        for hook in self.hooks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            hook(self);
+        }
+        let mut out = Vec::new();
+        if let Err(e) = TextEncoder::new().encode(&self.registry.gather(), &mut out) {
+            tracing::warn!(error = %e, "metrics could not be written out whole");
+        }
+        out
+    }
+
+    pub fn set_log_lines_dropped(&self, total: u64) {
+        self.log_lines_dropped.inc_by(total.saturating_sub(self.log_lines_dropped.get()));
+    }
+
+    pub fn malformed(&self) {
+        self.malformed.inc();
+    }
+
+    pub fn evicted(&self, cause: &'static str, n: u64) {
+        if n > 0 {
+            self.evictions.with_label_values(&[cause]).inc_by(n);
+        }
+    }
+
+    pub fn listener(&self, name: &str) -> ListenerMetrics {
+        ListenerMetrics { in_flight: self.in_flight.with_label_values(&[name]) }
+    }
+
+    pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
+        // The series that alerts and dashboards ask for exist from the start, at 0.
+        Arc::new(RouteMetrics {
+            requests: Codes::new(METHODS.iter().map(|m| (self.requests.clone(), [name.to_owned(), (*m).to_owned()].to_vec()))),
+            duration: self.duration.with_label_values(&[name]),
+            rejections: Fault::CODES.map(|code| (code, self.rejections.with_label_values(&[name, code]))),
+            lookups: Source::ALL.map(|s| self.lookups.with_label_values(&[name, s.label()])),
+            denied: self.lookups.with_label_values(&[name, "denied"]),
+            overhead: Source::ALL.map(|s| self.overhead.with_label_values(&[s.label()])),
+            overhead_none: self.overhead.with_label_values(&["none"]),
+            unauthorized: self.upstream_unauthorized.with_label_values(&[name]),
+        })
+    }
+
+    pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
+        Arc::new(UpstreamMetrics {
+            answers: Codes::new([(self.upstream_requests.clone(), vec![name.to_owned()])].into_iter()),
+            failures: (self.upstream_requests.clone(), name.to_owned()),
+            duration: self.upstream_duration.with_label_values(&[name]),
+        })
+    }
+
+    pub fn issuer(&self, name: &str) -> Arc<IssuerMetrics> {
+        let up = self.issuer_up.with_label_values(&[name]);
+        Arc::new(IssuerMetrics {
+            name: name.to_owned(),
+            exchanges: self.exchanges.clone(),
+            duration: self.exchange_duration.with_label_values(&[name]),
+            in_flight: self.exchanges_in_flight.with_label_values(&[name]),
+            lifetime: self.lifetimes.with_label_values(&[name]),
+            up,
+            jwks_success: self.jwks_success.with_label_values(&[name]),
+        })
+    }
+}
+
+pub struct ListenerMetrics {
+    in_flight: IntGauge,
+}
+
+impl ListenerMetrics {
+    pub fn begin(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+}
+
+/// The handles of one route.
+pub struct RouteMetrics {
+    requests: Codes,
+    duration: Histogram,
+    rejections: [(&'static str, IntCounter); 24],
+    lookups: [IntCounter; 3],
+    denied: IntCounter,
+    overhead: [Histogram; 3],
+    overhead_none: Histogram,
+    unauthorized: IntCounter,
+}
+
+impl RouteMetrics {
+    pub fn answered(&self, method: &Method, status: StatusCode, took: Duration) {
+        let known = METHODS.iter().position(|m| *m == method.as_str()).unwrap_or(METHODS.len() - 1);
+        self.requests.inc(known, status);
+        self.duration.observe(took.as_secs_f64());
+    }
+
+    pub fn rejected(&self, fault: &Fault) {
+        let code = fault.code();
+        if let Some((_, counter)) = self.rejections.iter().find(|(c, _)| *c == code) {
+            counter.inc();
+        }
+    }
+
+    pub fn looked_up(&self, source: Source) {
+        self.lookups[source as usize].inc();
+    }
+
+    pub fn lookup_denied(&self) {
+        self.denied.inc();
+    }
+
+    /// `source` is `None` on routes that inject no token.
+    pub fn added(&self, source: Option<Source>, took: Duration) {
+        source.map_or(&self.overhead_none, |s| &self.overhead[s as usize]).observe(took.as_secs_f64());
+    }
+
+    pub fn unauthorized(&self) {
+        self.unauthorized.inc();
+    }
+}
+
+pub struct UpstreamMetrics {
+    answers: Codes,
+    failures: (IntCounterVec, String),
+    duration: Histogram,
+}
+
+impl UpstreamMetrics {
+    pub fn answered(&self, status: StatusCode, took: Duration) {
+        self.answers.inc(0, status);
+        self.duration.observe(took.as_secs_f64());
+    }
+
+    /// No answer came; `code` is the fault's.
+    pub fn failed(&self, code: &'static str) {
+        self.failures.0.with_label_values(&[self.failures.1.as_str(), code]).inc();
+    }
+}
+
+pub struct IssuerMetrics {
+    name: String,
+    exchanges: IntCounterVec,
+    duration: Histogram,
+    in_flight: IntGauge,
+    lifetime: Histogram,
+    up: IntGauge,
+    jwks_success: IntGauge,
+}
+
+impl IssuerMetrics {
+    pub fn begin(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// An exchange ended after `took`; `audience` is the target's label, which comes from the configuration.
+    pub fn exchanged(&self, audience: &str, result: Exchanged, took: Duration) {
+        self.exchanges.with_label_values(&[self.name.as_str(), audience, result.label()]).inc();
+        self.duration.observe(took.as_secs_f64());
+    }
+
+    /// Makes the series of one target exist, at 0.
+    pub fn expect(&self, audience: &str) {
+        for result in Exchanged::ALL {
+            self.exchanges.with_label_values(&[self.name.as_str(), audience, result.label()]);
+        }
+    }
+
+    pub fn issued(&self, lifetime: Duration) {
+        self.lifetime.observe(lifetime.as_secs_f64());
+    }
+
+    /// The last call to the issuer got a well-formed answer, or did not.
+    pub fn up(&self, up: bool) {
+        self.up.set(i64::from(up));
+    }
+
+    pub fn keys_came(&self, unix: u64) {
+        self.jwks_success.set(i64::try_from(unix).unwrap_or(i64::MAX));
+    }
+}
+
+/// Counters by HTTP status, made when a status is first seen and found again without a hash.
+struct Codes {
+    rows: Vec<(IntCounterVec, Vec<String>, Box<[OnceLock<IntCounter>]>)>,
+}
+
+/// 100 to 599; what is outside is counted as 599's neighbour, `other`.
+const STATUSES: usize = 501;
+
+impl Codes {
+    fn new(rows: impl Iterator<Item = (IntCounterVec, Vec<String>)>) -> Self {
+        Self { rows: rows.map(|(family, labels)| (family, labels, (0..STATUSES).map(|_| OnceLock::new()).collect())).collect() }
+    }
+
+    fn inc(&self, row: usize, status: StatusCode) {
+        let (family, labels, cells) = &self.rows[row];
+        let at = usize::from(status.as_u16().saturating_sub(100)).min(STATUSES - 1);
+        cells[at]
+            .get_or_init(|| {
+                let code = if at == STATUSES - 1 { "other" } else { status.as_str() };
+                let all: Vec<&str> = labels.iter().map(String::as_str).chain([code]).collect();
+                family.with_label_values(&all)
+            })
+            .inc();
+    }
+}
+
+fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    registered(r, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn counter(r: &Registry, name: &str, help: &str) -> IntCounter {
+    registered(r, IntCounter::new(name, help))
+}
+
+fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    registered(r, IntGaugeVec::new(Opts::new(name, help), labels))
+}
+
+fn gauge(r: &Registry, name: &str, help: &str) -> IntGauge {
+    registered(r, IntGauge::new(name, help))
+}
+
+fn histograms(r: &Registry, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
+    registered(r, HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
+}
+
+/// A name or label that prometheus refuses is a mistake in this file, seen by the first test that makes a `Metrics`.
+fn registered<C: prometheus::core::Collector + Clone + 'static>(r: &Registry, made: prometheus::Result<C>) -> C {
+    #[allow(clippy::expect_used, reason = "names are constants of this file")]
+    let c = made.expect("a metric's name and labels are well-formed");
+    #[allow(clippy::expect_used, reason = "names are constants of this file")]
+    r.register(Box::new(c.clone())).expect("a metric is registered once");
+    c
+}

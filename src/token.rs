@@ -1,0 +1,305 @@
+//! The words of the exchange: secrets, the caller's token, what is asked for and what was granted, and the one trait
+//! between the stack and whatever finds a token. Nothing here fetches, verifies or stores anything, and nothing prints a token.
+
+use crate::fault::Fault;
+use aws_lc_rs::hmac;
+use futures_util::future::{BoxFuture, Either, Ready};
+use http::HeaderValue;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// A client secret. Never printed, wiped when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(Zeroizing::new(value.into()))
+    }
+
+    /// The secret itself; every use of this is a place to look at twice.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// The longest bearer token taken, from callers and from issuers, in bytes.
+pub const MAX_TOKEN: usize = 16 * 1024;
+
+/// Whether `s` is a `b64token` (RFC 6750 §2.1): `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`.
+pub fn is_b64token(s: &[u8]) -> bool {
+    let body = s.len() - s.iter().rev().take_while(|b| **b == b'=').count();
+    body > 0 && s[..body].iter().all(|b| b.is_ascii_alphanumeric() || b"-._~+/".contains(b))
+}
+
+/// The caller's token as it came: the `Authorization` value, of which the part after the scheme is the token.
+#[derive(Clone)]
+pub struct SubjectToken {
+    header: HeaderValue,
+    start: usize,
+}
+
+impl SubjectToken {
+    /// Reads a bearer `Authorization` value. `Ok(None)`: another scheme.
+    ///
+    /// # Errors
+    /// A bearer scheme whose token is missing, too long or no `b64token`.
+    pub fn from_authorization(header: &HeaderValue) -> Result<Option<Self>, &'static str> {
+        let bytes = header.as_bytes();
+        let scheme = bytes.iter().position(|b| *b == b' ').unwrap_or(bytes.len());
+        if !bytes[..scheme].eq_ignore_ascii_case(b"bearer") {
+            return Ok(None);
+        }
+        let start = scheme + bytes[scheme..].iter().take_while(|b| **b == b' ').count();
+        let token = &bytes[start..];
+        match () {
+            () if token.is_empty() => Err("the bearer scheme without a token"),
+            () if token.len() > MAX_TOKEN => Err("a bearer token of more than 16 KiB"),
+            () if !is_b64token(token) => Err("a bearer token with characters outside RFC 6750's b64token"),
+            () => Ok(Some(Self { header: header.clone(), start })),
+        }
+    }
+
+    /// The token itself; every use of this is a place to look at twice.
+    pub fn expose(&self) -> &str {
+        // A b64token is ASCII, and nothing else is ever put in here.
+        std::str::from_utf8(&self.header.as_bytes()[self.start..]).unwrap_or_default()
+    }
+
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.header.as_bytes()[self.start..])
+    }
+}
+
+impl fmt::Debug for SubjectToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[subject token]")
+    }
+}
+
+/// An exchanged token, ready to be put into a request: built once, cloned by reference count.
+#[derive(Clone)]
+pub struct AccessToken {
+    header: HeaderValue,
+}
+
+impl AccessToken {
+    /// # Errors
+    /// When `token` is no `b64token` or longer than [`MAX_TOKEN`]: such a token is never injected.
+    pub fn new(token: &str) -> Result<Self, &'static str> {
+        if token.len() > MAX_TOKEN {
+            return Err("an access_token of more than 16 KiB");
+        }
+        if !is_b64token(token.as_bytes()) {
+            return Err("an access_token with characters outside RFC 6750's b64token");
+        }
+        let mut header = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| "an access_token that fits no header")?;
+        header.set_sensitive(true);
+        Ok(Self { header })
+    }
+
+    /// The value of `Authorization`, marked sensitive.
+    pub fn authorization(&self) -> HeaderValue {
+        self.header.clone()
+    }
+
+    /// The token itself; every use of this is a place to look at twice.
+    pub fn expose(&self) -> &str {
+        std::str::from_utf8(&self.header.as_bytes()["Bearer ".len()..]).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[access token]")
+    }
+}
+
+/// A keyed 256-bit digest (HMAC-SHA-256). The key is drawn when the process starts: a digest means nothing outside it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest([u8; 32]);
+
+static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
+    // Without randomness no digest would be safe to use as a key, and there is nothing to fall back to.
+    hmac::Key::generate(hmac::HMAC_SHA256, &aws_lc_rs::rand::SystemRandom::new()).unwrap_or_else(|_| std::process::abort())
+});
+
+impl Digest {
+    pub fn of(bytes: &[u8]) -> Self {
+        Self::from_tag(hmac::sign(&KEY, bytes))
+    }
+
+    /// The digest of several parts, each preceded by its length, so that no two lists of parts collide.
+    pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut ctx = hmac::Context::with_key(&KEY);
+        for part in parts {
+            ctx.update(&(part.len() as u64).to_be_bytes());
+            ctx.update(part);
+        }
+        Self::from_tag(ctx.sign())
+    }
+
+    fn from_tag(tag: hmac::Tag) -> Self {
+        let mut out = [0; 32];
+        out.copy_from_slice(tag.as_ref());
+        Self(out)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[digest]")
+    }
+}
+
+/// Who the caller is, as its verified token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The name of the issuer in the configuration.
+    pub issuer: Arc<str>,
+    pub sub: Arc<str>,
+    pub sid: Option<Arc<str>>,
+    /// The client that the caller's token was issued to (`azp`).
+    pub azp: Option<Arc<str>>,
+    pub scopes: Vec<Box<str>>,
+    /// `exp` of the caller's token, seconds since 1970.
+    pub expires_at: u64,
+    /// How far the issuer's clock and ours may differ.
+    pub clock_skew: Duration,
+}
+
+/// A verified caller: its token, the token's digest (computed once a request) and what the token says.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub token: SubjectToken,
+    pub digest: Digest,
+    pub subject: Arc<Subject>,
+}
+
+/// What the issuer is asked for. One route has one; made when the configuration loads.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The name of the issuer in the configuration.
+    pub issuer: Arc<str>,
+    pub audiences: Vec<String>,
+    pub scopes: Vec<String>,
+    pub resources: Vec<String>,
+    /// What the issued token's `aud` must contain.
+    pub expect_audiences: Vec<String>,
+    /// The longest that a granted token is kept, whatever the issuer says.
+    pub max_ttl: Duration,
+    /// The audience may be the caller's own login client.
+    pub allow_login_client: bool,
+    /// Digest of all that shapes the answer besides the subject token: the second half of a cache key.
+    pub digest: Digest,
+}
+
+impl Target {
+    /// The audiences as one metric label.
+    pub fn label(&self) -> String {
+        self.audiences.join(" ")
+    }
+}
+
+/// How fresh a token has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// Any that is still good.
+    Any,
+    /// Newer than the one of this generation, which the asker knows to be no good.
+    NewerThan(u64),
+}
+
+/// Where a granted token came from; the values of the label `result` and `token_source`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// From the cache, at once.
+    Hit,
+    /// Another caller's exchange was waited for.
+    Coalesced,
+    /// Exchanged for this caller.
+    Miss,
+}
+
+impl Source {
+    pub const ALL: [Source; 3] = [Source::Hit, Source::Coalesced, Source::Miss];
+
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Coalesced => "coalesced",
+            Self::Miss => "miss",
+        }
+    }
+}
+
+/// A token that may be used now.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    pub token: AccessToken,
+    pub source: Source,
+    /// Drawn when the exchange started: of two tokens for one key, the higher generation is the newer.
+    pub generation: u64,
+    /// [`crate::clock::Clock::millis`] at which the token's life ends by the issuer's word, before any margin.
+    pub expires_at: u64,
+    /// How long the token was good for when the issuer gave it.
+    pub lifetime: Duration,
+}
+
+/// What a [`TokenSource`] answers: at once where it can, so that a hit costs no allocation.
+pub type Answer = Either<Ready<Result<Granted, Fault>>, BoxFuture<'static, Result<Granted, Fault>>>;
+
+/// Something that finds a token for a caller and a target: an exchange, or a cache around one.
+pub trait TokenSource: Send + Sync + 'static {
+    fn token(&self, caller: &Caller, target: &Arc<Target>, freshness: Freshness) -> Answer;
+}
+
+impl<T: TokenSource + ?Sized> TokenSource for Arc<T> {
+    fn token(&self, caller: &Caller, target: &Arc<Target>, freshness: Freshness) -> Answer {
+        (**self).token(caller, target, freshness)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_prints_what_it_keeps() {
+        let header = HeaderValue::from_static("Bearer c4nary-token");
+        let subject = SubjectToken::from_authorization(&header).unwrap().unwrap();
+        let access = AccessToken::new("c4nary-token").unwrap();
+        let printed =
+            format!("{:?} {:?} {:?} {:?} {:?}", Secret::new("c4nary-token"), subject, access, subject.digest(), access.authorization());
+        assert!(!printed.contains("c4nary"), "{printed}");
+    }
+
+    #[test]
+    fn bearer_values_are_read_strictly() {
+        let read = |v: &str| SubjectToken::from_authorization(&HeaderValue::from_str(v).unwrap()).map(|t| t.map(|t| t.expose().to_owned()));
+        assert_eq!(read("Bearer abc.d-e_f~+/=="), Ok(Some("abc.d-e_f~+/==".into())));
+        assert_eq!(read("bEARER  abc"), Ok(Some("abc".into())));
+        assert_eq!(read("Basic abc"), Ok(None));
+        assert_eq!(read("Bearerabc"), Ok(None));
+        for bad in ["Bearer", "Bearer ", "Bearer a b", "Bearer a,b", "Bearer =", "Bearer a=b", "Bearer \u{e4}"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        assert!(read(&format!("Bearer {}", "a".repeat(MAX_TOKEN + 1))).is_err());
+    }
+
+    #[test]
+    fn parts_do_not_run_together() {
+        let of = |parts: &[&str]| Digest::of_parts(parts.iter().map(|p| p.as_bytes()));
+        assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
+        assert_ne!(of(&["a", ""]), of(&["a"]));
+        assert_eq!(of(&["a", "b"]), of(&["a", "b"]));
+    }
+}
