@@ -188,6 +188,60 @@ impl<K: Eq + Hash + Clone, V: Kept> Bounded<K, V> {
     }
 }
 
+/// Keys that are claimed while something is done for them. Bounded by what is under way, which others bound.
+pub struct Claims<K, V> {
+    map: DashMap<K, V, foldhash::fast::RandomState>,
+}
+
+/// What to do with a claim after looking at it.
+pub enum Claimed<V, R> {
+    /// It stays as it is.
+    Keep(R),
+    /// It is taken, or taken over.
+    Replace(V, R),
+}
+
+impl<K: Eq + Hash, V> Default for Claims<K, V> {
+    fn default() -> Self {
+        Self { map: DashMap::with_hasher(Default::default()) }
+    }
+}
+
+impl<K: Eq + Hash, V> Claims<K, V> {
+    /// Decides about `key` while nobody else can.
+    pub fn claim<R>(&self, key: K, decide: impl FnOnce(Option<&V>) -> Claimed<V, R>) -> R {
+        match self.map.entry(key) {
+            Entry::Occupied(mut at) => match decide(Some(at.get())) {
+                Claimed::Keep(out) => out,
+                Claimed::Replace(value, out) => {
+                    at.insert(value);
+                    out
+                }
+            },
+            Entry::Vacant(at) => match decide(None) {
+                Claimed::Keep(out) => out,
+                Claimed::Replace(value, out) => {
+                    at.insert(value);
+                    out
+                }
+            },
+        }
+    }
+
+    /// Gives `key` up, if the claim is the one that is meant.
+    pub fn release(&self, key: &K, mine: impl FnOnce(&V) -> bool) -> Option<V> {
+        self.map.remove_if(key, |_, v| mine(v)).map(|(_, v)| v)
+    }
+
+    pub fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

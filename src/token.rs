@@ -6,6 +6,7 @@ use aws_lc_rs::hmac;
 use futures_util::future::{BoxFuture, Either, Ready};
 use http::HeaderValue;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -252,6 +253,12 @@ pub struct Granted {
     pub expires_at: u64,
     /// How long the token was good for when the issuer gave it.
     pub lifetime: Duration,
+}
+
+/// The next generation: a counter for the whole process, drawn when an exchange starts. 0 is never drawn.
+pub fn next_generation() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// What a [`TokenSource`] answers: at once where it can, so that a hit costs no allocation.
