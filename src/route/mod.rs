@@ -2,11 +2,13 @@
 
 mod host;
 pub mod path;
+mod table;
 
 use http::{HeaderName, HeaderValue, Method};
 
 pub use host::HostPattern;
 pub use path::PathPattern;
+pub use table::{Found, Table, Tie};
 
 /// Which requests a route takes. Of several that match, the most specific wins, whatever their order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,3 +23,6 @@ pub struct Rule {
     /// The path is taken as it is written: no second look at its boldest reading.
     pub as_written: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,7 @@
-//! Path patterns, and the one reading of a request's path.
+//! Path patterns, and the one reading of a request's path: as written, and in its boldest reading. What could mean two things
+//! to two programs is found out here; nothing is ever rewritten.
+
+use std::borrow::Cow;
 
 /// A path as a route names it. Begins with `/`; a prefix matches whole segments.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -11,7 +14,7 @@ impl PathPattern {
     /// # Errors
     /// What is wrong with the pattern, for the one who wrote it.
     pub fn prefix(text: &str) -> Result<Self, String> {
-        checked(text).map(|t| Self::Prefix(if t.len() > 1 { t.trim_end_matches('/').to_owned() } else { t }))
+        checked(text).map(|t| Self::Prefix(if t.len() > 1 { t.strip_suffix('/').unwrap_or(&t).to_owned() } else { t }))
     }
 
     /// # Errors
@@ -19,8 +22,241 @@ impl PathPattern {
     pub fn exact(text: &str) -> Result<Self, String> {
         checked(text).map(Self::Exact)
     }
+
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Prefix(text) | Self::Exact(text) => text,
+        }
+    }
+
+    /// The pattern in its boldest reading.
+    pub(super) fn folded(&self) -> Self {
+        let fold = |text: &str| read(text).map_or_else(|_| text.to_owned(), |r| r.boldest().to_owned());
+        match self {
+            Self::Prefix(text) => Self::Prefix(fold(text)),
+            Self::Exact(text) => Self::Exact(fold(text)),
+        }
+    }
 }
 
 fn checked(text: &str) -> Result<String, String> {
-    if text.starts_with('/') { Ok(text.to_owned()) } else { Err(format!("`{text}`: a path begins with `/`")) }
+    if !text.starts_with('/') {
+        return Err(format!("`{text}`: a path begins with `/`"));
+    }
+    if text.contains('?') {
+        return Err(format!("`{text}`: query strings are never read for routing"));
+    }
+    if text.contains('*') {
+        return Err(format!("`{text}`: there are no wildcards in paths; a path matches everything below it by itself"));
+    }
+    read(text).map(|_| text.to_owned()).map_err(|why| format!("`{text}`: {why}"))
+}
+
+/// A path that can be looked up: both of its readings.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reading<'a> {
+    pub written: &'a str,
+    /// `None`: the boldest reading is what is written.
+    boldest: Option<String>,
+}
+
+impl Reading<'_> {
+    pub fn boldest(&self) -> &str {
+        self.boldest.as_deref().unwrap_or(self.written)
+    }
+
+    pub fn differs(&self) -> bool {
+        self.boldest.is_some()
+    }
+}
+
+/// Reads a path (without its query) twice.
+///
+/// # Errors
+/// What makes it ambiguous under any reading; such a request gets a 400.
+pub fn read(written: &str) -> Result<Reading<'_>, &'static str> {
+    if plain(written) {
+        return Ok(Reading { written, boldest: None });
+    }
+    refuse_as_written(written)?;
+    let decoded = decoded_until_stable(written)?;
+    let boldest = fold(&decoded)?;
+    Ok(Reading { written, boldest: (boldest != written).then_some(boldest) })
+}
+
+/// Whether nothing about the path can be read in two ways: the common case, decided in one pass over the bytes.
+fn plain(path: &str) -> bool {
+    let mut last = 0;
+    for &b in path.as_bytes() {
+        match b {
+            b'/' if last == b'/' || last == b'.' => return false,
+            b'.' if last == b'/' => return false,
+            b'a'..=b'z'
+            | b'0'..=b'9'
+            | b'/'
+            | b'.'
+            | b'-'
+            | b'_'
+            | b'~'
+            | b'!'
+            | b'$'
+            | b'&'
+            | b'\''
+            | b'('
+            | b')'
+            | b'+'
+            | b','
+            | b'='
+            | b':'
+            | b'@' => {}
+            _ => return false,
+        }
+        last = b;
+    }
+    path.starts_with('/') && last != b'.'
+}
+
+fn refuse_as_written(path: &str) -> Result<(), &'static str> {
+    if !path.starts_with('/') {
+        return Err("the path does not begin with a slash");
+    }
+    for (i, b) in path.bytes().enumerate() {
+        match b {
+            0..0x20 | 0x7f => return Err("a control byte in the path"),
+            b'\\' => return Err("a backslash in the path"),
+            b'#' => return Err("a `#` in the path"),
+            b'%' if !path.as_bytes()[i + 1..].iter().take(2).filter(|b| b.is_ascii_hexdigit()).count().eq(&2) => {
+                return Err("a broken percent escape in the path");
+            }
+            _ => {}
+        }
+    }
+    if path.split('/').any(|s| s == "." || s == "..") { Err("a dot segment in the path") } else { Ok(()) }
+}
+
+/// Decodes again and again, as a chain of programs would that each decode once.
+fn decoded_until_stable(path: &str) -> Result<String, &'static str> {
+    let mut now: Cow<'_, [u8]> = Cow::Borrowed(path.as_bytes());
+    while let Some(next) = decoded_once(&now) {
+        now = Cow::Owned(next);
+    }
+    if now.iter().any(|b| *b < 0x20 || *b == 0x7f) {
+        return Err("an encoded control byte in the path");
+    }
+    let text = std::str::from_utf8(&now).map_err(|_| "the path is no UTF-8")?;
+    if text.chars().any(char::is_control) { Err("an encoded control byte in the path") } else { Ok(text.to_owned()) }
+}
+
+/// `None`: nothing was there to decode.
+fn decoded_once(path: &[u8]) -> Option<Vec<u8>> {
+    let hex = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let mut out = Vec::with_capacity(path.len());
+    let (mut i, mut any) = (0, false);
+    while i < path.len() {
+        let pair = if path[i] == b'%' { path.get(i + 1).and_then(|h| hex(*h)).zip(path.get(i + 2).and_then(|l| hex(*l))) } else { None };
+        if let Some((high, low)) = pair {
+            out.push(high << 4 | low);
+            (i, any) = (i + 3, true);
+        } else {
+            out.push(path[i]);
+            i += 1;
+        }
+    }
+    any.then_some(out)
+}
+
+/// What is left when every doubt is resolved the boldest way.
+fn fold(decoded: &str) -> Result<String, &'static str> {
+    let slashes = decoded.replace('\\', "/");
+    let cut = slashes.split(['?', '#']).next().unwrap_or_default();
+    let mut out = String::with_capacity(cut.len());
+    let mut segments = cut.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let name = segment.split(';').next().unwrap_or_default();
+        // `.`, `..`, and what some systems take for them: dots and spaces alone.
+        if !name.is_empty() && name.bytes().all(|b| b == b'.' || b == b' ') {
+            return Err("an encoded dot segment in the path");
+        }
+        let name = name.trim_end_matches(['.', ' ']);
+        if name.is_empty() && segments.peek().is_some() {
+            continue;
+        }
+        out.push('/');
+        out.extend(name.chars().flat_map(char::to_lowercase));
+    }
+    Ok(if out.is_empty() { "/".to_owned() } else { out })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_paths_have_one_reading() {
+        for path in ["/", "/orders", "/orders/", "/a.b/c-d_e~f", "/a:b@c", "/v1.2/x"] {
+            let reading = read(path).unwrap();
+            assert!(!reading.differs(), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_should_send_is_refused() {
+        let bad = [
+            "",
+            "orders",
+            "/a\\b",
+            "/a#b",
+            "/%",
+            "/%4",
+            "/%zz",
+            "/a%00b",
+            "/a%0d%0a",
+            "/.",
+            "/..",
+            "/a/../b",
+            "/./a",
+            "/a/%2e%2e/b",
+            "/%2E/a",
+            "/a/..;/b",
+            "/a/%252e%252e/b",
+            "/a%5c..%5cb",
+            "/%ff",
+            "/a/.%2e/b",
+            "/a/.. /b",
+            "/a/.../b",
+            "/a/%2e%2e%3bx/b",
+            "/\u{1}",
+            "/a%7f",
+            "/a/%c2%80",
+        ];
+        for path in bad {
+            assert!(read(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_boldest_reading() {
+        let bold = |p: &str| read(p).unwrap().boldest().to_owned();
+        assert_eq!(bold("/Orders"), "/orders");
+        assert_eq!(bold("/orders%2Fadmin"), "/orders/admin");
+        assert_eq!(bold("/orders%252fadmin"), "/orders/admin");
+        assert_eq!(bold("//orders///x"), "/orders/x");
+        assert_eq!(bold("/orders;v=1/x;y"), "/orders/x");
+        assert_eq!(bold("/orders./x "), "/orders/x");
+        assert_eq!(bold("/orders%3fx"), "/orders");
+        assert_eq!(bold("/orders%5cadmin"), "/orders/admin");
+        assert_eq!(bold("/100%25"), "/100%");
+        assert_eq!(bold("/a%20b"), "/a b");
+        assert_eq!(bold("/%C3%84"), "/\u{e4}");
+        assert_eq!(bold("/orders//"), "/orders/");
+    }
+
+    #[test]
+    fn patterns_are_checked() {
+        assert_eq!(PathPattern::prefix("/orders/").unwrap(), PathPattern::Prefix("/orders".into()));
+        assert_eq!(PathPattern::prefix("/").unwrap(), PathPattern::Prefix("/".into()));
+        for bad in ["orders", "/a?b", "/a*", "/a/../b", "/%zz", ""] {
+            assert!(PathPattern::prefix(bad).is_err(), "{bad}");
+        }
+    }
 }
