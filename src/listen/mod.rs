@@ -1,6 +1,27 @@
 //! Sockets: accept, hand over to workers, drive HTTP/1 and HTTP/2, drain. It knows nothing of routes or tokens: each
 //! connection gets a service made by whoever started the workers.
 
+mod accept;
+mod bind;
+mod connection;
+mod drive;
+mod plain;
+mod service;
+mod shop;
+mod stamped;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub use bind::{Bound, Error};
+pub use connection::Connection;
+pub use plain::serve_plain;
+pub use shop::Hooks;
+pub use worker::{WorkerContext, Workers};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,4 +45,27 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Between requests.
     pub idle_timeout: Duration,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone)]
+pub struct Peer {
+    pub address: SocketAddr,
+    pub local: SocketAddr,
+    /// The listener's name.
+    pub listener: Arc<str>,
+    /// The way to end the connection from outside ([`Connection::cut`]).
+    pub connection: Arc<Connection>,
+}
+
+/// What answers requests: anything that makes a tower service for each connection. The services should be ready at all times
+/// (shed, don't queue); one that is not is cloned for the request that has to wait.
+pub trait Handler: Clone + Send + 'static {
+    type Service: tower::Service<Request<Incoming>, Response = Response<Self::Body>, Error = Infallible, Future: Send + 'static>
+        + Clone
+        + Send
+        + 'static;
+    type Body: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
+
+    fn connection(&self, peer: Peer) -> Self::Service;
 }

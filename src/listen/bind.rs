@@ -1,0 +1,93 @@
+//! A socket that listens, and a clear word when it can't. It accepts nothing: workers do, so that a taken port is known before
+//! anything starts.
+
+use super::Settings;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+/// Connections that the kernel keeps for us until we accept them.
+const BACKLOG: i32 = 1024;
+
+#[derive(Debug, thiserror::Error)]
+#[error("listener {name}: cannot listen on {address}: {why}{cure}")]
+pub struct Error {
+    pub name: Arc<str>,
+    pub address: SocketAddr,
+    why: io::Error,
+    cure: &'static str,
+}
+
+/// A listener whose port is taken and whose queue already fills.
+#[derive(Debug)]
+pub struct Bound {
+    pub(super) name: Arc<str>,
+    pub(super) listener: TcpListener,
+}
+
+impl Bound {
+    /// # Errors
+    /// When the address is taken, not this machine's, or not allowed.
+    pub fn bind(settings: Settings) -> Result<Self, Error> {
+        let Settings { name, address } = settings;
+        match open(address) {
+            Ok(listener) => Ok(Self { name, listener }),
+            Err(why) => Err(Error { cure: cure(&why, address), name, address, why }),
+        }
+    }
+
+    /// # Errors
+    /// When the system refuses to say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// For [`super::serve_plain`].
+impl From<Bound> for TcpListener {
+    fn from(bound: Bound) -> Self {
+        bound.listener
+    }
+}
+
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Lets a restarted gateway take its port while connections of the old one are in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // [::] means both families on every system, whatever its default; any other address is one of IPv6 alone.
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn cure(why: &io::Error, address: SocketAddr) -> &'static str {
+    match why.kind() {
+        io::ErrorKind::AddrInUse => "; another program has this port: stop it, or choose another port",
+        io::ErrorKind::PermissionDenied if address.port() < 1024 => {
+            "; ports below 1024 need CAP_NET_BIND_SERVICE: choose a higher port, or grant it"
+        }
+        io::ErrorKind::PermissionDenied => "; this system does not allow it",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address: use 0.0.0.0, [::] or one of its own",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_named_with_its_cure() {
+        let at = |address| Bound::bind(Settings { name: "public".into(), address });
+        let first = at(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let said = at(first.local_addr().unwrap()).unwrap_err().to_string();
+        assert!(said.contains("public") && said.contains("127.0.0.1:") && said.contains("choose another port"), "{said}");
+        let said = at("203.0.113.7:0".parse().unwrap()).unwrap_err().to_string();
+        assert!(said.contains("no such address"), "{said}");
+    }
+}

@@ -1,0 +1,197 @@
+//! One caller's connection as the tick sees it: stamps that its socket and its answers leave, and what is to become of it. It
+//! has no timer and does no I/O; the driver does what it asks for.
+
+use super::shop::Desk;
+use crate::clock::Ticked;
+use futures_util::task::AtomicWaker;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
+
+/// No head is awaited: none has begun, or the last one is complete.
+const NONE: u64 = u64::MAX;
+
+/// How long a drain waits for the first byte of a connection that was accepted just before, in milliseconds.
+const FIRST_BYTE: u64 = 1000;
+
+/// How long an HTTP/2 peer has to take its leave after GOAWAY, in milliseconds.
+const LEAVE: u64 = 1000;
+
+/// What is to become of the connection; what has been asked for is never taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+#[repr(u8)]
+pub(super) enum Asked {
+    Nothing,
+    /// End it with the answers that are owed.
+    Close,
+    /// End it now.
+    Cut,
+}
+
+pub struct Connection {
+    desk: Arc<Desk>,
+    accepted_at: u64,
+    /// Requests whose answer is not out yet.
+    in_flight: AtomicUsize,
+    /// Since when a head is awaited or on its way.
+    head_since: AtomicU64,
+    /// When something last moved between requests.
+    quiet_since: AtomicU64,
+    closing_since: AtomicU64,
+    heard: AtomicBool,
+    served: AtomicBool,
+    http2: AtomicBool,
+    /// The socket is to be reset, since the answer on it is not whole.
+    reset: AtomicBool,
+    asked: AtomicU8,
+    driver: AtomicWaker,
+}
+
+impl Connection {
+    pub(super) fn new(desk: Arc<Desk>) -> Arc<Self> {
+        let now = desk.now();
+        Arc::new(Self {
+            desk,
+            accepted_at: now,
+            in_flight: AtomicUsize::new(0),
+            head_since: AtomicU64::new(now),
+            quiet_since: AtomicU64::new(now),
+            closing_since: AtomicU64::new(NONE),
+            heard: AtomicBool::new(false),
+            served: AtomicBool::new(false),
+            http2: AtomicBool::new(false),
+            reset: AtomicBool::new(false),
+            asked: AtomicU8::new(Asked::Nothing as u8),
+            driver: AtomicWaker::new(),
+        })
+    }
+
+    /// Ends the connection now, with whatever it carries.
+    pub fn cut(&self) {
+        self.ask(Asked::Cut);
+    }
+
+    /// A request's head is complete; its answer is out when the guard goes.
+    pub(super) fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.served.store(true, Ordering::Relaxed);
+        self.head_since.store(NONE, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Bytes came in.
+    pub(super) fn read(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+        // Frames of HTTP/2 between requests are no head: PING and the like must not keep an unused connection.
+        if !self.busy() && !self.is_http2() && !self.head_under_way() {
+            self.head_since.store(self.desk.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes went out: an answer that hyper has already let go of may still be on its way to a slow reader.
+    pub(super) fn wrote(&self) {
+        self.quiet_since.store(self.desk.now(), Ordering::Relaxed);
+    }
+
+    /// The connection opened with HTTP/2's preface.
+    pub(super) fn speaks_http2(&self) {
+        self.http2.store(true, Ordering::Relaxed);
+        self.head_since.store(NONE, Ordering::Relaxed);
+        self.quiet_since.store(self.desk.now(), Ordering::Relaxed);
+    }
+
+    /// Its own task's waker, which never changes.
+    pub(super) fn driven_by(&self, waker: &Waker) {
+        self.driver.register(waker);
+    }
+
+    pub(super) fn asked(&self) -> Asked {
+        match self.asked.load(Ordering::Relaxed) {
+            0 => Asked::Nothing,
+            1 => Asked::Close,
+            _ => Asked::Cut,
+        }
+    }
+
+    /// Whether hyper may be told to close without losing a request that is on its way in: it drops half a head without a word,
+    /// and under the auto builder whatever came before it knew the protocol.
+    pub(super) fn may_close(&self) -> bool {
+        self.busy() || self.is_http2() || (self.served.load(Ordering::Relaxed) && !self.head_under_way())
+    }
+
+    /// Makes the socket's end a reset: without one, a body that ends with the connection would look whole.
+    pub(super) fn reset(&self) {
+        self.reset.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_reset(&self) -> bool {
+        self.reset.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn busy(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) > 0
+    }
+
+    pub(super) fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    fn is_http2(&self) -> bool {
+        self.http2.load(Ordering::Relaxed)
+    }
+
+    fn head_under_way(&self) -> bool {
+        self.head_since.load(Ordering::Relaxed) != NONE
+    }
+
+    fn ask(&self, what: Asked) {
+        if self.asked.fetch_max(what as u8, Ordering::Relaxed) < what as u8 {
+            self.closing_since.store(self.desk.now(), Ordering::Relaxed);
+            self.driver.wake();
+        }
+    }
+
+    fn tick_draining(&self, now: u64) {
+        if self.may_close() {
+            self.ask(Asked::Close);
+        } else if !self.heard.load(Ordering::Relaxed) && now.saturating_sub(self.accepted_at) > FIRST_BYTE {
+            self.cut();
+        }
+    }
+}
+
+impl Ticked for Connection {
+    fn tick(&self, now: u64) {
+        if self.desk.shop.closing.load(Ordering::Relaxed) {
+            return self.cut();
+        }
+        if self.desk.shop.draining.load(Ordering::Relaxed) {
+            self.tick_draining(now);
+        }
+        if self.busy() {
+            return;
+        }
+        let over = |since: &AtomicU64, limit| now.saturating_sub(since.load(Ordering::Relaxed)) > limit;
+        if self.head_under_way() {
+            if over(&self.head_since, self.desk.header_timeout) {
+                self.cut();
+            }
+        } else if self.is_http2() && self.asked() == Asked::Close {
+            if over(&self.closing_since, LEAVE) {
+                self.cut();
+            }
+        } else if over(&self.quiet_since, self.desk.idle_timeout) {
+            self.ask(if self.is_http2() { Asked::Close } else { Asked::Cut });
+        }
+    }
+}
+
+/// One request in flight.
+pub(super) struct InFlight(Arc<Connection>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.wrote();
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}

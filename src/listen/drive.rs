@@ -1,0 +1,124 @@
+//! Drives one connection: hyper's settings, and the loop that heeds what the tick asks for. It makes no decision about requests.
+
+use super::connection::{Asked, Connection};
+use super::service::Counted;
+use super::shop::{Desk, Seat};
+use super::stamped::Stamped;
+use super::{Handler, Limits, Peer};
+use crate::clock::Ticker;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+use tokio::net::TcpStream;
+
+/// hyper panics on a smaller buffer.
+const LEAST_BUFFER: usize = 8192;
+
+/// A parser without room for them answers 431 by itself, without a body; the stack counts fields and answers earlier.
+const FIELDS: usize = 512;
+
+/// What one stream of HTTP/2 may have under way towards us or in our buffers, and what all of a connection may.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// hyper's settings, made once per worker.
+pub(super) struct Protocol(Builder<TokioExecutor>);
+
+impl Protocol {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let mut builder = Builder::new(TokioExecutor::new());
+        // No timer is given: hyper's header timeout would run on idle keep-alive too, and costs a timer per request.
+        builder
+            .http1()
+            .max_buf_size(limits.head_bytes.max(LEAST_BUFFER))
+            .max_headers(FIELDS)
+            .half_close(false)
+            .keep_alive(true)
+            .pipeline_flush(false);
+        builder
+            .http2()
+            .max_concurrent_streams(100)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .adaptive_window(false)
+            .max_send_buf_size(STREAM_WINDOW as usize)
+            .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+            // Rapid reset, and resets that we are made to send.
+            .max_pending_accept_reset_streams(20)
+            .max_local_error_reset_streams(256);
+        Self(builder)
+    }
+}
+
+/// A connection that was accepted and is not driven yet.
+pub(super) struct Accepted {
+    pub(super) stream: std::net::TcpStream,
+    pub(super) address: SocketAddr,
+    pub(super) local: SocketAddr,
+    pub(super) listener: Arc<str>,
+    pub(super) seat: Seat,
+}
+
+/// Drives `accepted` on the current runtime until it is gone.
+pub(super) fn start<H: Handler>(accepted: Accepted, handler: &H, desk: &Arc<Desk>, ticker: &Ticker) {
+    let Accepted { stream, address, local, listener, seat } = accepted;
+    let stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(e) => return tracing::warn!(error = %e, "an accepted connection could not be watched, and was closed"),
+    };
+    let connection = Connection::new(Arc::clone(desk));
+    let watched: Weak<Connection> = Arc::downgrade(&connection);
+    ticker.watch(watched);
+    let service = handler.connection(Peer { address, local, listener, connection: Arc::clone(&connection) });
+    tokio::spawn(async move {
+        drive::<H>(stream, service, connection).await;
+        drop(seat);
+    });
+}
+
+async fn drive<H: Handler>(stream: TcpStream, service: H::Service, connection: Arc<Connection>) {
+    let io = TokioIo::new(Stamped::new(stream, Arc::clone(&connection)));
+    let builder = &connection.desk().protocol.0;
+    let mut http = pin!(builder.serve_connection(io, Counted::new(service, Arc::clone(&connection))));
+    // This future is a task of its own, so its waker stays the same.
+    poll_fn(|cx| Poll::Ready(connection.driven_by(cx.waker()))).await;
+    let mut told = false;
+    let end = poll_fn(|cx| {
+        match connection.asked() {
+            Asked::Nothing => {}
+            Asked::Cut => return Poll::Ready(None),
+            Asked::Close if told => {}
+            Asked::Close => {
+                // First what has come in meanwhile: hyper closes an idle connection without looking.
+                if let Poll::Ready(end) = http.as_mut().poll(cx) {
+                    return Poll::Ready(Some(end));
+                }
+                if connection.may_close() {
+                    told = true;
+                    http.as_mut().graceful_shutdown();
+                }
+            }
+        }
+        http.as_mut().poll(cx).map(Some)
+    })
+    .await;
+    match end {
+        Some(Ok(())) => {}
+        None if connection.busy() => connection.reset(),
+        None => {}
+        Some(Err(error)) => failed(&connection, error.as_ref()),
+    }
+}
+
+fn failed(connection: &Connection, error: &(dyn std::error::Error + Send + Sync + 'static)) {
+    let Some(error) = error.downcast_ref::<hyper::Error>() else { return };
+    if error.is_parse() {
+        (connection.desk().shop.hooks.malformed)();
+    } else if error.is_user() || error.is_body_write_aborted() {
+        connection.reset();
+    }
+}

@@ -1,0 +1,106 @@
+//! A tower service as hyper wants it, and the guard that counts a request as in flight until its answer's body is gone. It
+//! looks at no request.
+
+use super::connection::{Connection, InFlight};
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use tower::util::{Oneshot, ServiceExt};
+
+/// One connection's service.
+pub(super) struct Counted<S> {
+    // hyper calls through a shared reference, tower through an exclusive one; a connection calls from its own task alone.
+    inner: RefCell<S>,
+    connection: Arc<Connection>,
+}
+
+impl<S> Counted<S> {
+    pub(super) fn new(inner: S, connection: Arc<Connection>) -> Self {
+        Self { inner: RefCell::new(inner), connection }
+    }
+}
+
+impl<S, RB> hyper::service::Service<Request<Incoming>> for Counted<S>
+where
+    S: tower::Service<Request<Incoming>, Response = Response<RB>, Error = Infallible> + Clone,
+{
+    type Response = Response<CountedBody<RB>>;
+    type Error = Infallible;
+    type Future = Answer<S>;
+
+    fn call(&self, request: Request<Incoming>) -> Answer<S> {
+        let guard = Some(self.connection.begin());
+        let mut inner = self.inner.borrow_mut();
+        // A service that is ready is called in place. hyper-util's adapter clones the whole stack for every request.
+        let state = match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => State::Called { future: inner.call(request) },
+            Poll::Pending => State::Waiting { future: inner.clone().oneshot(request) },
+        };
+        Answer { state, guard }
+    }
+}
+
+pin_project! {
+    #[project = StateProjected]
+    enum State<S: tower::Service<Request<Incoming>>> {
+        Called { #[pin] future: S::Future },
+        Waiting { #[pin] future: Oneshot<S, Request<Incoming>> },
+    }
+}
+
+pin_project! {
+    pub(super) struct Answer<S: tower::Service<Request<Incoming>>> {
+        #[pin]
+        state: State<S>,
+        guard: Option<InFlight>,
+    }
+}
+
+impl<S, RB> Future for Answer<S>
+where
+    S: tower::Service<Request<Incoming>, Response = Response<RB>, Error = Infallible>,
+{
+    type Output = Result<Response<CountedBody<RB>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let me = self.project();
+        let answer = match me.state.project() {
+            StateProjected::Called { future } => ready!(future.poll(cx)),
+            StateProjected::Waiting { future } => ready!(future.poll(cx)),
+        };
+        let guard = me.guard.take();
+        Poll::Ready(answer.map(|a| a.map(|inner| CountedBody { inner, guard })))
+    }
+}
+
+pin_project! {
+    /// An answer's body; hyper drops it when its last byte is out or buffered.
+    pub(super) struct CountedBody<RB> {
+        #[pin]
+        inner: RB,
+        guard: Option<InFlight>,
+    }
+}
+
+impl<RB: Body> Body for CountedBody<RB> {
+    type Data = RB::Data;
+    type Error = RB::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<RB::Data>, RB::Error>>> {
+        self.project().inner.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

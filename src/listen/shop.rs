@@ -1,0 +1,113 @@
+//! What connections share: the shop is all of them, a desk is those of one worker. They hold counts, limits, and the two words
+//! that end things (drain, cut). Neither touches a socket.
+
+use super::Limits;
+use super::drive::Protocol;
+use crate::clock::{Ticked, Ticker, millis};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+/// Who is told of what happens before any request exists.
+#[derive(Clone)]
+pub struct Hooks {
+    /// The HTTP parser refused a head by itself: no service has seen it.
+    pub malformed: Arc<dyn Fn() + Send + Sync>,
+    /// A connection over `max_connections` was turned away; the listener's name is given.
+    pub turned_away: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self { malformed: Arc::new(|| ()), turned_away: Arc::new(|_| ()) }
+    }
+}
+
+pub(super) struct Shop {
+    pub(super) limits: Limits,
+    pub(super) hooks: Hooks,
+    pub(super) connections: AtomicUsize,
+    /// Idle connections end, busy ones end with the answers they owe.
+    pub(super) draining: AtomicBool,
+    /// All connections end now.
+    pub(super) closing: AtomicBool,
+}
+
+impl Shop {
+    pub(super) fn new(limits: Limits, hooks: Hooks) -> Arc<Self> {
+        Arc::new(Self {
+            limits,
+            hooks,
+            connections: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+/// A connection's place among `max_connections`, from accept until it is gone.
+pub(super) struct Seat {
+    shop: Arc<Shop>,
+    desk: Arc<AtomicUsize>,
+}
+
+impl Seat {
+    /// `desk` counts the connections of the worker that gets this one. `None`: all places are taken.
+    pub(super) fn take(shop: &Arc<Shop>, desk: &Arc<AtomicUsize>) -> Option<Self> {
+        if shop.connections.fetch_add(1, Ordering::Relaxed) >= shop.limits.max_connections {
+            shop.connections.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        desk.fetch_add(1, Ordering::Relaxed);
+        Some(Self { shop: Arc::clone(shop), desk: Arc::clone(desk) })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.desk.fetch_sub(1, Ordering::Relaxed);
+        self.shop.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What the connections of one worker share.
+pub(super) struct Desk {
+    pub(super) shop: Arc<Shop>,
+    pub(super) protocol: Protocol,
+    /// In milliseconds.
+    pub(super) header_timeout: u64,
+    /// In milliseconds.
+    pub(super) idle_timeout: u64,
+    /// As of the last tick: reading the clock on every read and write would cost more than it tells.
+    now: AtomicU64,
+}
+
+impl Desk {
+    pub(super) fn new(shop: Arc<Shop>, ticker: &Ticker) -> Arc<Self> {
+        // A stamp is up to a tick old, so a deadline counted from it has to wait a tick longer.
+        let patience = |limit| millis(limit).saturating_add(millis(Ticker::PERIOD));
+        let desk = Arc::new(Self {
+            protocol: Protocol::new(&shop.limits),
+            header_timeout: patience(shop.limits.header_timeout),
+            idle_timeout: patience(shop.limits.idle_timeout),
+            now: AtomicU64::new(ticker.clock().millis()),
+            shop,
+        });
+        let watched: Weak<Self> = Arc::downgrade(&desk);
+        ticker.watch(watched);
+        desk
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
+    }
+}
+
+impl Ticked for Desk {
+    fn tick(&self, now: u64) {
+        self.now.store(now, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,145 @@
+//! The workers: one thread, one runtime, one ticker each. Each connection goes to the worker with the fewest and stays there.
+//! They end when the last handle to them goes; [`Workers::drain`] lets what is under way finish first.
+
+use super::accept::{Acceptor, HandOver};
+use super::bind::Bound;
+use super::drive::{self, Accepted};
+use super::shop::{Desk, Hooks, Shop};
+use super::{Handler, Limits};
+use crate::clock::{Clock, Ticker};
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// How often a drain looks whether all are gone.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What a worker gives to whoever makes its handler; the handler is made, and runs, on the worker's own thread.
+#[derive(Clone)]
+pub struct WorkerContext {
+    pub index: usize,
+    pub ticker: Arc<Ticker>,
+}
+
+/// The running workers.
+pub struct Workers {
+    shop: Arc<Shop>,
+    desks: Arc<[Place]>,
+    stop: watch::Sender<bool>,
+    accepting: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// A worker as seen from the acceptor.
+struct Place {
+    connections: Arc<AtomicUsize>,
+    to: mpsc::UnboundedSender<Accepted>,
+}
+
+impl Workers {
+    /// Starts `count` workers (at least one); `make` is called once on each.
+    ///
+    /// # Errors
+    /// When the system gives no thread or no reactor.
+    pub fn start<H, M>(count: usize, limits: Limits, clock: &Clock, hooks: Hooks, make: M) -> io::Result<Self>
+    where
+        H: Handler,
+        M: Fn(&WorkerContext) -> H + Send + Clone + 'static,
+    {
+        let shop = Shop::new(limits, hooks);
+        let desks: io::Result<Vec<Place>> = (0..count.max(1)).map(|i| one(i, &shop, clock.clone(), make.clone())).collect();
+        Ok(Self { shop, desks: desks?.into(), stop: watch::Sender::new(false), accepting: Mutex::default() })
+    }
+
+    /// Accepts from `bound` on the runtime `on`, until the drain.
+    ///
+    /// # Errors
+    /// When that runtime's reactor does not take the socket.
+    pub fn accept(&self, bound: Bound, on: &Handle) -> io::Result<()> {
+        let _on = on.enter();
+        let acceptor = Acceptor::new(bound, Arc::clone(&self.shop), Fewest(Arc::clone(&self.desks)))?;
+        let task = on.spawn(acceptor.run(self.stop.subscribe()));
+        self.accepting.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+        Ok(())
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.shop.open()
+    }
+
+    /// How many connections each worker has.
+    pub fn connections_by_worker(&self) -> Vec<usize> {
+        self.desks.iter().map(|d| d.connections.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Stops accepting, closes idle connections, and lets answers finish. Comes back when all connections are gone, or when
+    /// `grace` has passed and the rest has been cut; says how many those were.
+    pub async fn drain(&self, grace: Duration) -> usize {
+        let until = Instant::now() + grace;
+        self.stop.send_replace(true);
+        let accepting = std::mem::take(&mut *self.accepting.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in accepting {
+            let _ = task.await;
+        }
+        self.shop.draining.store(true, Ordering::Relaxed);
+        drained(&self.shop, until).await
+    }
+}
+
+/// Waits until `until` for the connections to end, then cuts the rest.
+pub(super) async fn drained(shop: &Shop, until: Instant) -> usize {
+    while shop.open() > 0 && Instant::now() < until {
+        tokio::time::sleep(LOOK).await;
+    }
+    let cut = shop.open();
+    if cut > 0 {
+        shop.closing.store(true, Ordering::Relaxed);
+        let until = Instant::now() + 5 * Ticker::PERIOD;
+        while shop.open() > 0 && Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+    cut
+}
+
+struct Fewest(Arc<[Place]>);
+
+impl HandOver for Fewest {
+    fn next(&self) -> (usize, Arc<AtomicUsize>) {
+        let fewest = (0..self.0.len()).min_by_key(|i| self.0[*i].connections.load(Ordering::Relaxed)).unwrap_or(0);
+        (fewest, Arc::clone(&self.0[fewest].connections))
+    }
+
+    fn hand(&self, to: usize, accepted: Accepted) {
+        if self.0[to].to.send(accepted).is_err() {
+            tracing::error!(worker = to, "a worker is gone; its connections are closed");
+        }
+    }
+}
+
+fn one<H, M>(index: usize, shop: &Arc<Shop>, clock: Clock, make: M) -> io::Result<Place>
+where
+    H: Handler,
+    M: Fn(&WorkerContext) -> H + Send + 'static,
+{
+    let (to, mut from) = mpsc::unbounded_channel();
+    let shop = Arc::clone(shop);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        runtime.block_on(async move {
+            let ticker = Ticker::new(clock);
+            // Watched before any connection, so that it knows the time first.
+            let desk = Desk::new(shop, &ticker);
+            tokio::spawn(Arc::clone(&ticker).run());
+            let handler = make(&WorkerContext { index, ticker: Arc::clone(&ticker) });
+            while let Some(accepted) = from.recv().await {
+                drive::start(accepted, &handler, &desk, &ticker);
+            }
+        });
+    })?;
+    Ok(Place { connections: Arc::default(), to })
+}
