@@ -1,9 +1,52 @@
 //! The configuration: one file per section of the YAML. It turns what the operator wrote into the rooms' own `Settings`, and
 //! gathers all complaints at once. Config knows every room; no room knows config. Nobody else sees the YAML crate.
 
-use crate::{cache, exchange, issuer, listen, stack, telemetry, upstream, verify};
+mod address;
+mod admin;
+mod blank;
+mod cache;
+mod check;
+mod complaint;
+mod duration;
+mod issuers;
+mod limits;
+mod listeners;
+mod log;
+mod matching;
+mod metrics;
+mod nearest;
+mod outside;
+mod place;
+mod ratio;
+mod reading;
+mod report;
+mod routes;
+mod secret;
+mod section;
+mod shutdown;
+mod size;
+mod target;
+mod ties;
+mod timeouts;
+mod tree;
+mod upstreams;
+mod url;
+mod verification;
+mod workers;
+mod written;
+
+pub use complaint::{Code, Complaint, Excerpt, Severity};
+pub use outside::{Machine, Outside};
+pub use place::Place;
+pub use report::Report;
+
+use crate::{exchange, issuer, listen, stack, telemetry, upstream, verify};
+use blank::Blanked;
+use reading::{Name, Reading, Value};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
+use written::Written;
 
 /// A whole configuration, checked: what the program runs on.
 #[derive(Clone, Debug)]
@@ -16,7 +59,7 @@ pub struct Config {
     pub issuers: Vec<Issuer>,
     pub upstreams: Vec<upstream::Settings>,
     pub routes: Vec<stack::RouteSettings>,
-    pub cache: cache::Settings,
+    pub cache: crate::cache::Settings,
     pub shutdown: Shutdown,
     /// Worker threads; `None`: one per core.
     pub workers: Option<usize>,
@@ -37,4 +80,92 @@ pub struct Shutdown {
     pub delay: Duration,
     /// From draining to the end.
     pub grace: Duration,
+}
+
+/// A configuration that can run, and what somebody should look at all the same.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Vec<Complaint>,
+    /// What the file is called in `warnings`.
+    pub file: String,
+}
+
+impl Loaded {
+    /// The warnings, ready to be shown.
+    pub fn report(&self) -> Report {
+        Report { file: self.file.clone(), complaints: self.warnings.clone() }
+    }
+}
+
+/// Reads a configuration file, and the secrets it points to.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn load(path: &Path) -> Result<Loaded, Report> {
+    let file = path.display().to_string();
+    let refuse = |message: String, cure: &str| Report {
+        file: file.clone(),
+        complaints: vec![Complaint::of_file(Code::Unreadable, message).cure(cure)],
+    };
+    let bytes =
+        Machine.file(path).map_err(|e| refuse(format!("cannot be read: {}", secret::reason(&e)), "check the path and its permissions"))?;
+    let text = String::from_utf8(bytes).map_err(|_| refuse("holds bytes that are no UTF-8".to_owned(), "save it as UTF-8"))?;
+    read(&text, &file)
+}
+
+/// Reads a configuration from `text`, and the secrets it points to from this machine.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn read(text: &str, file_name: &str) -> Result<Loaded, Report> {
+    read_with(text, file_name, &Machine)
+}
+
+/// Reads a configuration from `text`, and the secrets it points to from `outside`.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn read_with(text: &str, file_name: &str, outside: &dyn Outside) -> Result<Loaded, Report> {
+    let reading = Reading::new(outside);
+    let (config, blanked) = match tree::parse(text, &reading) {
+        None => (None, Blanked::by_looks(text)),
+        Some(root) => {
+            let blanked = Blanked::of_tree(text, &root, &reading);
+            (compile(&root, &reading), blanked)
+        }
+    };
+    let mut complaints = ordered(reading.into_complaints());
+    for complaint in &mut complaints {
+        complaint.excerpt = complaint.place.and_then(|place| blanked.excerpt(place));
+    }
+    let failed = complaints.iter().any(Complaint::is_error);
+    match config {
+        Some(config) if !failed => Ok(Loaded { config, warnings: complaints, file: file_name.to_owned() }),
+        _ => Err(Report { file: file_name.to_owned(), complaints }),
+    }
+}
+
+/// `None`: it cannot run, and a complaint says why.
+fn compile(root: &tree::Node, reading: &Reading) -> Option<Config> {
+    let root = Value { node: root, key: Place::default(), name: Name::default(), reading };
+    let written = Written::read(root.section(Written::later())?);
+    check::check(&written, reading);
+    if reading.has_errors() {
+        return None;
+    }
+    let config = written.settings();
+    if config.is_none() {
+        reading.complain(Complaint::of_file(Code::Bug, "refused for no reason that Cambist can name").cure("please report this"));
+    }
+    config
+}
+
+/// In the order of the file, each once; and nothing else about a value that holds a `${…}`.
+fn ordered(mut complaints: Vec<Complaint>) -> Vec<Complaint> {
+    let substituted: Vec<Place> = complaints.iter().filter(|c| c.code == Code::Substitution).filter_map(|c| c.place).collect();
+    complaints.retain(|c| c.code == Code::Substitution || c.place.is_none_or(|place| !substituted.contains(&place)));
+    complaints.sort_by_key(|c| (c.place, c.code));
+    complaints.dedup();
+    complaints
 }

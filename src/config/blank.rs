@@ -1,0 +1,146 @@
+//! The offending line as it may be shown: alone, and with secrets blanked. It blanks too much rather than too little, and never
+//! shows a neighbouring line. It also finds `${…}`, since it is what looks at every scalar.
+
+use super::complaint::{Code, Complaint, Excerpt};
+use super::nearest::distance;
+use super::place::Place;
+use super::reading::Reading;
+use super::tree::{Kind, Node};
+
+const BLANK: &str = "[secret]";
+const SECRETISH: &[&str] =
+    &["secret", "passw", "passphrase", "private_key", "encryption_key", "credential", "api_key", "apikey", "assertion"];
+const SLIPS: &[&str] = &["secret", "client_secret", "password", "private_key", "encryption_key", "token"];
+/// Longer lines are cut around the caret.
+const WIDEST: usize = 160;
+
+/// The text with what must not be shown of it.
+pub struct Blanked<'t> {
+    text: &'t str,
+    /// Bytes from and to.
+    secrets: Vec<(usize, usize)>,
+    /// There is no tree to know secrets by; lines are judged by their looks.
+    by_looks: bool,
+}
+
+impl<'t> Blanked<'t> {
+    /// Complains about every `${…}` on the way.
+    pub fn of_tree(text: &'t str, root: &Node, reading: &Reading) -> Self {
+        let mut secrets = Vec::new();
+        sweep(root, &mut Vec::new(), false, &mut secrets, reading);
+        Self { text, secrets, by_looks: false }
+    }
+
+    pub fn by_looks(text: &'t str) -> Self {
+        Self { text, secrets: Vec::new(), by_looks: true }
+    }
+
+    /// `None`: that line cannot be shown.
+    pub fn excerpt(&self, place: Place) -> Option<Excerpt> {
+        let breaks = |c: char| c == '\n' || c == '\r';
+        let before = self.text.get(..place.start)?;
+        let from = before.rfind(breaks).map_or(0, |i| i + 1);
+        let to = self.text.get(from..)?.find(breaks).map_or(self.text.len(), |i| from + i);
+        let line = self.text.get(from..to)?;
+        let mut hidden: Vec<(usize, usize)> =
+            self.secrets.iter().filter(|(a, b)| *a < to && *b > from).map(|(a, b)| ((*a).max(from) - from, (*b).min(to) - from)).collect();
+        if self.by_looks {
+            hidden.extend(by_looks(&self.text[..from], line));
+        }
+        hidden.sort_unstable();
+        Some(cut(show(line, &hidden, place.start.saturating_sub(from), place.width)))
+    }
+}
+
+fn sweep(node: &Node, path: &mut Vec<String>, secret: bool, secrets: &mut Vec<(usize, usize)>, reading: &Reading) {
+    match &node.kind {
+        Kind::Nothing => {}
+        Kind::Scalar { text, .. } => {
+            if secret || (text.contains("://") && text.contains('@')) {
+                secrets.push((node.written.start, node.written.end));
+            }
+            complain_of_substitution(text, node.place, reading);
+        }
+        Kind::List(nodes) => nodes.iter().for_each(|node| sweep(node, path, secret, secrets, reading)),
+        Kind::Map(entries) => {
+            for entry in entries {
+                complain_of_substitution(&entry.key, entry.place, reading);
+                let reference = matches!(entry.key.as_str(), "file" | "env") || entry.key.ends_with("_file");
+                let route_mode = entry.key == "token" && path.len() == 2 && path[0] == "routes";
+                let inside = !route_mode && (secret || is_secretish(&entry.key)) && !reference;
+                path.push(entry.key.clone());
+                sweep(&entry.value, path, inside, secrets, reading);
+                path.pop();
+            }
+        }
+    }
+}
+
+fn complain_of_substitution(text: &str, place: Place, reading: &Reading) {
+    if text.contains("${") {
+        let it = Complaint::error(Code::Substitution, place, "`${…}` stays as it is: nothing is substituted in this file");
+        reading.complain(it.cure("for a secret write `{ env: NAME }` or `{ file: /path }`; for the rest, write the value itself"));
+    }
+}
+
+/// Whether what stands under this key may be a secret, slips of the keys included.
+fn is_secretish(key: &str) -> bool {
+    let key = key.to_lowercase().replace('-', "_");
+    let slip = |word: &str| key.len() < 40 && distance(&key, word) <= if word.len() > 6 { 3 } else { 1 };
+    SECRETISH.iter().any(|word| key.contains(word)) || key.ends_with("_token") || SLIPS.iter().any(|word| slip(word))
+}
+
+/// What to hide of a line when nothing is known of its structure: all behind a secretish word, or all of it where it may go on
+/// from such a line above.
+fn by_looks(above: &str, line: &str) -> Option<(usize, usize)> {
+    let secretish = |line: &str| {
+        let lower = line.to_lowercase();
+        lower.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').any(is_secretish)
+    };
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    if secretish(line) || line.contains('@') {
+        let colon = line.find(':').map_or(0, |i| i + 1);
+        return Some((colon, line.len()));
+    }
+    // A line above that began a secret, and has not ended by indentation, or left a quote open.
+    let began = above.lines().rev().take(50).find(|l| secretish(l));
+    let goes_on = |l: &str| indent(line) > indent(l) || l.matches(['"', '\'']).count() % 2 == 1;
+    if began.is_some_and(goes_on) { Some((0, line.len())) } else { None }
+}
+
+/// Puts `[secret]` in the place of each hidden stretch, and moves the caret with the text.
+fn show(line: &str, hidden: &[(usize, usize)], caret_byte: usize, width: usize) -> Excerpt {
+    let mut out = String::new();
+    let (mut caret, mut caret_width, mut at, mut skip_to) = (None, width.max(1), 0, 0);
+    for (byte, c) in line.char_indices() {
+        if byte < skip_to {
+            continue;
+        }
+        if let Some((_, end)) = hidden.iter().find(|(start, end)| (*start..*end).contains(&byte)) {
+            skip_to = *end;
+            if caret.is_none() && caret_byte < *end {
+                (caret, caret_width) = (Some(at), BLANK.len());
+            }
+            out.push_str(BLANK);
+            at += BLANK.len();
+            continue;
+        }
+        if caret.is_none() && byte >= caret_byte {
+            caret = Some(at);
+        }
+        out.push(if c.is_control() { ' ' } else { c });
+        at += 1;
+    }
+    let caret = caret.unwrap_or(at);
+    Excerpt { line: out, caret, width: caret_width.min((at - caret.min(at)).max(1)) }
+}
+
+fn cut(it: Excerpt) -> Excerpt {
+    if it.line.chars().count() <= WIDEST {
+        return it;
+    }
+    let from = it.caret.saturating_sub(WIDEST / 2);
+    let line: String = it.line.chars().skip(from).take(WIDEST).collect();
+    let caret = it.caret - from;
+    Excerpt { line, caret, width: it.width.min(WIDEST - caret) }
+}

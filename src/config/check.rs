@@ -1,0 +1,152 @@
+//! What the sections say of each other: names that lead nowhere, addresses used twice, audiences that are our own client, things
+//! that nobody uses. It gathers all complaints and changes nothing.
+
+use super::address::collide;
+use super::admin::Admin;
+use super::complaint::{Code, Complaint, quoted};
+use super::issuers;
+use super::listeners::Listener;
+use super::metrics::Metrics;
+use super::nearest;
+use super::place::{At, Place};
+use super::reading::Reading;
+use super::routes::{Mode, Route, To};
+use super::ties;
+use super::upstreams::Upstream;
+use super::written::Written;
+use std::net::{Ipv4Addr, SocketAddr};
+
+pub fn check(written: &Written, reading: &Reading) {
+    // Every section by name: a new one does not compile until somebody has thought about what it says of the others.
+    let Written { listeners, metrics, admin, issuers, upstreams, routes, cache: _, limits: _, shutdown: _, workers: _, log: _ } = written;
+    let (issuers, routes) = (issuers.as_deref(), routes.as_deref().unwrap_or_default());
+    addresses(listeners.as_deref(), metrics, admin.as_ref(), reading);
+    for route in routes {
+        check_upstream(route, upstreams, reading);
+        check_listeners(route, listeners.as_deref(), reading);
+        if let Some(issuers) = issuers {
+            check_issuer(route, issuers, reading);
+        }
+    }
+    unused(written, reading);
+    ties::check(routes, reading);
+}
+
+fn addresses(listeners: Option<&[Listener]>, metrics: &Metrics, admin: Option<&Admin>, reading: &Reading) {
+    let by_default = |address: (Ipv4Addr, u16)| (SocketAddr::from(address), None);
+    let written = |at: At<SocketAddr>| (at.value, Some(at.place));
+    let mut sockets: Vec<(String, (SocketAddr, Option<Place>))> = Vec::new();
+    match listeners {
+        None => sockets.push(("listener `main`".to_owned(), by_default((Ipv4Addr::UNSPECIFIED, 8080)))),
+        Some(list) => {
+            sockets.extend(list.iter().filter_map(|l| Some((format!("listener `{}`", l.name.value), written(l.address?)))));
+        }
+    }
+    sockets.push(("`metrics`".to_owned(), metrics.address.map_or(by_default((Ipv4Addr::UNSPECIFIED, 9464)), written)));
+    if let Some(admin) = admin {
+        let standing = (SocketAddr::from((Ipv4Addr::LOCALHOST, 9901)), Some(admin.place));
+        sockets.push(("`admin`".to_owned(), admin.address.map_or(standing, written)));
+    }
+    for (i, (name, (address, place))) in sockets.iter().enumerate() {
+        let Some((other, (theirs, at))) = sockets[..i].iter().find(|(_, (theirs, _))| collide(*address, *theirs)) else { continue };
+        // Whichever of the two is written in the file is pointed at.
+        let Some(point) = place.or(*at) else { continue };
+        let message = format!("{name} ({address}) and {other} ({theirs}) would listen on the same address");
+        reading.complain(Complaint::error(Code::AddressTaken, point, message).cure("give one of them another port"));
+    }
+}
+
+/// A name that is none of those there are.
+fn dangling(route: &Route, what: &str, name: &At<String>, have: &[&str], reading: &Reading) {
+    let hint = nearest::hint(&name.value, have.iter().copied());
+    let list = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
+    let message = format!("route `{}`: {what} {} is not defined (have: {list}){hint}", route.name.value, quoted(&name.value));
+    reading.complain(
+        Complaint::error(Code::Dangling, name.place, message).cure(format!("define it under `{what}s`, or use one that is there")),
+    );
+}
+
+fn check_upstream(route: &Route, upstreams: &[Upstream], reading: &Reading) {
+    let Some(At { value: To::Name(name), place, key }) = &route.upstream else { return };
+    let have: Vec<&str> = upstreams.iter().map(|u| u.name.value.as_str()).collect();
+    if !have.contains(&name.as_str()) {
+        dangling(route, "upstream", &At { value: name.clone(), place: *place, key: *key }, &have, reading);
+    }
+}
+
+fn check_listeners(route: &Route, listeners: Option<&[Listener]>, reading: &Reading) {
+    let have: Vec<&str> = listeners.map_or_else(|| vec!["main"], |list| list.iter().map(|l| l.name.value.as_str()).collect());
+    for name in route.listeners.iter().flat_map(|at| &at.value) {
+        if !have.contains(&name.value.as_str()) {
+            dangling(route, "listener", name, &have, reading);
+        }
+    }
+}
+
+fn check_issuer(route: &Route, issuers: &[issuers::Written], reading: &Reading) {
+    let have: Vec<&str> = issuers.iter().map(|i| i.name.value.as_str()).collect();
+    let issuer = match &route.issuer {
+        Some(at) if at.value == "by_token" => {
+            let message = format!("route `{}`: issuer `by_token` is not supported by this version", route.name.value);
+            reading.complain(Complaint::error(Code::Choice, at.place, message).cure(format!("name one of: {}", have.join(", "))));
+            return;
+        }
+        Some(at) => match issuers.iter().find(|i| i.name.value == at.value) {
+            Some(issuer) => issuer,
+            None => return dangling(route, "issuer", at, &have, reading),
+        },
+        None if route.issuer_written => return,
+        None => match issuers {
+            [only] => only,
+            [] => return,
+            _ => {
+                let message = format!("route `{}`: which issuer? There are {}", route.name.value, have.join(", "));
+                reading.complain(Complaint::error(Code::WhichIssuer, route.name.place, message).cure("write `issuer: name`"));
+                return;
+            }
+        },
+    };
+    check_audience(route, issuer, reading);
+}
+
+/// The seed rule: a token for ourselves would be the caller's all over again.
+fn check_audience(route: &Route, issuer: &issuers::Written, reading: &Reading) {
+    let Some(own) = &issuer.client_id else { return };
+    if route.mode.is_some_and(|at| at.value != Mode::Exchange) {
+        return;
+    }
+    for audience in route.target.audience.iter().flat_map(|at| &at.value).filter(|a| a.value == own.value) {
+        let message = format!("route `{}`: audience is this gateway's own client_id", route.name.value);
+        let it = Complaint::error(Code::OwnAudience, audience.place, message);
+        reading.complain(it.cure("name the backend's client: the exchanged token must be good there and nowhere else"));
+    }
+}
+
+fn unused(written: &Written, reading: &Reading) {
+    let routes = written.routes.as_deref().unwrap_or_default();
+    for upstream in &written.upstreams {
+        let name = &upstream.name;
+        let used = |r: &Route| matches!(&r.upstream, Some(at) if at.value == To::Name(name.value.clone()));
+        if !routes.iter().any(used) {
+            let message = format!("no route uses the upstream `{}`", name.value);
+            reading.complain(Complaint::warning(Code::UnusedUpstream, name.place, message).cure("take it out, or route to it"));
+        }
+    }
+    let issuers = written.issuers.as_deref().unwrap_or_default();
+    for issuer in issuers {
+        let name = &issuer.name;
+        let used = |r: &Route| r.issuer.as_ref().map_or(issuers.len() == 1, |at| at.value == name.value);
+        if !routes.iter().any(used) {
+            let message = format!("no route uses the issuer `{}`", name.value);
+            reading.complain(Complaint::warning(Code::UnusedIssuer, name.place, message).cure("take it out, or name it in a route"));
+        }
+    }
+    for listener in written.listeners.iter().flatten() {
+        let name = &listener.name;
+        let used = |r: &Route| r.listeners.as_ref().is_none_or(|at| at.value.iter().any(|l| l.value == name.value));
+        if !routes.iter().any(used) {
+            let message = format!("no route answers on the listener `{}`", name.value);
+            reading.complain(Complaint::warning(Code::UnusedListener, name.place, message).cure("take it out, or name it in a route"));
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Durations as people write them: `250ms`, `5s`, `1m30s`. A bare number is refused, since nobody knows its unit.
+
+use super::complaint::{Code, quoted};
+use super::reading::Value;
+use std::time::Duration;
+
+/// Longer than anything that makes sense here, and short enough to be added to any clock.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const UNITS: [&str; 5] = ["ms", "s", "m", "h", "d"];
+
+/// Any duration, zero too.
+pub fn duration(value: &Value) -> Option<Duration> {
+    let Some(text) = value.scalar() else { return value.wrong_type("a duration", "write a number and a unit, as in `5s`") };
+    let units: Vec<&str> = text.split(|c: char| !c.is_ascii_alphabetic()).filter(|u| !u.is_empty()).collect();
+    let numeric = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if numeric {
+        return value.refuse(
+            Code::Quantity,
+            format_args!("{} has no unit; did you mean `{text}s`?", quoted(text)),
+            "units are ms, s, m, h, d",
+        );
+    }
+    // humantime would also take `M` for a month, and words such as `months`.
+    let known = !units.is_empty() && units.iter().all(|u| UNITS.contains(u));
+    match humantime::parse_duration(text) {
+        Ok(d) if known && d <= LONGEST => Some(d),
+        Ok(_) if known => value.refuse(Code::Range, format_args!("{} is longer than a year", quoted(text)), "choose a shorter one"),
+        _ => value.refuse(
+            Code::Quantity,
+            format_args!("{} is no duration", quoted(text)),
+            "write a number and one of ms, s, m, h, d, as in `5s`",
+        ),
+    }
+}
+
+/// A duration that is not zero.
+pub fn positive(value: &Value) -> Option<Duration> {
+    let d = duration(value)?;
+    if d.is_zero() { value.refuse(Code::Range, "zero makes no sense here", "choose a longer one, as in `5s`") } else { Some(d) }
+}
+
+/// A duration, or `off`.
+pub fn or_off(value: &Value) -> Option<Option<Duration>> {
+    if value.scalar() == Some("off") { Some(None) } else { positive(value).map(Some) }
+}

@@ -1,0 +1,166 @@
+//! `issuers`: the IAM realms, and who we are there. It checks what can be known without asking them.
+
+use super::complaint::{Code, Complaint};
+use super::duration::positive;
+use super::place::At;
+use super::reading::Value;
+use super::secret::{authorities, secret};
+use super::section::{Section, named};
+use super::url;
+use super::verification::{self, Verification};
+use super::{Issuer, timeouts};
+use crate::exchange::{self, Profile};
+use crate::issuer::{self, ClientAuth};
+use crate::token::Secret;
+use ::url::Url;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const LATER: &[&str] = &[
+    "introspection_endpoint",
+    "client_secret_encoding",
+    "private_key",
+    "client_certificate",
+    "client_assertion_file",
+    "retries",
+    "max_in_flight",
+    "max_queue",
+    "circuit_breaker",
+    "extra_params",
+];
+const CONNECT: Duration = Duration::from_secs(1);
+const TOTAL: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Method {
+    Basic,
+    Post,
+}
+
+#[derive(Debug)]
+pub struct Written {
+    pub name: At<String>,
+    pub url: Option<At<(String, Url)>>,
+    pub endpoints: Endpoints,
+    pub profile: Option<At<Profile>>,
+    pub client_id: Option<At<String>>,
+    pub method: Option<At<Method>>,
+    pub client_secret: Option<At<Secret>>,
+    pub ca_file: Option<At<PathBuf>>,
+    pub allow_http: Option<At<bool>>,
+    pub verify: Verification,
+    pub connect: Option<At<Duration>>,
+    pub total: Option<At<Duration>>,
+}
+
+/// What may be given instead of what discovery would say.
+#[derive(Debug, Default)]
+pub struct Endpoints {
+    pub discovery_url: Option<At<Url>>,
+    pub token_endpoint: Option<At<Url>>,
+    pub jwks_uri: Option<At<Url>>,
+}
+
+/// `None`: the section is missing.
+pub fn read(root: &mut Section) -> Option<Vec<Written>> {
+    let value = root.value("issuers")?;
+    named(&value, "issuer", |value, name| value.section(LATER).map(|section| one(section, name))).or(Some(Vec::new()))
+}
+
+fn one(mut section: Section, name: At<String>) -> Written {
+    let s = &mut section;
+    let url = s.require("url", "write the `iss` of its tokens, as in `https://iam.example.com/realms/main`", url::issuer);
+    let endpoints = Endpoints {
+        discovery_url: s.take("discovery_url", url::http),
+        token_endpoint: s.take("token_endpoint", url::http),
+        jwks_uri: s.take("jwks_uri", url::http),
+    };
+    let profile = s.take("profile", |v| v.choice(&[("keycloak", Profile::Keycloak), ("rfc8693", Profile::Rfc8693)], &["entra_obo"]));
+    let client_id = s.require("client_id", "write the name under which the issuer knows this gateway", client_id);
+    let method = s.take("token_endpoint_auth_method", |v| {
+        v.choice(
+            &[("client_secret_basic", Method::Basic), ("client_secret_post", Method::Post)],
+            &["private_key_jwt", "tls_client_auth", "client_assertion"],
+        )
+    });
+    let client_secret = s.require("client_secret", "write `client_secret: { file: /path }` or `{ env: NAME }`", secret);
+    let ca_file = s.take("ca_file", authorities);
+    let allow_http = s.take("allow_http", |v| v.boolean());
+    let verify = verification::read(s);
+    let (connect, total) = read_timeouts(s);
+    let written = Written { name, url, endpoints, profile, client_id, method, client_secret, ca_file, allow_http, verify, connect, total };
+    check_http(s, &written);
+    check_discovery(s, &written.endpoints);
+    section.finish();
+    written
+}
+
+fn client_id(value: &Value) -> Option<String> {
+    let text = value.text()?;
+    // RFC 6749 appendix A.1: VSCHAR.
+    if text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        return Some(text);
+    }
+    value.refuse(Code::Impossible, "a client id has printable ASCII characters only", "write it as the issuer shows it (RFC 6749 §A.1)")
+}
+
+fn read_timeouts(parent: &mut Section) -> (Option<At<Duration>>, Option<At<Duration>>) {
+    let Some(at) = parent.take("timeouts", |value| value.section(&[])) else { return (None, None) };
+    let mut section = at.value;
+    let (connect, total) = (section.take("connect", positive), section.take("total", positive));
+    let ends = total.map_or(TOTAL, |at| at.value);
+    if let Some(part) = connect.filter(|at| at.value > ends) {
+        timeouts::complain_of_total(&section, "connect", part, ends);
+    }
+    section.finish();
+    (connect, total)
+}
+
+fn check_http(section: &Section, written: &Written) {
+    let Endpoints { discovery_url, token_endpoint, jwks_uri } = &written.endpoints;
+    let issuer = written.url.as_ref().map(|at| ("url", &at.value.1, at.place));
+    let others = [("discovery_url", discovery_url), ("token_endpoint", token_endpoint), ("jwks_uri", jwks_uri)];
+    let others = others.into_iter().filter_map(|(key, at)| at.as_ref().map(|at| (key, &at.value, at.place)));
+    // With every endpoint given, the issuer's own URL is only compared with `iss` and never asked.
+    let asked = discovery_url.is_none() && (token_endpoint.is_none() || jwks_uri.is_none());
+    let allowed = written.allow_http.is_some_and(|at| at.value);
+    for (key, url, place) in issuer.filter(|_| asked).into_iter().chain(others) {
+        if url.scheme() == "http" && !allowed && !url::is_loopback(url) {
+            let message = format!("{}: `{key}`: http would show our secret and the tokens to whoever listens", section.name);
+            let it = Complaint::error(Code::PlainHttp, place, message);
+            section.reading.complain(it.cure("use https, or write `allow_http: true` where the network between is trusted"));
+        }
+    }
+}
+
+fn check_discovery(section: &Section, endpoints: &Endpoints) {
+    let Endpoints { discovery_url, token_endpoint, jwks_uri } = endpoints;
+    if let (Some(unused), Some(_), Some(_)) = (discovery_url, token_endpoint, jwks_uri) {
+        let message = format!("{}: `discovery_url` is never asked: `token_endpoint` and `jwks_uri` are both given", section.name);
+        section.reading.complain(Complaint::warning(Code::Discovery, unused.key, message).cure("take one of the three out"));
+    }
+}
+
+pub fn settings(written: Written) -> Option<Issuer> {
+    let Written { name, url, endpoints, profile, client_id, method, client_secret, ca_file, allow_http, verify, connect, total } = written;
+    let Endpoints { discovery_url, token_endpoint, jwks_uri } = endpoints;
+    let (client_id, secret) = (client_id?.value, client_secret?.value);
+    let (verify, jwks_refresh) = verification::settings(verify, &client_id);
+    let issuer = issuer::Settings {
+        name: name.value.into(),
+        url: url?.value.0.into(),
+        discovery_url: discovery_url.map(|at| at.value),
+        token_endpoint: token_endpoint.map(|at| at.value),
+        jwks_uri: jwks_uri.map(|at| at.value),
+        client_auth: match method.map_or(Method::Basic, |at| at.value) {
+            Method::Basic => ClientAuth::ClientSecretBasic(secret),
+            Method::Post => ClientAuth::ClientSecretPost(secret),
+        },
+        client_id,
+        ca_file: ca_file.map(|at| at.value),
+        allow_http: allow_http.is_some_and(|at| at.value),
+        jwks_refresh,
+        timeouts: issuer::Timeouts { connect: connect.map_or(CONNECT, |at| at.value), total: total.map_or(TOTAL, |at| at.value) },
+    };
+    Some(Issuer { issuer, verify, exchange: exchange::Settings { profile: profile.map_or(Profile::Keycloak, |at| at.value) } })
+}

@@ -1,0 +1,61 @@
+//! `limits`: what holds for every caller's connection and every request.
+
+use super::duration::positive;
+use super::place::At;
+use super::section::Section;
+use super::size::size;
+use crate::{listen, stack};
+use std::time::Duration;
+
+const LATER: &[&str] = &["min_body_rate", "replay_body", "replay_total", "h2_streams", "failed_authentication"];
+const MOST: usize = 10_000_000;
+/// What the http crate can hold of a URI, in whole KiB, and of headers in one request.
+const LONGEST_URI: u64 = 63 * 1024;
+const MOST_HEADERS: usize = 10_000;
+const LARGEST_HEAD: u64 = 4 * 1024 * 1024;
+
+#[derive(Debug, Default)]
+pub struct Limits {
+    pub max_connections: Option<At<usize>>,
+    pub max_in_flight: Option<At<usize>>,
+    pub header_bytes: Option<At<u64>>,
+    pub header_count: Option<At<usize>>,
+    pub uri_bytes: Option<At<u64>>,
+    pub header_timeout: Option<At<Duration>>,
+    pub idle_timeout: Option<At<Duration>>,
+}
+
+pub fn read(root: &mut Section) -> Limits {
+    let Some(at) = root.take("limits", |value| value.section(LATER)) else { return Limits::default() };
+    let mut section = at.value;
+    let read = Limits {
+        max_connections: section.take("max_connections", |v| v.count(1, MOST)),
+        max_in_flight: section.take("max_in_flight", |v| v.count(1, MOST)),
+        header_bytes: section.take("header_bytes", |v| size(v, LARGEST_HEAD)),
+        header_count: section.take("header_count", |v| v.count(1, MOST_HEADERS)),
+        uri_bytes: section.take("uri_bytes", |v| size(v, LONGEST_URI)),
+        header_timeout: section.take("header_timeout", positive),
+        idle_timeout: section.take("idle_timeout", positive),
+    };
+    section.finish();
+    read
+}
+
+pub fn settings(written: Limits) -> (listen::Limits, stack::Limits) {
+    let Limits { max_connections, max_in_flight, header_bytes, header_count, uri_bytes, header_timeout, idle_timeout } = written;
+    let bytes = |at: Option<At<u64>>, default: usize| at.map_or(default, |at| usize::try_from(at.value).unwrap_or(default));
+    let requests = stack::Limits {
+        max_in_flight: max_in_flight.map_or(4096, |at| at.value),
+        header_bytes: bytes(header_bytes, 32 * 1024),
+        header_count: header_count.map_or(200, |at| at.value),
+        uri_bytes: bytes(uri_bytes, 16 * 1024),
+    };
+    let connections = listen::Limits {
+        max_connections: max_connections.map_or(10_000, |at| at.value),
+        // Well above what the stack allows, so that the stack refuses with a problem body before hyper gives up without one.
+        head_bytes: 2 * (requests.header_bytes + requests.uri_bytes) + 8 * 1024,
+        header_timeout: header_timeout.map_or(Duration::from_secs(10), |at| at.value),
+        idle_timeout: idle_timeout.map_or(Duration::from_secs(75), |at| at.value),
+    };
+    (connections, requests)
+}

@@ -1,0 +1,35 @@
+//! `listeners`: where callers come in. It binds nothing.
+
+use super::address::address;
+use super::place::At;
+use super::section::{Section, named};
+use crate::listen;
+use std::net::{Ipv4Addr, SocketAddr};
+
+const LATER: &[&str] = &["tls", "proxy_protocol", "trusted_proxies", "mode", "unmatched"];
+
+#[derive(Debug)]
+pub struct Listener {
+    pub name: At<String>,
+    pub address: Option<At<SocketAddr>>,
+}
+
+/// `None`: none are written, and the one by default stands.
+pub fn read(root: &mut Section) -> Option<Vec<Listener>> {
+    let value = root.value("listeners")?;
+    named(&value, "listener", |value, name| {
+        let mut section = value.section(LATER);
+        let address = section.as_mut().and_then(|s| s.require("address", "write an IP address and a port, as in `0.0.0.0:8080`", address));
+        section.map(Section::finish);
+        Some(Listener { name, address })
+    })
+    .or(Some(Vec::new()))
+}
+
+pub fn settings(written: Option<Vec<Listener>>) -> Option<Vec<listen::Settings>> {
+    let Some(written) = written else {
+        return Some(vec![listen::Settings { name: "main".into(), address: (Ipv4Addr::UNSPECIFIED, 8080).into() }]);
+    };
+    let one = |Listener { name, address }: Listener| Some(listen::Settings { name: name.value.into(), address: address?.value });
+    written.into_iter().map(one).collect()
+}

@@ -1,0 +1,121 @@
+//! `match` of a route: which requests it takes. What the patterns mean is for `route` to say.
+
+use super::complaint::{Code, quoted};
+use super::place::At;
+use super::reading::Value;
+use super::section::{Section, complain_of_twins};
+use super::tree::Kind;
+use super::verification::plain;
+use crate::route::{HostPattern, PathPattern, Rule};
+use http::{HeaderName, HeaderValue, Method};
+
+#[derive(Debug, Default)]
+pub struct Match {
+    pub hosts: Option<At<Vec<At<HostPattern>>>>,
+    pub path: Option<At<PathPattern>>,
+    pub methods: Option<At<Vec<At<Method>>>>,
+    pub headers: Option<At<Vec<(HeaderName, HeaderValue)>>>,
+}
+
+pub fn read(route: &mut Section) -> Match {
+    let Some(at) = route.take("match", |value| value.section(&[])) else { return Match::default() };
+    let mut section = at.value;
+    let read = Match {
+        hosts: section.take("hosts", |v| v.list(host)),
+        path: section.take("path", path),
+        methods: section.take("methods", |v| v.list(method)),
+        headers: section.take("headers", headers),
+    };
+    section.finish();
+    read
+}
+
+fn host(value: &Value) -> Option<HostPattern> {
+    let text = value.text()?;
+    HostPattern::parse(&text)
+        .map_or_else(|why| value.refuse(Code::Impossible, why, "write it as in `api.example.com` or `*.example.com`"), Some)
+}
+
+fn path(value: &Value) -> Option<PathPattern> {
+    let example = "write `/orders` for all below it, or `{ exact: /orders }`";
+    if let Kind::Map(_) = value.node.kind {
+        let mut section = value.section(&[])?;
+        let exact = section.require("exact", example, |v| pattern(v, PathPattern::exact));
+        section.finish();
+        return exact.map(|at| at.value);
+    }
+    if value.scalar().is_none() { value.wrong_type("a path", example) } else { pattern(value, PathPattern::prefix) }
+}
+
+fn pattern(value: &Value, parse: impl Fn(&str) -> Result<PathPattern, String>) -> Option<PathPattern> {
+    let text = value.text()?;
+    if text.contains('*') || text.contains('{') {
+        return value.refuse(
+            Code::Impossible,
+            format_args!("{}: there are no wildcards in paths", quoted(&text)),
+            "a path takes everything below it already: `/orders` also takes `/orders/1`",
+        );
+    }
+    if text.contains(['?', '#']) {
+        return value.refuse(
+            Code::Impossible,
+            format_args!("{}: query strings are never read for routing", quoted(&text)),
+            "end the path before it",
+        );
+    }
+    parse(&text).map_or_else(|why| value.refuse(Code::Impossible, why, "write it as in `/orders`"), Some)
+}
+
+fn method(value: &Value) -> Option<Method> {
+    let text = value.text()?;
+    let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS, Method::TRACE]
+        .map(|m| (m.to_string(), m));
+    let words: Vec<(&str, &Method)> = known.iter().map(|(word, method)| (word.as_str(), method)).collect();
+    if text == "CONNECT" {
+        return value.refuse(Code::Impossible, "a tunnel's inside cannot be given a token, so CONNECT is never routed", "take it out");
+    }
+    value.choice(&words, &[]).cloned()
+}
+
+fn headers(value: &Value) -> Option<Vec<(HeaderName, HeaderValue)>> {
+    let Kind::Map(entries) = &value.node.kind else {
+        return value.wrong_type("a map of header names and values", "write `{ x-tenant: acme }`");
+    };
+    complain_of_twins(entries, value);
+    let mut out: Vec<(HeaderName, HeaderValue)> = Vec::new();
+    for entry in entries {
+        let item = Value { node: &entry.value, key: entry.place, name: value.name.field(&entry.key), reading: value.reading };
+        let Ok(name) = entry.key.parse::<HeaderName>() else {
+            item.refuse::<()>(Code::Impossible, "this is no header name", "write it as in `x-tenant`");
+            continue;
+        };
+        if name == http::header::AUTHORIZATION || name == http::header::HOST {
+            let cure = "take it out: `hosts` matches hosts, and the caller's token is verified, not compared";
+            item.refuse::<()>(Code::Impossible, "this header cannot choose a route", cure);
+            continue;
+        }
+        let Some(text) = item.text() else { continue };
+        match HeaderValue::from_str(&text) {
+            Ok(_) if out.iter().any(|(n, _)| *n == name) => {
+                item.refuse::<()>(Code::Repeated, "the same header twice, since case makes no difference", "take one of them out");
+            }
+            Ok(header) => out.push((name, header)),
+            Err(_) => {
+                item.refuse::<()>(Code::Impossible, "no header can have this value", "use printable characters");
+            }
+        }
+    }
+    // In one order, so that two routes with the same headers are seen to be the same.
+    out.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
+    Some(out)
+}
+
+pub fn rule(Match { hosts, path, methods, headers }: Match, as_written: bool) -> Rule {
+    Rule {
+        hosts: hosts.map_or_else(Vec::new, |at| plain(at.value)),
+        path: path.map_or_else(|| PathPattern::Prefix("/".to_owned()), |at| at.value),
+        methods: methods.map_or_else(Vec::new, |at| plain(at.value)),
+        headers: headers.map_or_else(Vec::new, |at| at.value),
+        as_written,
+    }
+}

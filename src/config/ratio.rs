@@ -1,0 +1,23 @@
+//! Ratios as people write them: `20%`. A bare number is refused: 0.2 and 20 look too much alike.
+
+use super::complaint::{Code, quoted};
+use super::reading::Value;
+
+/// A ratio from 0 to less than 1.
+pub fn ratio(value: &Value) -> Option<f64> {
+    let Some(text) = value.scalar() else { return value.wrong_type("a ratio", "write it as in `10%`") };
+    let Some(number) = text.strip_suffix('%') else {
+        let meant = match text.parse::<f64>() {
+            Ok(n) if (0.0..1.0).contains(&n) => format!("; did you mean `{}%`?", n * 100.0),
+            Ok(n) if (1.0..100.0).contains(&n) => format!("; did you mean `{n}%`?"),
+            _ => String::new(),
+        };
+        return value.refuse(Code::Quantity, format_args!("{} has no `%`{meant}", quoted(text)), "write it as in `10%`");
+    };
+    let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    match number.parse::<f64>() {
+        Ok(n) if digits && n < 100.0 => Some(n / 100.0),
+        Ok(_) if digits => value.refuse(Code::Range, format_args!("{} would leave nothing", quoted(text)), "choose less than 100%"),
+        _ => value.refuse(Code::Quantity, format_args!("{} is no ratio", quoted(text)), "write it as in `10%`"),
+    }
+}

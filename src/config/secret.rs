@@ -1,0 +1,128 @@
+//! Secrets: `{ file: … }`, `{ env: … }`, or inline with a warning. No value of one is ever put into a message, whatever is wrong.
+
+use super::complaint::{Code, Complaint, quoted};
+use super::reading::Value;
+use super::tree::Kind;
+use crate::token::Secret;
+use std::io;
+use std::path::PathBuf;
+use zeroize::Zeroizing;
+
+const HOW: &str = "write `{ file: /path }` or `{ env: NAME }`";
+
+pub fn secret(value: &Value) -> Option<Secret> {
+    match &value.node.kind {
+        Kind::Scalar { text, .. } if text.trim().is_empty() => value.refuse(Code::Empty, "the secret is empty", HOW),
+        Kind::Scalar { text, .. } => {
+            value.warn(Code::SecretInline, "the secret is written in the configuration itself", HOW);
+            Some(Secret::new(text.as_str()))
+        }
+        Kind::Map(_) => referred(value),
+        Kind::Nothing | Kind::List(_) => value.wrong_type("a secret", HOW),
+    }
+}
+
+fn referred(value: &Value) -> Option<Secret> {
+    let mut section = value.section(&[])?;
+    let (both, neither) = (section.has("file") && section.has("env"), !section.has("file") && !section.has("env"));
+    let file = section.take("file", from_file);
+    let env = section.take("env", from_env);
+    if neither {
+        let it = Complaint::error(Code::Missing, section.place, format!("{}: neither `file` nor `env` is given", section.name));
+        section.reading.complain(it.cure(HOW));
+    }
+    section.finish();
+    if both {
+        return value.refuse(Code::Repeated, "both `file` and `env` are given", "take one of them out");
+    }
+    file.or(env).map(|at| at.value)
+}
+
+fn from_file(value: &Value) -> Option<Secret> {
+    let path = path(value)?;
+    let shown = quoted(&path.display().to_string());
+    let bytes = match value.reading.outside.file(&path) {
+        Ok(bytes) => Zeroizing::new(bytes),
+        Err(e) => {
+            return value.refuse(Code::SecretFile, format_args!("{shown} cannot be read: {}", reason(&e)), cure(&e));
+        }
+    };
+    let Ok(text) = std::str::from_utf8(&bytes) else {
+        return value.refuse(Code::SecretFile, format_args!("{shown} holds bytes that are no UTF-8"), "a secret is one line of text");
+    };
+    // Editors and `echo` end a file with a newline; nobody means it.
+    let text = text.strip_suffix('\n').map_or(text, |t| t.strip_suffix('\r').unwrap_or(t));
+    if text.trim().is_empty() {
+        return value.refuse(Code::SecretFile, format_args!("{shown} is empty"), "write the secret into it");
+    }
+    Some(Secret::new(text))
+}
+
+fn from_env(value: &Value) -> Option<Secret> {
+    let name = value.text()?;
+    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    // Not quoted: what is no name may well be the secret itself, put in the wrong place.
+    if !name.bytes().all(good) || name.as_bytes()[0].is_ascii_digit() {
+        return value.refuse(
+            Code::SecretVariable,
+            "this is no name of an environment variable",
+            "write its name, as in `{ env: IAM_SECRET }`",
+        );
+    }
+    match value.reading.outside.variable(&name) {
+        Some(text) if !text.trim().is_empty() => Some(Secret::new(text)),
+        Some(_) => value.refuse(Code::SecretVariable, format_args!("the environment variable `{name}` is empty"), "set it to the secret"),
+        None => value.refuse(
+            Code::SecretVariable,
+            format_args!("the environment variable `{name}` is not set"),
+            "set it where the gateway is started, or use `{ file: … }`",
+        ),
+    }
+}
+
+pub fn path(value: &Value) -> Option<PathBuf> {
+    value.text().map(PathBuf::from)
+}
+
+/// A file of certificate authorities: it is looked into now, so that a broken one is not found out at the first connection.
+pub fn authorities(value: &Value) -> Option<PathBuf> {
+    let path = path(value)?;
+    let shown = quoted(&path.display().to_string());
+    match value.reading.outside.file(&path) {
+        Err(e) => value.refuse(Code::Authorities, format_args!("{shown} cannot be read: {}", reason(&e)), cure(&e)),
+        Ok(bytes) => match holds_certificates(&bytes) {
+            true => Some(path),
+            false => value.refuse(
+                Code::Authorities,
+                format_args!("{shown} holds no PEM certificate, or a broken one"),
+                "it must hold certificates that begin with -----BEGIN CERTIFICATE-----",
+            ),
+        },
+    }
+}
+
+/// By its frame only: what is inside is for `tls` to read.
+fn holds_certificates(pem: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(pem);
+    let count = |frame: &str| text.matches(frame).count();
+    let begun = count("-----BEGIN CERTIFICATE-----");
+    begun > 0 && begun == count("-----END CERTIFICATE-----")
+}
+
+/// Why a file cannot be read, in words without the operating system's numbers.
+pub fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn cure(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "check the path, and that the secret is mounted there",
+        io::ErrorKind::PermissionDenied => "let the user that the gateway runs as read it",
+        _ => "check the path",
+    }
+}

@@ -1,0 +1,133 @@
+//! A map of the YAML, read field by field: what has been taken is known, and what is left over at the end is complained about.
+//! So the list of known fields cannot differ from the fields that are read. It gives no meaning to a value.
+
+use super::complaint::{Code, Complaint, quoted};
+use super::nearest;
+use super::place::{At, Place};
+use super::reading::{Name, Reading, Value};
+use super::tree::{Entry, Kind};
+
+pub struct Section<'a> {
+    entries: &'a [Entry],
+    /// Where to point when something is missing.
+    pub place: Place,
+    pub name: Name,
+    pub reading: &'a Reading<'a>,
+    known: Vec<&'static str>,
+    /// Fields that a later version will know.
+    later: &'static [&'static str],
+}
+
+impl<'a> Section<'a> {
+    pub fn new(entries: &'a [Entry], value: &Value<'a>, later: &'static [&'static str]) -> Self {
+        complain_of_twins(entries, value);
+        let place = if value.key.width == 0 { value.place() } else { value.key };
+        Self { entries, place, name: value.name.clone(), reading: value.reading, known: Vec::new(), later }
+    }
+
+    /// The value of a field, where it is written.
+    pub fn value(&mut self, key: &'static str) -> Option<Value<'a>> {
+        self.known.push(key);
+        let entry = self.entries.iter().find(|e| e.key == key)?;
+        Some(Value { node: &entry.value, key: entry.place, name: self.name.field(key), reading: self.reading })
+    }
+
+    /// A field that may be left out. `None` also where it was refused: the complaint is made already.
+    pub fn take<T>(&mut self, key: &'static str, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<At<T>> {
+        let value = self.value(key)?;
+        read(&value).map(|read| value.at(read))
+    }
+
+    /// A field that must be there.
+    pub fn require<T>(&mut self, key: &'static str, cure: &str, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<At<T>> {
+        if !self.entries.iter().any(|e| e.key == key) {
+            self.known.push(key);
+            let message = format!("{}: `{key}` is missing", self.name);
+            self.reading.complain(Complaint::error(Code::Missing, self.place, message).cure(cure));
+            return None;
+        }
+        self.take(key, read)
+    }
+
+    /// Whether a field is written, however it may be read.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.iter().any(|e| e.key == key)
+    }
+
+    /// To be called when all fields are taken: complains about the others.
+    pub fn finish(self) {
+        let known = || self.known.iter().copied();
+        for entry in self.entries.iter().filter(|e| !known().any(|k| k == e.key)) {
+            let field = quoted(&entry.key);
+            let it = if self.later.contains(&entry.key.as_str()) {
+                Complaint::error(Code::UnknownField, entry.place, format!("{field} is not supported by this version"))
+                    .cure("take it out until then; nothing is accepted silently")
+            } else {
+                let hint = nearest::hint(&entry.key, known());
+                Complaint::error(Code::UnknownField, entry.place, format!("unknown field {field}{hint}")).cure(format!(
+                    "{} takes: {}",
+                    self.name,
+                    known().collect::<Vec<_>>().join(", ")
+                ))
+            };
+            self.reading.complain(it);
+        }
+    }
+}
+
+/// Names that mean something to the gateway itself, in the configuration or as a metric label.
+const TAKEN: &[&str] = &["by_token", "unmatched"];
+
+/// A map whose keys are names that the operator chose: reads each thing under its name.
+pub fn named<'a, T>(value: &Value<'a>, kind: &str, mut read: impl FnMut(&Value<'a>, At<String>) -> Option<T>) -> Option<Vec<T>> {
+    let Kind::Map(entries) = &value.node.kind else {
+        return value.wrong_type("a map of names", format_args!("write `{kind}-name:` and its fields below it"));
+    };
+    if entries.is_empty() {
+        return value.refuse(Code::Empty, format_args!("there is no {kind} in it"), format_args!("add one, or leave the key out"));
+    }
+    complain_of_twins(entries, value);
+    let mut seen: Vec<&str> = Vec::new();
+    let mut out = Vec::new();
+    for entry in entries {
+        if seen.contains(&entry.key.as_str()) {
+            continue;
+        }
+        seen.push(&entry.key);
+        let name = At { value: entry.key.clone(), place: entry.place, key: entry.place };
+        check_name(&name, kind, value.reading);
+        let thing = Value { node: &entry.value, key: entry.place, name: Name::of(kind, &entry.key), reading: value.reading };
+        out.extend(read(&thing, name));
+    }
+    Some(out)
+}
+
+fn check_name(name: &At<String>, kind: &str, reading: &Reading) {
+    let text = name.value.as_str();
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let good = text.len() <= 63 && text.bytes().next().is_some_and(allowed) && text.bytes().all(|b| allowed(b) || b == b'_' || b == b'-');
+    let complaint = if !good {
+        Complaint::error(Code::Name, name.place, format!("{kind} {}: such a name is not allowed", quoted(text)))
+            .cure("a name has a-z, 0-9, `_` and `-`, begins with a letter or a digit, and is 63 characters at the most")
+    } else if TAKEN.contains(&text) {
+        Complaint::error(Code::Name, name.place, format!("{kind} `{text}`: this name means something to the gateway itself"))
+            .cure("choose another name")
+    } else {
+        return;
+    };
+    reading.complain(complaint);
+}
+
+/// Complains about keys that are written twice.
+pub fn complain_of_twins(entries: &[Entry], value: &Value) {
+    let mut first: std::collections::HashMap<&str, Place> = std::collections::HashMap::new();
+    for entry in entries {
+        match first.get(entry.key.as_str()) {
+            None => drop(first.insert(&entry.key, entry.place)),
+            Some(place) => {
+                let message = format!("{} is written twice (first at {place})", quoted(&entry.key));
+                value.reading.complain(Complaint::error(Code::Duplicate, entry.place, message).cure("take one of them out"));
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! YAML as a tree in which every key and value knows where it stands: what the sections are read from. It is the one place that
+//! sees the YAML crate, refuses aliases that expand without end, and gives no meaning to anything.
+
+use super::complaint::{Code, Complaint};
+use super::place::Place;
+use super::reading::Reading;
+use serde_yaml::granit_parser::{self as yaml, Event, Parser, ScalarStyle, Span};
+use std::collections::HashMap;
+
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Where it is used: for an alias, where the alias stands.
+    pub place: Place,
+    /// Where its text is written.
+    pub written: Place,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+pub enum Kind {
+    Nothing,
+    /// `plain`: without quotes, so that it may also be a number or a boolean.
+    Scalar {
+        text: String,
+        plain: bool,
+    },
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+/// Keys may occur twice here; whoever reads the map complains about it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub key: String,
+    pub place: Place,
+    pub value: Node,
+}
+
+/// How deep maps and lists may be nested, aliases expanded.
+const DEPTH: usize = 32;
+/// How much aliases may add to what was written, in nodes and bytes together.
+const EXPANSION: usize = 256 * 1024;
+
+/// Reads the one document of `text`. `None`: there is none to go on with, and a complaint says why.
+pub fn parse(text: &str, reading: &Reading) -> Option<Node> {
+    let options = yaml::options! { emit_comments: false, disallow_directives: true, block_nesting_limit: DEPTH, flow_nesting_limit: DEPTH };
+    let mut builder = Builder { reading, anchors: HashMap::new(), open: Vec::new(), root: None, expanded: 0 };
+    let mut documents = 0;
+    for event in Parser::new_from_str_with_options(text, options) {
+        match event {
+            Ok((Event::DocumentStart(..), span)) => {
+                documents += 1;
+                if documents > 1 {
+                    let it = Complaint::error(Code::Document, place(span), "a second document begins here");
+                    reading.complain(it.cure("one file holds one configuration: take out the `---`"));
+                    return None;
+                }
+            }
+            Ok((event, span)) => builder.take(event, place(span))?,
+            Err(error) => {
+                let at = *error.marker();
+                let it = Complaint::error(Code::Syntax, place(Span::new(at, at)), format!("this is no YAML: {error}"));
+                reading.complain(it.cure("look at the indentation, quotes and brackets here and just above"));
+                return None;
+            }
+        }
+    }
+    match builder.root {
+        Some(Node { kind: Kind::Nothing, .. }) | None => {
+            let it = Complaint::of_file(Code::Document, "the file is empty");
+            reading.complain(it.cure("at least `issuers` and `routes` must be there; see config/minimal.yaml"));
+            None
+        }
+        root => root,
+    }
+}
+
+fn place(span: Span) -> Place {
+    let (from, to) = (span.start, span.end);
+    let width = if from.line() == to.line() { to.col().saturating_sub(from.col()) } else { 1 };
+    let start = from.byte_offset().unwrap_or_default();
+    Place { line: from.line(), column: from.col() + 1, width, start, end: to.byte_offset().unwrap_or(start) }
+}
+
+struct Builder<'a> {
+    reading: &'a Reading<'a>,
+    /// `None`: begun, and not yet at its end.
+    anchors: HashMap<usize, Option<Node>>,
+    open: Vec<Open>,
+    root: Option<Node>,
+    expanded: usize,
+}
+
+/// A list or map whose end has not come yet.
+struct Open {
+    place: Place,
+    anchor: usize,
+    inside: Inside,
+}
+
+enum Inside {
+    List(Vec<Node>),
+    Map(Vec<Entry>, Option<Node>),
+}
+
+impl Builder<'_> {
+    /// `None`: it makes no sense to go on.
+    fn take(&mut self, event: Event<'_>, place: Place) -> Option<()> {
+        if let Event::Scalar(.., Some(_)) | Event::SequenceStart(.., Some(_)) | Event::MappingStart(.., Some(_)) = &event {
+            let it = Complaint::error(Code::Exotic, place, "a YAML tag (`!…`) has no meaning here");
+            self.reading.complain(it.cure("take the tag out"));
+        }
+        match event {
+            Event::Scalar(text, style, anchor, _) => {
+                let plain = style == ScalarStyle::Plain;
+                let nothing = plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
+                let kind = if nothing { Kind::Nothing } else { Kind::Scalar { text: text.into_owned(), plain } };
+                self.put(Node { place, written: place, kind }, anchor);
+            }
+            Event::SequenceStart(_, anchor, _) => self.begin(place, anchor, Inside::List(Vec::new())),
+            Event::MappingStart(_, anchor, _) => self.begin(place, anchor, Inside::Map(Vec::new(), None)),
+            Event::SequenceEnd | Event::MappingEnd => {
+                let Open { place: start, anchor, inside } = self.open.pop()?;
+                let kind = match inside {
+                    Inside::List(nodes) => Kind::List(nodes),
+                    Inside::Map(entries, _) => Kind::Map(self.merged(entries)),
+                };
+                let whole = Place { end: place.end.max(start.end), ..start };
+                self.put(Node { place: start, written: whole, kind }, anchor);
+            }
+            Event::Alias(id) => {
+                let node = self.resolve(id, place)?;
+                self.put(Node { place, ..node }, 0);
+            }
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn begin(&mut self, place: Place, anchor: usize, inside: Inside) {
+        if anchor != 0 {
+            self.anchors.insert(anchor, None);
+        }
+        self.open.push(Open { place, anchor, inside });
+    }
+
+    fn put(&mut self, node: Node, anchor: usize) {
+        if anchor != 0 {
+            self.anchors.insert(anchor, Some(node.clone()));
+        }
+        match self.open.last_mut().map(|open| &mut open.inside) {
+            None => self.root = Some(node),
+            Some(Inside::List(nodes)) => nodes.push(node),
+            Some(Inside::Map(entries, waiting)) => match waiting.take() {
+                None => *waiting = Some(node),
+                Some(key) => match key.kind {
+                    Kind::Scalar { text, .. } => entries.push(Entry { key: text, place: key.written, value: node }),
+                    _ => {
+                        let it = Complaint::error(Code::Exotic, key.place, "a key must be a word");
+                        self.reading.complain(it.cure("quote it if it is meant to be text"));
+                    }
+                },
+            },
+        }
+    }
+
+    fn resolve(&mut self, id: usize, place: Place) -> Option<Node> {
+        let refuse = |why: &str| {
+            let it = Complaint::error(Code::Alias, place, why);
+            self.reading.complain(it.cure("write out what the alias stands for"));
+            None
+        };
+        let Some(Some(node)) = self.anchors.get(&id) else { return refuse("this alias stands for something that contains it") };
+        if self.open.len() + depth(node) > DEPTH {
+            return refuse("aliases nest too deep here");
+        }
+        if self.expanded + weight(node) > EXPANSION {
+            return refuse("aliases expand to far more than was written");
+        }
+        self.expanded += weight(node);
+        Some(node.clone())
+    }
+
+    /// `<<: *base` and `<<: [*a, *b]`: what the map itself says wins, then the first that is merged.
+    fn merged(&mut self, entries: Vec<Entry>) -> Vec<Entry> {
+        let (merges, mut own): (Vec<_>, Vec<_>) = entries.into_iter().partition(|e| e.key == "<<");
+        for merge in merges {
+            let at = merge.value.place;
+            let sources = match merge.value.kind {
+                Kind::List(nodes) => nodes,
+                kind => vec![Node { kind, ..merge.value }],
+            };
+            for source in sources {
+                let Kind::Map(theirs) = source.kind else {
+                    let it = Complaint::error(Code::WrongType, at, "`<<` merges maps only");
+                    self.reading.complain(it.cure("put an alias of a map here"));
+                    continue;
+                };
+                for entry in theirs {
+                    if !own.iter().any(|e| e.key == entry.key) {
+                        own.push(entry);
+                    }
+                }
+            }
+        }
+        own
+    }
+}
+
+fn depth(node: &Node) -> usize {
+    match &node.kind {
+        Kind::Nothing | Kind::Scalar { .. } => 0,
+        Kind::List(nodes) => 1 + nodes.iter().map(depth).max().unwrap_or(0),
+        Kind::Map(entries) => 1 + entries.iter().map(|e| depth(&e.value)).max().unwrap_or(0),
+    }
+}
+
+fn weight(node: &Node) -> usize {
+    match &node.kind {
+        Kind::Nothing => 1,
+        Kind::Scalar { text, .. } => 1 + text.len(),
+        Kind::List(nodes) => 1 + nodes.iter().map(weight).sum::<usize>(),
+        Kind::Map(entries) => 1 + entries.iter().map(|e| e.key.len() + weight(&e.value)).sum::<usize>(),
+    }
+}

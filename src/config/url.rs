@@ -1,0 +1,84 @@
+//! URLs: of issuers and their endpoints, of upstreams. Only http and https, and nothing in them that is no part of an address;
+//! a user and password in one are refused without being shown.
+
+use super::complaint::{Code, quoted};
+use super::reading::Value;
+use crate::upstream::Endpoint;
+use url::{Host, Url};
+
+/// An issuer: kept as it is written, since `iss` must equal it.
+pub fn issuer(value: &Value) -> Option<(String, Url)> {
+    let url = http(value)?;
+    if url.query().is_some() {
+        return value.refuse(Code::Url, "an issuer's URL has no query", "write it as `iss` of its tokens has it");
+    }
+    Some((value.text()?, url))
+}
+
+/// Some endpoint of an issuer.
+pub fn http(value: &Value) -> Option<Url> {
+    let text = value.text()?;
+    let example = "write it as in `https://iam.example.com/path`";
+    if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
+        return value.refuse(Code::Url, "this is no URL: there is a blank or a backslash in it", example);
+    }
+    let Ok(url) = Url::parse(&text) else {
+        return value.refuse(Code::Url, "this is no URL", example);
+    };
+    if !url.username().is_empty() || url.password().is_some() || text.contains('@') {
+        return value.refuse(Code::Url, "there is a user or password in the URL", "take out what stands before the `@`");
+    }
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return value.refuse(Code::Url, "only http:// and https:// URLs are known here", example);
+    }
+    if url.port() == Some(0) {
+        return value.refuse(Code::Url, "nothing listens on port 0", "write the port that it listens on");
+    }
+    if url.fragment().is_some() {
+        return value.refuse(Code::Url, "there is a fragment (`#…`) in the URL", "take it out");
+    }
+    Some(url)
+}
+
+/// Where an upstream listens: a URL that names a host and nothing below it.
+pub fn endpoint(value: &Value) -> Option<Endpoint> {
+    let url = http(value)?;
+    if !matches!(url.path(), "" | "/") || url.query().is_some() {
+        let bare = format!("{}://{}", url.scheme(), url.authority());
+        return value.refuse(
+            Code::Url,
+            "an upstream's URL has no path and no query",
+            format_args!("write `{bare}`: the caller's path is sent on as it came"),
+        );
+    }
+    let host = match url.host()? {
+        Host::Domain(name) => name.to_owned(),
+        Host::Ipv4(ip) => ip.to_string(),
+        Host::Ipv6(ip) => ip.to_string(),
+    };
+    Some(Endpoint { tls: url.scheme() == "https", host, port: url.port_or_known_default()? })
+}
+
+/// What RFC 8707 calls a resource: an absolute URI without a fragment. Kept as it is written.
+pub fn resource(value: &Value) -> Option<String> {
+    let text = value.text()?;
+    match Url::parse(&text) {
+        Ok(url) if url.fragment().is_some() => value.refuse(Code::Url, "a resource has no fragment (`#…`)", "take it out (RFC 8707 §2)"),
+        Ok(_) if !text.chars().any(|c| c.is_whitespace() || c.is_control()) => Some(text),
+        _ => value.refuse(
+            Code::Url,
+            format_args!("{} is no absolute URI", quoted(&text)),
+            "write it as in `https://orders.example.com/` (RFC 8707 §2)",
+        ),
+    }
+}
+
+/// Whether a URL stays on this machine.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
+}

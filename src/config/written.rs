@@ -1,0 +1,118 @@
+//! The whole configuration as it was written, section by section, and how what runs is made of it. It judges nothing: each
+//! section has judged itself, and `check` what they say of each other.
+
+use super::admin::{self, Admin};
+use super::cache::{self, Cache};
+use super::complaint::{Code, Complaint};
+use super::limits::{self, Limits};
+use super::listeners::{self, Listener};
+use super::log::{self, Log};
+use super::metrics::{self, Metrics};
+use super::place::At;
+use super::routes::{self, Found, Route, To};
+use super::section::Section;
+use super::upstreams::{self, Upstream};
+use super::{Config, issuers, shutdown, workers};
+use crate::upstream::{self, Endpoint};
+
+#[derive(Debug)]
+pub struct Written {
+    pub listeners: Option<Vec<Listener>>,
+    pub metrics: Metrics,
+    pub admin: Option<Admin>,
+    pub issuers: Option<Vec<issuers::Written>>,
+    pub upstreams: Vec<Upstream>,
+    pub routes: Option<Vec<Route>>,
+    pub cache: Cache,
+    pub limits: Limits,
+    pub shutdown: shutdown::Written,
+    pub workers: Option<At<Option<usize>>>,
+    pub log: Log,
+}
+
+/// Sections that a later version will know.
+const LATER: &[&str] = &["exchange_api", "force_update", "logout", "tracing"];
+
+impl Written {
+    pub fn later() -> &'static [&'static str] {
+        LATER
+    }
+
+    pub fn read(mut root: Section) -> Self {
+        let written = Self {
+            listeners: listeners::read(&mut root),
+            metrics: metrics::read(&mut root),
+            admin: admin::read(&mut root),
+            issuers: issuers::read(&mut root),
+            upstreams: upstreams::read(&mut root),
+            routes: routes::read(&mut root),
+            cache: cache::read(&mut root),
+            limits: limits::read(&mut root),
+            shutdown: shutdown::read(&mut root),
+            workers: root.take("workers", workers::workers),
+            log: log::read(&mut root),
+        };
+        if written.issuers.is_none() {
+            let it = Complaint::of_file(Code::Missing, "`issuers` is missing");
+            root.reading.complain(it.cure("write who issues the tokens; see config/minimal.yaml"));
+        }
+        if written.routes.is_none() {
+            let it = Complaint::of_file(Code::Missing, "`routes` is missing");
+            root.reading.complain(it.cure("write which requests go where; see config/minimal.yaml"));
+        }
+        root.finish();
+        written
+    }
+
+    /// `None` only where something was refused, and complained about, before.
+    pub fn settings(self) -> Option<Config> {
+        let Self { listeners, metrics, admin, issuers, upstreams, routes, cache, limits, shutdown, workers, log } = self;
+        let (connections, requests) = limits::settings(limits);
+        let (cache, max_ttl) = cache::settings(cache);
+        let issuers: Vec<_> = issuers?.into_iter().map(issuers::settings).collect::<Option<_>>()?;
+        let routes = routes?;
+        let mut upstreams: Vec<_> = upstreams.into_iter().map(upstreams::settings).collect::<Option<_>>()?;
+        upstreams.extend(by_url(&routes));
+        let only = issuers.first().map(|i| i.issuer.name.clone());
+        let routes = routes.into_iter().map(|route| {
+            let issuer = route.issuer.as_ref().map(|at| at.value.as_str().into()).or(only.clone())?;
+            let upstream = match &route.upstream.as_ref()?.value {
+                To::Name(name) => upstreams.iter().find(|u| *u.name == **name),
+                To::Url(endpoint) => upstreams.iter().find(|u| u.endpoint == *endpoint && u.name.contains(':')),
+            };
+            Some(routes::settings(route, &Found { upstream: upstream?, issuer, cache_max_ttl: max_ttl }))
+        });
+        Some(Config {
+            routes: routes.collect::<Option<_>>()?,
+            listeners: listeners::settings(listeners)?,
+            connections,
+            requests,
+            metrics: metrics::settings(metrics),
+            admin: admin::settings(admin),
+            issuers,
+            upstreams,
+            cache,
+            shutdown: shutdown::settings(shutdown),
+            workers: workers.and_then(|at| at.value),
+            log: log::settings(log),
+        })
+    }
+}
+
+/// One upstream for each URL that routes give. A `:` is in each of their names, so that none is also a name in `upstreams`.
+fn by_url(routes: &[Route]) -> Vec<upstream::Settings> {
+    let mut endpoints: Vec<&Endpoint> = Vec::new();
+    for route in routes {
+        if let Some(At { value: To::Url(endpoint), .. }) = &route.upstream
+            && !endpoints.contains(&endpoint)
+        {
+            endpoints.push(endpoint);
+        }
+    }
+    let name = |e: &Endpoint| {
+        let host = if e.host.contains(':') { format!("[{}]", e.host) } else { e.host.clone() };
+        let twin = endpoints.iter().any(|other| other.tls != e.tls && other.host == e.host && other.port == e.port);
+        format!("{}{host}:{}", if twin && e.tls { "https://" } else { "" }, e.port)
+    };
+    endpoints.iter().map(|e| upstreams::by_url(&name(e), (*e).clone())).collect()
+}
