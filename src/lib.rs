@@ -30,3 +30,6 @@ pub mod stack; // THE tower stack; a route and its layers
 
 // Floor 4: what the operator wrote.
 pub mod config;
+
+// Floor 5: the program.
+pub mod demo; // a development IAM, echo backends, the tour

@@ -1,0 +1,87 @@
+//! What the demo prints: the tour on one screen, and the line to try next. Colours are written always and taken out by whoever
+//! holds the terminal (`NO_COLOR`, a pipe); every word comes from what was measured or answered.
+
+use super::ports::Ports;
+use super::tour::{Report, Scene, Step, text};
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+const BOLD: &str = "\x1b[1m";
+const GREEN: &str = "\x1b[32m";
+const RED: &str = "\x1b[31m";
+const PLAIN: &str = "\x1b[0m";
+
+pub(super) fn show(out: &mut dyn Write, scene: &Scene, report: &Report) -> io::Result<()> {
+    let Ports { gateway, metrics, .. } = scene.ports;
+    let (incoming, upstream) = (&report.incoming, &report.upstream);
+    writeln!(out, "IAM {BOLD}{}{PLAIN}    gateway {BOLD}http://127.0.0.1:{gateway}{PLAIN}\n", scene.iam.url())?;
+    writeln!(out, "        {:<12}sent upstream", "incoming")?;
+    for claim in ["aud", "azp", "sub"] {
+        writeln!(out, "  {claim}   {:<12}{}", text(incoming, claim), text(upstream, claim))?;
+    }
+    writeln!(out)?;
+    step(out, &report.exchanged, &format!("exchanged, {}    backend saw aud={}", short(report.exchanged.took), text(upstream, "aud")))?;
+    step(out, &report.cached, &format!("from cache, {}", short(report.cached.took)))?;
+    step(out, &report.refused, &format!("IAM: {}", printable(&report.words)))?;
+    if let Some(cure) = &report.why.cure {
+        writeln!(out, "{:18}fix: {}", "", printable(cure))?;
+    }
+    writeln!(out, "{:18}see docs/errors.md#target_refused\n", "")?;
+    writeln!(out, "metrics http://127.0.0.1:{metrics}/metrics")
+}
+
+/// A line that works when it is pasted into a shell, here and now.
+pub(super) fn curl(ports: &Ports) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let exe = std::env::current_exe().unwrap_or_else(|_| "cambist".into());
+    let cambist = command(&exe, &here);
+    let port = if ports.iam == Ports::default().iam { String::new() } else { format!(" --iam-port {}", ports.iam) };
+    format!("curl -H \"Authorization: Bearer $({cambist} demo token{port})\" http://127.0.0.1:{}/orders", ports.gateway)
+}
+
+/// How the shell finds `exe` from `here`: relative where it lies below, quoted where it must be.
+fn command(exe: &Path, here: &Path) -> String {
+    let path = match exe.strip_prefix(here) {
+        Ok(below) => format!("./{}", below.display()),
+        Err(_) => exe.display().to_string(),
+    };
+    let plain = path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c));
+    if plain { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}
+
+fn step(out: &mut dyn Write, step: &Step, what: &str) -> io::Result<()> {
+    let color = if step.status < 400 { GREEN } else { RED };
+    writeln!(out, "GET {:<9} {color}{}{PLAIN}  {what}", step.path, step.status)
+}
+
+fn short(took: Duration) -> String {
+    let micros = took.as_micros();
+    if micros < 1000 { format!("{micros} µs") } else { format!("{}.{} ms", micros / 1000, micros / 100 % 10) }
+}
+
+/// Without what could steer a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_can_be_pasted() {
+        let at = |exe: &str| command(Path::new(exe), Path::new("/src/cambist"));
+        assert_eq!(at("/src/cambist/target/release/cambist"), "./target/release/cambist");
+        assert_eq!(at("/usr/local/bin/cambist"), "/usr/local/bin/cambist");
+        assert_eq!(at("/my dir/o'neil/cambist"), r"'/my dir/o'\''neil/cambist'");
+        assert!(curl(&Ports::default()).ends_with(" demo token)\" http://127.0.0.1:4800/orders"));
+        assert!(curl(&Ports::from_base(5800)).ends_with(" demo token --iam-port 5801)\" http://127.0.0.1:5800/orders"));
+    }
+
+    #[test]
+    fn times_are_short() {
+        assert_eq!(short(Duration::from_micros(213)), "213 µs");
+        assert_eq!(short(Duration::from_micros(6_249)), "6.2 ms");
+    }
+}
