@@ -1,6 +1,22 @@
 //! The caller's token becomes a `Subject`, by the issuer's keys. What was verified once is remembered by the token's digest
 //! until the token expires or the issuer's keys or settings change. It asks the issuer for nothing but keys.
 
+mod claims;
+mod header;
+#[cfg(test)]
+mod tests;
+
+pub use crate::issuer::Algorithm;
+
+use crate::bounded::{Bounded, Kept};
+use crate::clock::Clock;
+use crate::fault::{Fault, Why};
+use crate::issuer::jws::Jws;
+use crate::issuer::{Found, Issuer, Keys, Refetched};
+use crate::token::{Caller, Digest, Subject, SubjectToken};
+use futures_util::future::{BoxFuture, Either, Ready, ready};
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How an issuer's tokens are verified.
@@ -14,16 +30,154 @@ pub struct Settings {
     pub strict_at_jwt: bool,
 }
 
-/// Signature algorithms that may be configured (RFC 7518 §3.1, RFC 8037 §3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Algorithm {
-    Rs256,
-    Rs384,
-    Rs512,
-    Ps256,
-    Ps384,
-    Ps512,
-    Es256,
-    Es384,
-    EdDsa,
+/// At once where it can be: only a token whose key we do not have yet makes its caller wait.
+pub type Verified = Either<Ready<Result<Caller, Fault>>, BoxFuture<'static, Result<Caller, Fault>>>;
+
+/// Verifies the tokens of one issuer. Another issuer, or other settings, is another verifier with a memory of its own.
+pub struct Verifier {
+    settings: Settings,
+    issuer: Arc<Issuer>,
+    clock: Clock,
+    remembered: Bounded<Digest, Remembered>,
+}
+
+struct Remembered {
+    subject: Arc<Subject>,
+    /// Of the keys that the signature was checked with.
+    generation: u64,
+    /// [`Clock::millis`] when the token expires; for the bound only. Who is let in is judged by the wall clock.
+    gone_at: u64,
+}
+
+impl Kept for Remembered {
+    fn weight(&self) -> usize {
+        1
+    }
+
+    fn expired(&self, now: u64) -> bool {
+        self.gone_at <= now
+    }
+}
+
+/// Why a token is not accepted, as far as the keys that we have can tell.
+enum Refusal {
+    For(Why),
+    /// With newer keys it might be.
+    Key {
+        kid: Option<String>,
+        why: Why,
+    },
+}
+
+impl Verifier {
+    pub fn new(settings: Settings, issuer: Arc<Issuer>, clock: Clock, max_remembered: usize) -> Arc<Self> {
+        Arc::new(Self { settings, issuer, clock, remembered: Bounded::new(max_remembered) })
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn issuer(&self) -> &Arc<Issuer> {
+        &self.issuer
+    }
+
+    pub fn verify(self: &Arc<Self>, token: SubjectToken) -> Verified {
+        let digest = token.digest();
+        let Some(generation) = self.issuer.generation() else { return now(Err(self.without_keys())) };
+        if let Some(subject) = self.recall(&digest, generation) {
+            let in_time = claims::in_time(subject.expires_at, self.clock.unix(), self.settings.clock_skew);
+            return now(in_time.map(|()| Caller { token, digest, subject }).map_err(refused));
+        }
+        let Some(keys) = self.issuer.keys() else { return now(Err(self.without_keys())) };
+        match self.judge(&token, &keys) {
+            Ok(subject) => now(Ok(self.accept(token, digest, subject, &keys))),
+            Err(Refusal::For(why)) => now(Err(refused(why))),
+            Err(Refusal::Key { kid, why }) => {
+                let refetched = self.issuer.refetch(kid.as_deref());
+                let this = self.clone();
+                Either::Right(Box::pin(async move {
+                    let outcome = refetched.await;
+                    this.again(token, digest, keys.generation, outcome, why)
+                }))
+            }
+        }
+    }
+
+    /// After new keys were asked for: once more with them, if there are any.
+    fn again(&self, token: SubjectToken, digest: Digest, before: u64, outcome: Refetched, why: Why) -> Result<Caller, Fault> {
+        let Some(keys) = self.issuer.keys() else { return Err(self.without_keys()) };
+        if keys.generation == before {
+            return Err(match outcome {
+                Refetched::Fresh => refused(why),
+                // The key may have come into being since: to send the caller away to log in again would be wrong.
+                Refetched::Failed => self.without_keys(),
+            });
+        }
+        match self.judge(&token, &keys) {
+            Ok(subject) => Ok(self.accept(token, digest, subject, &keys)),
+            Err(Refusal::For(why) | Refusal::Key { why, .. }) => Err(refused(why)),
+        }
+    }
+
+    fn recall(&self, digest: &Digest, generation: u64) -> Option<Arc<Subject>> {
+        let same = |r: &Remembered| (r.generation == generation).then(|| r.subject.clone());
+        self.remembered.get(digest, self.clock.millis(), same).flatten()
+    }
+
+    fn accept(&self, token: SubjectToken, digest: Digest, subject: Arc<Subject>, keys: &Keys) -> Caller {
+        let now = self.clock.millis();
+        let left = subject.expires_at.saturating_add(self.settings.clock_skew.as_secs()).saturating_sub(self.clock.unix());
+        let gone_at = now.saturating_add(left.saturating_mul(1000));
+        let entry = || Remembered { subject: subject.clone(), generation: keys.generation, gone_at };
+        self.remembered.alter(&digest, now, entry, |r| *r = entry());
+        Caller { token, digest, subject }
+    }
+
+    /// All checks, the cheap ones first; the signature is the last, and a token that fails before it never makes us fetch keys.
+    fn judge(&self, token: &SubjectToken, keys: &Keys) -> Result<Arc<Subject>, Refusal> {
+        let form = |e: String| Refusal::For(Why::new(format!("the caller's token is no JWT that could be checked: {e}")));
+        let jws = Jws::read(token.expose()).map_err(form)?;
+        let (alg, kid) = header::read(&jws.header, &self.settings).map_err(Refusal::For)?;
+        let subject = claims::read(&jws.claims, self).map_err(Refusal::For)?;
+        match keys.find(kid, alg) {
+            Found::Key(key) if key.signed(alg, &jws) => Ok(Arc::new(subject)),
+            // Where keys have no names, another key may stand in this one's place.
+            Found::Key(_) if kid.is_none() => Err(unknown(kid, "the signature of the caller's token is not the issuer's")),
+            Found::Key(_) => Err(Refusal::For(Why::new("the signature of the caller's token is not the issuer's"))),
+            Found::Unknown => Err(unknown(kid, "the caller's token is signed with a key that the issuer does not publish")),
+            Found::Unfit => Err(Refusal::For(
+                Why::new(format!("no single key of the issuer fits the caller's token (alg {alg:?})"))
+                    .cure("the issuer's key set must say by kid and alg which key is for what"),
+            )),
+        }
+    }
+
+    fn without_keys(&self) -> Fault {
+        let name = &self.issuer.settings().name;
+        let why = match self.issuer.trouble() {
+            Some(trouble) => trouble,
+            None => Why::new(format!("the keys of issuer {name} have not come in yet")).into(),
+        };
+        Fault::IssuerUnavailable { retry_after: None, why }
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").field("issuer", &self.issuer).field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+fn unknown(kid: Option<&str>, cause: &'static str) -> Refusal {
+    let cure = "if it is genuine, check that issuers' jwks_uri is the one of the realm that issued the token";
+    Refusal::Key { kid: kid.map(str::to_owned), why: Why::new(cause).cure(cure) }
+}
+
+fn refused(why: Why) -> Fault {
+    Fault::InvalidToken(why.into())
+}
+
+fn now(result: Result<Caller, Fault>) -> Verified {
+    Either::Left(ready(result))
 }

@@ -1,0 +1,133 @@
+//! The HTTP client towards an issuer: what came back, whole and bounded, or why nothing did. It follows no redirect, uses no
+//! proxy of the environment, asks for no compression, and judges no answer.
+
+use super::{Error, Form, Settings, auth};
+use crate::tls;
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{RequestBuilder, Response};
+use std::fmt;
+use std::time::Duration;
+use url::Url;
+
+/// The most that is read of a token answer or a discovery document.
+pub(super) const MAX_ANSWER: usize = 64 * 1024;
+/// The most that is read of a key set.
+pub(super) const MAX_KEYS: usize = 256 * 1024;
+/// How long a connection waits for its next call.
+const IDLE: Duration = Duration::from_secs(30);
+/// The most of an error's text that is kept, in characters.
+const WORDS: usize = 300;
+
+/// What an issuer answered.
+pub struct Reply {
+    pub status: u16,
+    /// `Retry-After`, where it is given in seconds.
+    pub retry_after: Option<Duration>,
+    pub content_type: Option<String>,
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// Whether it is an answer at all, a refusal included: what `cambist_issuer_up` tells.
+    pub fn well_formed(&self) -> bool {
+        self.status < 500 && serde_json::from_slice::<serde::de::IgnoredAny>(&self.body).is_ok()
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("status", &self.status).field("bytes", &self.body.len()).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no answer. The words hold no URL and no secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    #[error("its token endpoint is not known yet: discovery has not succeeded")]
+    NoEndpoint,
+    #[error("it cannot be reached ({0})")]
+    Unreachable(String),
+    #[error("it did not answer in time")]
+    Timeout,
+    #[error("its answer is longer than {} KiB", .0 / 1024)]
+    TooLarge(usize),
+    #[error("its answer broke off or is no HTTP ({0})")]
+    Broken(String),
+}
+
+pub(super) struct Client(reqwest::Client);
+
+impl Client {
+    pub(super) fn new(settings: &Settings, discovery: Option<&Url>) -> Result<Self, Error> {
+        let builder = reqwest::Client::builder()
+            .user_agent(concat!("cambist/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            // The gateway may itself be the proxy that HTTP_PROXY names.
+            .no_proxy()
+            .pool_idle_timeout(IDLE)
+            .connect_timeout(settings.timeouts.connect)
+            .timeout(settings.timeouts.total);
+        let urls = [discovery, settings.token_endpoint.as_ref(), settings.jwks_uri.as_ref()];
+        let plain = urls.into_iter().flatten().all(|u| u.scheme() == "http");
+        let builder = match tls::client(settings.ca_file.as_deref(), &[b"h2", b"http/1.1"]) {
+            Ok(config) => builder.tls_backend_preconfigured((*config).clone()),
+            // Nothing here is spoken to over TLS: a machine without authorities is good enough.
+            Err(tls::Error::Platform(_)) if plain => builder.tls_certs_only([]),
+            Err(e) => return Err(e.into()),
+        };
+        Ok(Self(builder.build().map_err(|e| Error::Client(words(e)))?))
+    }
+
+    pub(super) async fn get(&self, url: Url, max: usize) -> Result<Reply, CallError> {
+        answer(self.0.get(url), max).await
+    }
+
+    pub(super) async fn post_token(&self, url: Url, form: Form, settings: &Settings) -> Result<Reply, CallError> {
+        answer(auth::authenticated(self.0.post(url), form, settings), MAX_ANSWER).await
+    }
+}
+
+async fn answer(request: RequestBuilder, max: usize) -> Result<Reply, CallError> {
+    let mut response = request.header(ACCEPT, "application/json").send().await.map_err(call_error)?;
+    let text = |response: &Response, name| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let (content_type, retry_after) = (text(&response, CONTENT_TYPE), text(&response, RETRY_AFTER));
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(call_error)? {
+        if body.len() + chunk.len() > max {
+            return Err(CallError::TooLarge(max));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Reply {
+        status: response.status().as_u16(),
+        retry_after: retry_after.and_then(|s| s.trim().parse().ok()).map(Duration::from_secs),
+        content_type,
+        body: body.freeze(),
+    })
+}
+
+fn call_error(e: reqwest::Error) -> CallError {
+    match () {
+        // A connect timeout too: there was nobody to be late.
+        () if e.is_connect() => CallError::Unreachable(words(e)),
+        () if e.is_timeout() => CallError::Timeout,
+        () => CallError::Broken(words(e)),
+    }
+}
+
+/// An error and its causes in one line, without the URL.
+fn words(e: reqwest::Error) -> String {
+    let e = e.without_url();
+    let mut out = Vec::new();
+    let mut cause: Option<&dyn std::error::Error> = Some(&e);
+    while let Some(c) = cause {
+        let text = c.to_string();
+        if out.last() != Some(&text) {
+            out.push(text);
+        }
+        cause = c.source();
+    }
+    out.join(": ").chars().take(WORDS).collect()
+}

@@ -1,0 +1,192 @@
+//! Endpoints and keys, kept fresh: fetched at the start and every `jwks_refresh`, with growing pauses while it fails. Keys that
+//! could not be renewed are trusted for an hour more, and then not at all; a failed fetch never takes good keys away at once.
+
+use super::client::{MAX_ANSWER, MAX_KEYS, Reply};
+use super::discovery::Endpoints;
+use super::{CallError, Issuer, Keys};
+use crate::clock::{Clock, millis};
+use crate::fault::Why;
+use arc_swap::ArcSwapOption;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::{Mutex, watch};
+use url::Url;
+
+/// How long keys are trusted after they should have been renewed.
+const GRACE: Duration = Duration::from_secs(3600);
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause between two attempts while there are no keys, and while there are some.
+const LONGEST_PAUSE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(60)];
+/// The clock is looked at this often, so that a turned clock or a machine that slept does not wait on.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// The keys of now, and until when they are trusted.
+pub(super) struct KeyStore {
+    clock: Clock,
+    refresh: Duration,
+    current: ArcSwapOption<Keys>,
+    good_until: AtomicU64,
+    came: watch::Sender<bool>,
+    /// Held while keys are fetched: an older answer must not overwrite a newer one.
+    fetching: Mutex<()>,
+}
+
+impl KeyStore {
+    pub(super) fn new(clock: Clock, refresh: Duration) -> Self {
+        Self {
+            clock,
+            refresh,
+            current: ArcSwapOption::empty(),
+            good_until: AtomicU64::new(0),
+            came: watch::Sender::new(false),
+            fetching: Mutex::default(),
+        }
+    }
+
+    pub(super) fn loaded(&self) -> bool {
+        *self.came.borrow()
+    }
+
+    pub(super) async fn when_loaded(&self) {
+        // The sender is ours, so the wait cannot fail.
+        let _ = self.came.subscribe().wait_for(|came| *came).await;
+    }
+
+    pub(super) fn current(&self) -> Option<Arc<Keys>> {
+        if self.trusted() { self.current.load_full() } else { None }
+    }
+
+    pub(super) fn generation(&self) -> Option<u64> {
+        if self.trusted() { self.current.load().as_ref().map(|k| k.generation) } else { None }
+    }
+
+    fn trusted(&self) -> bool {
+        self.clock.millis() < self.good_until.load(Ordering::Relaxed)
+    }
+
+    /// Takes freshly fetched keys; equal ones keep their generation. Returns whether they are others.
+    fn take(&self, keys: Keys) -> bool {
+        let changed = self.current.load().as_ref().is_none_or(|old| !old.same(&keys));
+        if changed {
+            self.current.store(Some(Arc::new(keys)));
+        }
+        self.good_until.store(self.clock.millis() + millis(self.refresh + GRACE), Ordering::Relaxed);
+        self.came.send_replace(true);
+        changed
+    }
+}
+
+/// Keeps an issuer fresh for as long as it lives.
+pub(super) async fn run(weak: Weak<Issuer>) {
+    let mut failures = 0;
+    loop {
+        let Some(issuer) = weak.upgrade() else { return };
+        failures = if refreshed(&issuer).await { 0 } else { failures + 1 };
+        let clock = issuer.clock.clone();
+        let until = clock.millis() + millis(pause(&issuer, failures));
+        drop(issuer);
+        while clock.millis() < until {
+            if weak.strong_count() == 0 {
+                return;
+            }
+            tokio::time::sleep(LOOK.min(Duration::from_millis(until - clock.millis().min(until)))).await;
+        }
+    }
+}
+
+/// Fetches the keys once, and says in the log what went wrong and what changed.
+pub(super) async fn fetch_keys(issuer: &Issuer) -> bool {
+    let Some(jwks) = issuer.settings.jwks_uri.clone().or_else(|| issuer.endpoints.load().as_ref().map(|e| e.jwks.clone())) else {
+        return false;
+    };
+    let _one = issuer.keys.fetching.lock().await;
+    let name = &issuer.settings.name;
+    let cure = || format!("check issuers.{name}.jwks_uri, or that the discovery document names the right one");
+    match fetched(issuer, jwks, MAX_KEYS, "keys").await.and_then(|body| Keys::read(&body).map_err(|e| (format!("it answers {e}"), cure())))
+    {
+        Ok(keys) => {
+            let (count, generation) = (keys.len(), keys.generation);
+            issuer.metrics.up(true);
+            issuer.metrics.keys_came(issuer.clock.unix());
+            issuer.trouble.store(None);
+            if issuer.keys.take(keys) {
+                tracing::info!(issuer = %name, keys = count, generation, "new signing keys of the issuer are in use");
+            }
+            true
+        }
+        Err(trouble) => {
+            said(issuer, "the issuer's keys cannot be fetched", trouble);
+            false
+        }
+    }
+}
+
+async fn refreshed(issuer: &Issuer) -> bool {
+    // Endpoints that are known stay good when discovery fails: the keys are tried all the same.
+    let discovered = discover(issuer).await;
+    fetch_keys(issuer).await && discovered
+}
+
+async fn discover(issuer: &Issuer) -> bool {
+    let Some(url) = issuer.discovery_url.clone() else { return true };
+    let read = fetched(issuer, url, MAX_ANSWER, "discovery").await.and_then(|body| Endpoints::read(&body, &issuer.settings));
+    match read {
+        Ok(endpoints) => {
+            issuer.metrics.up(true);
+            issuer.endpoints.store(Some(Arc::new(endpoints)));
+            true
+        }
+        Err(trouble) => {
+            said(issuer, "the issuer's discovery document cannot be used", trouble);
+            false
+        }
+    }
+}
+
+async fn fetched(issuer: &Issuer, url: Url, max: usize, what: &str) -> Result<bytes::Bytes, (String, String)> {
+    let name = &issuer.settings.name;
+    let (shown, port) = (url.host_str().unwrap_or_default().to_owned(), url.port_or_known_default().unwrap_or_default());
+    match issuer.client.get(url, max).await {
+        Ok(Reply { status: 200, body, .. }) => Ok(body),
+        Ok(Reply { status: status @ 300..=399, .. }) => Err((
+            format!("asked for its {what}, it answers with a redirect (HTTP {status}), and redirects are not followed"),
+            format!("give issuers.{name} the address that the redirect leads to"),
+        )),
+        Ok(Reply { status, .. }) => Err((
+            format!("asked for its {what}, it answers HTTP {status}"),
+            format!("check issuers.{name}.url; Keycloak's is https://HOST/realms/REALM, and the realm must exist"),
+        )),
+        Err(e) => Err((format!("asked for its {what}: {e}"), cure(&e, &shown, port))),
+    }
+}
+
+fn cure(e: &CallError, host: &str, port: u16) -> String {
+    match e {
+        CallError::Unreachable(words) if words.contains("certificate") => {
+            "give the issuer's certificate authority as ca_file, or use the host name that its certificate has".to_owned()
+        }
+        CallError::Unreachable(_) => {
+            format!("check that {host}:{port} is right, up, and reachable from here (name resolution, network policy)")
+        }
+        CallError::Timeout => "check the issuer's load, or raise its timeouts".to_owned(),
+        _ => format!("check that {host}:{port} is the IAM, and what stands between"),
+    }
+}
+
+/// The pauses between attempts are what keeps this from filling the log.
+fn said(issuer: &Issuer, what: &str, (cause, cure): (String, String)) {
+    issuer.metrics.up(false);
+    tracing::warn!(issuer = %issuer.settings.name, cause, cure, "{what}");
+    issuer.note(Why::new(cause).cure(cure));
+}
+
+fn pause(issuer: &Issuer, failures: u32) -> Duration {
+    if failures == 0 {
+        return issuer.settings.jwks_refresh;
+    }
+    let longest = LONGEST_PAUSE[usize::from(issuer.keys.generation().is_some())];
+    let full = FIRST_PAUSE.saturating_mul(1 << failures.min(16).saturating_sub(1)).min(longest).min(issuer.settings.jwks_refresh);
+    // Jitter, so that a fleet of gateways does not knock in step.
+    full.mul_f64(rand::random_range(0.75..=1.0))
+}
