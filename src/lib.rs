@@ -26,10 +26,12 @@ pub mod exchange; // a TokenSource over HTTP
 pub mod verify; // the caller's token -> Subject
 
 // Floor 3: the service.
+pub mod admin; // metrics, probes, status as JSON
 pub mod stack; // THE tower stack; a route and its layers
 
 // Floor 4: what the operator wrote.
 pub mod config;
 
 // Floor 5: the program.
+pub mod app; // the command line; run, check and the other verbs
 pub mod demo; // a development IAM, echo backends, the tour

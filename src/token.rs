@@ -75,6 +75,13 @@ impl SubjectToken {
         std::str::from_utf8(&self.header.as_bytes()[self.start..]).unwrap_or_default()
     }
 
+    /// The `Authorization` value that hands the caller's own token on, marked sensitive: for passthrough routes alone.
+    pub fn authorization(&self) -> HeaderValue {
+        let mut value = self.header.clone();
+        value.set_sensitive(true);
+        value
+    }
+
     pub fn digest(&self) -> Digest {
         Digest::of(&self.header.as_bytes()[self.start..])
     }
@@ -204,6 +211,11 @@ pub struct Target {
 }
 
 impl Target {
+    /// The seed's rule: whether an audience is the client that the caller's token was issued to.
+    pub fn is_login_client_of(&self, subject: &Subject) -> bool {
+        subject.azp.as_deref().is_some_and(|azp| self.audiences.iter().any(|a| a == azp))
+    }
+
     /// The audiences as one metric label.
     pub fn label(&self) -> String {
         self.audiences.join(" ")

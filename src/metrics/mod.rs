@@ -1,15 +1,17 @@
 //! Every metric of the gateway: its name, help and labels, and handles that are resolved when the configuration loads.
 //! Nobody else sees the prometheus crate. A label is never a user, a path, a raw host or an issuer's text.
 
+mod codes;
 mod process;
+mod register;
 
 use crate::fault::Fault;
 use crate::token::Source;
+use codes::Codes;
 use http::{Method, StatusCode};
-use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
+use register::{counter, counters, gauge, gauges, histograms};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The `route` label of requests that match no route. No route may have this name.
@@ -222,14 +224,14 @@ impl Metrics {
         }
     }
 
-    pub fn listener(&self, name: &str) -> ListenerMetrics {
-        ListenerMetrics { in_flight: self.in_flight.with_label_values(&[name]) }
+    pub fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
+        Arc::new(ListenerMetrics { in_flight: self.in_flight.with_label_values(&[name]) })
     }
 
     pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
         // The series that alerts and dashboards ask for exist from the start, at 0.
         Arc::new(RouteMetrics {
-            requests: Codes::new(METHODS.iter().map(|m| (self.requests.clone(), [name.to_owned(), (*m).to_owned()].to_vec()))),
+            requests: METHODS.map(|m| Codes::new(&self.requests, &[name, m])),
             duration: self.duration.with_label_values(&[name]),
             rejections: Fault::CODES.map(|code| (code, self.rejections.with_label_values(&[name, code]))),
             lookups: Source::ALL.map(|s| self.lookups.with_label_values(&[name, s.label()])),
@@ -242,7 +244,7 @@ impl Metrics {
 
     pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
         Arc::new(UpstreamMetrics {
-            answers: Codes::new([(self.upstream_requests.clone(), vec![name.to_owned()])].into_iter()),
+            answers: Codes::new(&self.upstream_requests, &[name]),
             failures: (self.upstream_requests.clone(), name.to_owned()),
             duration: self.upstream_duration.with_label_values(&[name]),
         })
@@ -275,7 +277,7 @@ impl ListenerMetrics {
 
 /// The handles of one route.
 pub struct RouteMetrics {
-    requests: Codes,
+    requests: [Codes; METHODS.len()],
     duration: Histogram,
     rejections: [(&'static str, IntCounter); 24],
     lookups: [IntCounter; 3],
@@ -288,7 +290,7 @@ pub struct RouteMetrics {
 impl RouteMetrics {
     pub fn answered(&self, method: &Method, status: StatusCode, took: Duration) {
         let known = METHODS.iter().position(|m| *m == method.as_str()).unwrap_or(METHODS.len() - 1);
-        self.requests.inc(known, status);
+        self.requests[known].inc(status);
         self.duration.observe(took.as_secs_f64());
     }
 
@@ -325,7 +327,7 @@ pub struct UpstreamMetrics {
 
 impl UpstreamMetrics {
     pub fn answered(&self, status: StatusCode, took: Duration) {
-        self.answers.inc(0, status);
+        self.answers.inc(status);
         self.duration.observe(took.as_secs_f64());
     }
 
@@ -376,59 +378,4 @@ impl IssuerMetrics {
     pub fn keys_came(&self, unix: u64) {
         self.jwks_success.set(i64::try_from(unix).unwrap_or(i64::MAX));
     }
-}
-
-/// Counters by HTTP status, made when a status is first seen and found again without a hash.
-struct Codes {
-    rows: Vec<(IntCounterVec, Vec<String>, Box<[OnceLock<IntCounter>]>)>,
-}
-
-/// 100 to 599; what is outside is counted as 599's neighbour, `other`.
-const STATUSES: usize = 501;
-
-impl Codes {
-    fn new(rows: impl Iterator<Item = (IntCounterVec, Vec<String>)>) -> Self {
-        Self { rows: rows.map(|(family, labels)| (family, labels, (0..STATUSES).map(|_| OnceLock::new()).collect())).collect() }
-    }
-
-    fn inc(&self, row: usize, status: StatusCode) {
-        let (family, labels, cells) = &self.rows[row];
-        let at = usize::from(status.as_u16().saturating_sub(100)).min(STATUSES - 1);
-        cells[at]
-            .get_or_init(|| {
-                let code = if at == STATUSES - 1 { "other" } else { status.as_str() };
-                let all: Vec<&str> = labels.iter().map(String::as_str).chain([code]).collect();
-                family.with_label_values(&all)
-            })
-            .inc();
-    }
-}
-
-fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    registered(r, IntCounterVec::new(Opts::new(name, help), labels))
-}
-
-fn counter(r: &Registry, name: &str, help: &str) -> IntCounter {
-    registered(r, IntCounter::new(name, help))
-}
-
-fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-    registered(r, IntGaugeVec::new(Opts::new(name, help), labels))
-}
-
-fn gauge(r: &Registry, name: &str, help: &str) -> IntGauge {
-    registered(r, IntGauge::new(name, help))
-}
-
-fn histograms(r: &Registry, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> HistogramVec {
-    registered(r, HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
-}
-
-/// A name or label that prometheus refuses is a mistake in this file, seen by the first test that makes a `Metrics`.
-fn registered<C: prometheus::core::Collector + Clone + 'static>(r: &Registry, made: prometheus::Result<C>) -> C {
-    #[allow(clippy::expect_used, reason = "names are constants of this file")]
-    let c = made.expect("a metric's name and labels are well-formed");
-    #[allow(clippy::expect_used, reason = "names are constants of this file")]
-    r.register(Box::new(c.clone())).expect("a metric is registered once");
-    c
 }

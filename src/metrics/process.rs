@@ -1,6 +1,7 @@
 //! The `process_*` metrics that Prometheus users expect, read from /proc at each scrape. Elsewhere than on Linux they stay 0.
 
-use super::{Gauge, gauge};
+use super::Gauge;
+use super::register::{gauge, registered};
 use prometheus::{Counter, Registry};
 
 pub(super) struct Process {
@@ -19,7 +20,7 @@ const PAGE: u64 = 4096;
 
 impl Process {
     pub(super) fn new(r: &Registry) -> Self {
-        let cpu = super::registered(r, Counter::new("process_cpu_seconds_total", "Total user and system CPU time spent in seconds."));
+        let cpu = registered(r, Counter::new("process_cpu_seconds_total", "Total user and system CPU time spent in seconds."));
         let g = |name, help| Gauge(gauge(r, name, help));
         let it = Self {
             cpu,

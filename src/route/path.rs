@@ -60,7 +60,17 @@ pub struct Reading<'a> {
     boldest: Option<String>,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    /// A reading made before, put together again.
+    pub fn again(written: &'a str, boldest: Option<String>) -> Self {
+        Self { written, boldest }
+    }
+
+    /// The boldest reading, where it differs from what is written.
+    pub fn into_boldest(self) -> Option<String> {
+        self.boldest
+    }
+
     pub fn boldest(&self) -> &str {
         self.boldest.as_deref().unwrap_or(self.written)
     }

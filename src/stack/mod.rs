@@ -1,56 +1,110 @@
-//! THE tower stack, readable in one place; a route's layers, one file per layer.
+//! THE tower stack, readable in one place; the inputs of its services, and a route's layers, one file per layer.
+//! It knows a `TokenSource`, never a cache or an exchange, and it opens no connection itself.
 
-use crate::{route, upstream};
+mod admit;
+mod answer;
+mod body;
+mod failures;
+mod find_route;
+mod forward;
+mod headers;
+mod journal;
+mod measure;
+mod request;
+mod rescue;
+mod route;
+mod scrub;
+mod swap_token;
+mod verify;
+
+use crate::metrics::{ListenerMetrics, Metrics, RouteMetrics};
+use crate::token::TokenSource;
+use crate::{listen, upstream};
+use admit::Admit;
+use arc_swap::ArcSwap;
+use find_route::FindRoute;
+use forward::Forward;
+use measure::Measure;
+use rescue::Rescue;
+use scrub::Scrub;
 use std::sync::Arc;
-use std::time::Duration;
+use swap_token::SwapToken;
+use tower::ServiceBuilder;
+use tower::layer::layer_fn;
+use verify::Verify;
 
-/// One route, as the configuration describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteSettings {
-    /// Its name in the configuration; a metric label.
-    pub name: Arc<str>,
-    pub rule: route::Rule,
-    /// Names of listeners; empty: all.
-    pub listeners: Vec<Arc<str>>,
-    /// The upstream's name.
-    pub upstream: Arc<str>,
-    /// Over the upstream's, where the route says so; resolved.
-    pub timeouts: upstream::Timeouts,
-    /// Whose tokens callers must bring.
-    pub issuer: Arc<str>,
-    pub token: TokenMode,
-    /// Bytes; `None`: any.
-    pub max_body: Option<u64>,
+pub use admit::Admission;
+pub use body::{Body, RequestBody};
+pub use failures::{Failure, Failures};
+pub use request::Caught;
+pub use route::{Injection, Limits, Route, RouteSettings, Routes, TargetSettings, TokenMode};
+
+/// What all workers' stacks share. Reload swaps what is inside.
+pub struct Shared<T> {
+    pub routes: ArcSwap<Routes>,
+    pub admission: Arc<Admission>,
+    pub tokens: T,
+    pub metrics: Arc<Metrics>,
+    /// For requests that match no route.
+    pub unmatched: Arc<RouteMetrics>,
+    /// The last refusals, for the admin's eyes.
+    pub failures: Arc<Failures>,
+    /// Whether a line is written for each request.
+    pub access_log: bool,
 }
 
-/// What becomes of the caller's token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenMode {
-    /// Exchanged; the caller's own never goes upstream.
-    Exchange(TargetSettings),
-    /// Verified and taken out.
-    Strip,
-    /// Verified and left in.
-    Passthrough,
+/// One worker's stack; a connection gets its own handle of it.
+pub struct Stack<T> {
+    shared: Arc<Shared<T>>,
+    pools: Arc<upstream::Pools<RequestBody>>,
 }
 
-/// What an exchanging route asks its issuer for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetSettings {
-    pub audiences: Vec<String>,
-    pub scopes: Vec<String>,
-    pub resources: Vec<String>,
-    /// What the issued token's `aud` must contain; the audiences unless the configuration says otherwise.
-    pub expect_audiences: Vec<String>,
-    pub max_ttl: Duration,
-    pub allow_login_client: bool,
+impl<T> Clone for Stack<T> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), pools: self.pools.clone() }
+    }
 }
 
-/// What holds for every request before it has a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    pub max_in_flight: usize,
-    pub header_bytes: usize,
-    pub header_count: usize,
-    pub uri_bytes: usize,
+/// What a connection's requests go through.
+pub type Service<T> = Measure<Rescue<Admit<Scrub<FindRoute<T, Verify<SwapToken<T, Forward>>>>>>>;
+
+impl<T: TokenSource + Clone> Stack<T> {
+    pub fn new(shared: Arc<Shared<T>>, pools: Arc<upstream::Pools<RequestBody>>) -> Self {
+        Self { shared, pools }
+    }
+
+    /// The stack, outermost first. The types between the layers hold this order: swapping two does not compile.
+    fn service(&self, peer: listen::Peer, listener: &Arc<ListenerMetrics>) -> Service<T> {
+        let shared = &self.shared;
+        let peer = Arc::new(request::Caller::new(peer));
+        ServiceBuilder::new()
+            // Outermost: it sees every answer, rescued ones too, and lets go when the answer's last byte is out.
+            .layer(layer_fn(|inner| Measure::new(inner, peer.clone(), listener.clone(), shared.unmatched.clone(), shared.access_log)))
+            // Below it, every `Fault` becomes the one answer that the table has for it; nothing below makes answers of its own.
+            .layer(layer_fn(|inner| Rescue::new(inner, shared.failures.clone())))
+            // Before any work is done on a request: what is too much is shed, not queued.
+            .layer(layer_fn(|inner| Admit::new(inner, shared.admission.clone())))
+            // Before anything looks at host, path or token: from here on they have one reading.
+            .layer(layer_fn(Scrub::new))
+            // Before verification, since the route says whose tokens it takes.
+            .layer(layer_fn(|inner| FindRoute::new(inner, shared.clone())))
+            // Before the exchange: a token that fails here never reaches the issuer.
+            .layer(layer_fn(Verify::new))
+            // Innermost layer: the last thing that touches `Authorization` before the request leaves.
+            .layer(layer_fn(|inner| SwapToken::new(inner, shared.tokens.clone())))
+            .service(Forward::new(self.pools.clone()))
+    }
 }
+
+impl<T: TokenSource + Clone> listen::Handler for Stack<T> {
+    type Service = Service<T>;
+    type Body = measure::Measured;
+
+    fn connection(&self, peer: listen::Peer) -> Self::Service {
+        let listener = self.shared.metrics.listener(&peer.listener);
+        self.service(peer, &listener)
+    }
+}
+
+#[cfg(test)]
+mod tests;

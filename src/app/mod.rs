@@ -1,0 +1,60 @@
+//! The program: the command line, and what its verbs do. Here the rooms are put together; nothing below knows of it.
+
+mod check;
+mod demo;
+pub mod gateway;
+mod healthcheck;
+mod run;
+mod status;
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+pub use gateway::Gateway;
+
+/// Exchanges the caller's token for one that is good at exactly one backend, and sends the request on with it.
+#[derive(Parser)]
+#[command(name = "cambist", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Serve: the gateway itself.
+    Run(ConfigFile),
+    /// Look for every mistake in a configuration file, without the network. Exit code 1 if there is one.
+    Check(check::Options),
+    /// Ask a running gateway on this machine whether it is ready: for containers without a shell. Exit code 1 if it is not.
+    Healthcheck(healthcheck::Options),
+    /// Show a real exchange on this machine, with nothing to install: a development IAM, two backends and the gateway.
+    Demo(demo::Options),
+}
+
+/// Where the configuration is.
+#[derive(Args)]
+struct ConfigFile {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", env = "CAMBIST_CONFIG", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+}
+
+const DEFAULT_CONFIG: &str = "/etc/cambist/cambist.yaml";
+
+/// Reads the command line and does what it says. Exit codes: 0 done, 1 it failed, 2 wrong usage.
+pub fn main() -> ExitCode {
+    match Cli::parse().verb {
+        Verb::Run(ConfigFile { config }) => run::run(&config),
+        Verb::Check(options) => check::check(&options),
+        Verb::Healthcheck(options) => healthcheck::healthcheck(&options),
+        Verb::Demo(options) => demo::demo(&options),
+    }
+}
+
+/// An error, on stderr, as one sentence with what led to it.
+fn say(error: &anyhow::Error) -> ExitCode {
+    anstream::eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}

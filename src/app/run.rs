@@ -1,0 +1,62 @@
+//! `run`: starts the gateway from its file and ends it on SIGTERM or SIGINT without losing a request. It never starts half:
+//! whatever is wrong is said before a single socket serves.
+
+use super::gateway::Gateway;
+use crate::clock::Clock;
+use crate::{config, telemetry};
+use anyhow::Context;
+use std::path::Path;
+use std::process::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+pub(super) fn run(file: &Path) -> ExitCode {
+    let loaded = match config::load(file) {
+        Ok(loaded) => loaded,
+        Err(report) => {
+            super::check::show(&report);
+            return ExitCode::FAILURE;
+        }
+    };
+    let log = telemetry::start(loaded.config.log);
+    for warning in &loaded.warnings {
+        tracing::warn!(file = %file.display(), code = warning.code.as_str(), cure = warning.cure.as_deref().unwrap_or("-"), "{}", warning.message);
+    }
+    let outcome = serve(loaded.config);
+    if let Err(error) = &outcome {
+        tracing::error!("{error:#}");
+    }
+    // Writes out what the log still holds.
+    drop(log);
+    match outcome {
+        Ok(code) => code,
+        Err(error) => super::say(&error),
+    }
+}
+
+fn serve(config: config::Config) -> anyhow::Result<ExitCode> {
+    let shutdown = config.shutdown;
+    let gateway = Gateway::start(config, Clock::real())?;
+    gateway.control().block_on(async {
+        let (mut term, mut int) = signals()?;
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        tracing::info!(delay = ?shutdown.delay, grace = ?shutdown.grace, "shutting down: not ready any more");
+        let end = gateway.end(shutdown.delay, shutdown.grace);
+        tokio::select! {
+            cut = end => {
+                if cut > 0 {
+                    tracing::warn!(connections = cut, "the grace period is over: these connections were cut (shutdown.grace)");
+                }
+                tracing::info!("ended");
+                Ok(ExitCode::SUCCESS)
+            }
+            // Asked twice: whoever asks is in a hurry.
+            _ = term.recv() => Ok(ExitCode::FAILURE),
+            _ = int.recv() => Ok(ExitCode::FAILURE),
+        }
+    })
+}
+
+fn signals() -> anyhow::Result<(Signal, Signal)> {
+    let on = |kind| signal(kind).context("cannot wait for signals");
+    Ok((on(SignalKind::terminate())?, on(SignalKind::interrupt())?))
+}

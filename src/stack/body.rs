@@ -1,0 +1,150 @@
+//! The bodies that pass through the stack: the caller's on its way up, and the answer's on its way down. Both stream; neither
+//! is ever held or looked into.
+
+use super::admit::Permit;
+use super::headers;
+use super::journal::Journal;
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The caller's body. Its trailers are dropped: towards HTTP/1.1 nothing of them may become a header.
+pub struct RequestBody {
+    inner: Inner,
+    limit: Option<Limit>,
+}
+
+enum Inner {
+    Wire(Incoming),
+    Fixed(Full<Bytes>),
+}
+
+struct Limit {
+    left: u64,
+    journal: Arc<Journal>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the request body is larger than the route's max_body")]
+struct TooLarge;
+
+impl RequestBody {
+    pub(super) fn limit(&mut self, bytes: u64, journal: &Arc<Journal>) {
+        self.limit = Some(Limit { left: bytes, journal: journal.clone() });
+    }
+}
+
+impl From<Incoming> for RequestBody {
+    fn from(body: Incoming) -> Self {
+        Self { inner: Inner::Wire(body), limit: None }
+    }
+}
+
+impl From<Bytes> for RequestBody {
+    fn from(body: Bytes) -> Self {
+        Self { inner: Inner::Fixed(Full::new(body)), limit: None }
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = match &mut self.inner {
+            Inner::Wire(body) => std::task::ready!(Pin::new(body).poll_frame(cx)).map(|f| f.map_err(BoxError::from)),
+            Inner::Fixed(body) => std::task::ready!(Pin::new(body).poll_frame(cx)).map(|f| f.map_err(BoxError::from)),
+        };
+        let Some(Ok(frame)) = frame else { return Poll::Ready(frame) };
+        let Some(data) = frame.data_ref() else { return Poll::Ready(None) };
+        if let Some(limit) = &mut self.limit {
+            let Some(left) = limit.left.checked_sub(data.len() as u64) else {
+                limit.journal.body_was_too_large();
+                return Poll::Ready(Some(Err(Box::new(TooLarge))));
+            };
+            limit.left = left;
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.inner {
+            Inner::Wire(body) => body.is_end_stream(),
+            Inner::Fixed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.inner {
+            Inner::Wire(body) => body.size_hint(),
+            Inner::Fixed(body) => body.size_hint(),
+        }
+    }
+}
+
+/// The answer's body: the upstream's, or a fault's few bytes. What a request holds is let go with it.
+pub struct Body {
+    answer: Answer,
+    _permit: Option<Permit>,
+}
+
+enum Answer {
+    Upstream { body: crate::upstream::Body, trailers: bool },
+    Fixed(Full<Bytes>),
+}
+
+impl Body {
+    /// `trailers`: the caller understands them.
+    pub(super) fn upstream(body: crate::upstream::Body, trailers: bool) -> Self {
+        Self { answer: Answer::Upstream { body, trailers }, _permit: None }
+    }
+
+    pub fn fixed(bytes: impl Into<Bytes>) -> Self {
+        Self { answer: Answer::Fixed(Full::new(bytes.into())), _permit: None }
+    }
+
+    pub(super) fn holding(self, permit: Option<Permit>) -> Self {
+        Self { _permit: permit, ..self }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.answer {
+            Answer::Fixed(body) => Pin::new(body).poll_frame(cx).map_err(BoxError::from),
+            Answer::Upstream { body, trailers } => {
+                let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+                Poll::Ready(match frame {
+                    Some(Ok(frame)) => match frame.into_trailers() {
+                        Ok(map) => trailers.then(|| Ok(Frame::trailers(headers::passing_trailers(map)))),
+                        Err(data) => Some(Ok(data)),
+                    },
+                    other => other.map(|f| f.map_err(BoxError::from)),
+                })
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.answer {
+            Answer::Fixed(body) => body.is_end_stream(),
+            Answer::Upstream { body, .. } => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.answer {
+            Answer::Fixed(body) => body.size_hint(),
+            Answer::Upstream { body, .. } => body.size_hint(),
+        }
+    }
+}

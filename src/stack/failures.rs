@@ -1,0 +1,55 @@
+//! The last requests that the gateway refused, with what only the operator may know: cause, cure and the issuer's words.
+//! A ring of fixed size in memory; it holds no token, no subject and no path.
+
+use crate::fault::Fault;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How many are kept.
+const KEPT: usize = 200;
+
+#[derive(Default)]
+pub struct Failures {
+    ring: Mutex<VecDeque<Failure>>,
+}
+
+/// One refusal.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Failure {
+    /// Seconds since 1970.
+    pub time: u64,
+    pub route: Option<Arc<str>>,
+    pub reason: &'static str,
+    pub status: u16,
+    pub cause: Option<String>,
+    pub cure: Option<String>,
+    pub issuer_words: Option<String>,
+    pub trace_id: String,
+}
+
+impl Failures {
+    pub(super) fn note(&self, fault: &Fault, route: Option<&Arc<str>>, trace_id: String) {
+        let (row, why) = (fault.row(), fault.why());
+        let failure = Failure {
+            time: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            route: route.cloned(),
+            reason: row.code,
+            status: row.status.as_u16(),
+            cause: why.map(|w| w.cause.to_string()).filter(|c| !c.is_empty()),
+            cure: why.and_then(|w| w.cure.as_ref().map(ToString::to_string)),
+            issuer_words: why.and_then(|w| w.issuer_words.clone()),
+            trace_id,
+        };
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        if ring.len() == KEPT {
+            ring.pop_front();
+        }
+        ring.push_back(failure);
+    }
+
+    /// The newest first.
+    pub fn latest(&self) -> Vec<Failure> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
+    }
+}

@@ -1,0 +1,102 @@
+//! Sends the request on as it was authorised, and the answer back as it came; what ends at this hop ends here. Connections,
+//! pools and timeouts are the `upstream` room's matter.
+
+use super::body::{Body, RequestBody};
+use super::headers;
+use super::request::Authorized;
+use crate::fault::Fault;
+use crate::upstream::Pools;
+use futures_util::future::{BoxFuture, FutureExt};
+use http::header::{self, HeaderName};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+#[derive(Clone)]
+pub struct Forward {
+    pools: Arc<Pools<RequestBody>>,
+}
+
+impl Forward {
+    pub(super) fn new(pools: Arc<Pools<RequestBody>>) -> Self {
+        Self { pools }
+    }
+}
+
+impl tower::Service<Authorized> for Forward {
+    type Response = Response<Body>;
+    type Error = Fault;
+    type Future = BoxFuture<'static, Result<Response<Body>, Fault>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, authorized: Authorized) -> Self::Future {
+        forward(self.pools.clone(), authorized).boxed()
+    }
+}
+
+async fn forward(pools: Arc<Pools<RequestBody>>, authorized: Authorized) -> Result<Response<Body>, Fault> {
+    let (route, trailers) = (authorized.route.clone(), authorized.trailers);
+    let (journal, from) = (authorized.caught.journal.clone(), authorized.caught.from.clone());
+    let request = outgoing(authorized);
+    route.metrics.added(journal.source(), journal.sent());
+    let sent = pools.send(&route.upstream, request, route.timeouts, Some(from.cut.clone())).await;
+    journal.answered();
+    let mut answer = sent.map_err(|e| if journal.is_body_too_large() { Fault::BodyTooLarge } else { e.into() })?;
+    if answer.status() == StatusCode::UNAUTHORIZED {
+        route.metrics.unauthorized();
+    }
+    let received = answer.version();
+    headers::strip_hop_by_hop(answer.headers_mut());
+    if !trailers {
+        answer.headers_mut().remove(header::TRAILER);
+    }
+    headers::append_via(answer.headers_mut(), received);
+    Ok(answer.map(|body| Body::upstream(body, trailers)))
+}
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The request in the form that the upstream gets: origin-form, HTTP/1.1, with what the gateway says of its caller.
+fn outgoing(authorized: Authorized) -> Request<RequestBody> {
+    let Authorized { caught, authority, .. } = authorized;
+    let (mut head, body, from) = (caught.head, caught.body, caught.from);
+    headers::append_via(&mut head.headers, head.version);
+    let fields = &mut head.headers;
+    fields.insert(X_FORWARDED_FOR, from.address.clone());
+    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if let Ok(forwarded) = forwarded(&from.forwarded_node, &authority) {
+        fields.insert(header::FORWARDED, forwarded);
+    }
+    if !authority.is_empty() {
+        fields.insert(X_FORWARDED_HOST, authority.clone());
+    }
+    fields.insert(header::HOST, authority);
+    if head.uri.authority().is_some() {
+        let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        head.uri = Uri::from(path);
+    }
+    head.version = Version::HTTP_11;
+    Request::from_parts(head, body)
+}
+
+/// RFC 7239 §4. A host was checked by `scrub`: it needs no escaping, but quotes for its colon.
+fn forwarded(node: &str, host: &HeaderValue) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
+    let mut text = String::with_capacity(64);
+    text.push_str("for=");
+    text.push_str(node);
+    if let Ok(host) = host.to_str()
+        && !host.is_empty()
+    {
+        text.push_str(";host=\"");
+        text.push_str(host);
+        text.push('"');
+    }
+    text.push_str(";proto=http");
+    HeaderValue::try_from(text)
+}

@@ -1,0 +1,212 @@
+//! Which header fields the gateway owns, and what is taken out of requests, answers and trailers.
+
+use crate::fault::{Fault, bad_request};
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue, Version};
+use std::sync::LazyLock;
+
+/// Hop-by-hop fields (RFC 9110 §7.6.1) besides those that `Connection` names.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// What says who the caller is or how it came here: from a caller it is hearsay.
+const HEARSAY: [&str; 20] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+    "x-forwarded-server",
+    "x-forwarded-prefix",
+    "x-forwarded-uri",
+    "x-forwarded-method",
+    "x-forwarded-user",
+    "x-forwarded-email",
+    "x-forwarded-groups",
+    "x-forwarded-preferred-username",
+    "x-forwarded-access-token",
+    "x-auth-request-access-token",
+    "x-real-ip",
+    "x-original-url",
+    "x-original-uri",
+    "x-original-host",
+    "x-rewrite-url",
+];
+
+/// Other fields that the gateway sets or strips; their aliases are dropped as well.
+const OWNED: [&str; 5] = ["authorization", "proxy-authorization", "host", "via", "dpop"];
+
+/// Takes out everything that ends at this hop, and everything `Connection` names. Returns whether the caller sent
+/// `TE: trailers`.
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> bool {
+    let trailers = headers.get_all(header::TE).iter().any(|v| lists(v, "trailers"));
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .flat_map(|v| v.split(','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+    trailers
+}
+
+/// Takes out what callers may not say of themselves, under any spelling that some backend reads as the same name.
+pub(super) fn strip_hearsay(headers: &mut HeaderMap) {
+    let doubtful: Vec<HeaderName> = headers.keys().filter(|name| is_hearsay(name.as_str()) || is_alias(name.as_str())).cloned().collect();
+    for name in doubtful {
+        headers.remove(name);
+    }
+}
+
+fn is_hearsay(name: &str) -> bool {
+    // All of them begin with one of two letters: most names are passed at a glance.
+    matches!(name.as_bytes().first(), Some(b'x' | b'f' | b'd')) && (HEARSAY.contains(&name) || name == "dpop")
+}
+
+/// `X_Forwarded_For` and `authorization.` are other names here, and the same name to some backends (CGI, WSGI).
+fn is_alias(name: &str) -> bool {
+    if !name.bytes().any(|b| b == b'_' || b == b'.') {
+        return false;
+    }
+    let plain: String = name.chars().map(|c| if c == '_' || c == '.' { '-' } else { c }).collect();
+    let plain = plain.trim_matches('-');
+    HEARSAY.contains(&plain) || OWNED.contains(&plain) || plain == "content-length" || HOP_BY_HOP.iter().any(|h| h.as_str() == plain)
+}
+
+/// A response's trailers without those that the gateway sets or strips, or that frame or route a message (RFC 9110 §6.5.1).
+pub(super) fn passing_trailers(mut trailers: HeaderMap) -> HeaderMap {
+    let not_for_trailers = |name: &str| {
+        OWNED.contains(&name) || HEARSAY.contains(&name) || is_alias(name) || name.starts_with("content-") || name == "set-cookie"
+    };
+    let bad: Vec<HeaderName> = trailers.keys().filter(|n| not_for_trailers(n.as_str()) || HOP_BY_HOP.contains(n)).cloned().collect();
+    for name in bad {
+        trailers.remove(name);
+    }
+    trailers
+}
+
+/// HTTP/2 may send a cookie in crumbs; HTTP/1.1 knows one field (RFC 9113 §8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() < 2 {
+        return;
+    }
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// The name under which this process stands in `Via`: its own, so that a chain of gateways is no loop.
+static PSEUDONYM: LazyLock<String> = LazyLock::new(|| format!("cambist-{:08x}", rand::random::<u32>()));
+
+/// A request that has been here before would go round for ever.
+pub(super) fn refuse_loop(headers: &HeaderMap) -> Result<(), Fault> {
+    let been_here = |v: &HeaderValue| v.to_str().is_ok_and(|v| v.split([',', ' ']).any(|word| word == PSEUDONYM.as_str()));
+    if headers.get_all(header::VIA).iter().any(been_here) {
+        return Err(bad_request("the request has passed this gateway before: an upstream points back at it"));
+    }
+    Ok(())
+}
+
+/// Appends this hop (RFC 9110 §7.6.3).
+pub(super) fn append_via(headers: &mut HeaderMap, received: Version) {
+    static HOPS: LazyLock<[HeaderValue; 3]> = LazyLock::new(|| {
+        ["1.0", "1.1", "2"]
+            .map(|v| HeaderValue::try_from(format!("{v} {}", *PSEUDONYM)).unwrap_or_else(|_| HeaderValue::from_static("1.1 cambist")))
+    });
+    let hop = match received {
+        Version::HTTP_2 => 2,
+        Version::HTTP_10 => 0,
+        _ => 1,
+    };
+    headers.append(header::VIA, HOPS[hop].clone());
+}
+
+/// Whether a comma-separated field value lists `token`.
+pub(super) fn lists(value: &HeaderValue, token: &str) -> bool {
+    value.to_str().is_ok_and(|v| v.split(',').any(|t| t.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(token)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        let mut out = HeaderMap::new();
+        for (name, value) in fields {
+            out.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        out
+    }
+
+    #[test]
+    fn what_connection_names_goes_too() {
+        let mut h = map(&[
+            ("connection", "close, X-Secret"),
+            ("connection", "x-more"),
+            ("x-secret", "1"),
+            ("x-more", "1"),
+            ("te", "trailers"),
+            ("x-stays", "1"),
+        ]);
+        assert!(strip_hop_by_hop(&mut h));
+        assert_eq!(h.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-stays"]);
+    }
+
+    #[test]
+    fn hearsay_goes_under_every_spelling() {
+        let mut h = map(&[
+            ("x-forwarded-for", "1"),
+            ("X_Forwarded_For", "1"),
+            ("x.forwarded-for", "1"),
+            ("authorization_", "1"),
+            ("AUTHORIZATION.", "1"),
+            ("x_original_url", "1"),
+            ("Forwarded", "for=1"),
+            ("dpop", "x"),
+            ("transfer_encoding", "chunked"),
+            ("content_length", "3"),
+            ("my_header", "1"),
+            ("x-tenant", "a"),
+        ]);
+        strip_hearsay(&mut h);
+        let mut left: Vec<_> = h.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["my_header", "x-tenant"]);
+    }
+
+    #[test]
+    fn crumbs_are_joined() {
+        let mut h = map(&[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]);
+        join_cookies(&mut h);
+        assert_eq!(h.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn trailers_carry_no_identity() {
+        let h = passing_trailers(map(&[
+            ("grpc-status", "0"),
+            ("authorization", "x"),
+            ("x_forwarded_for", "1"),
+            ("content-length", "1"),
+            ("set-cookie", "a=b"),
+        ]));
+        assert_eq!(h.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["grpc-status"]);
+    }
+}

@@ -1,0 +1,197 @@
+//! What is noted about one request on its way, for the metrics and the access line at its end. It is written to from several
+//! layers and read once; it decides nothing.
+
+use super::route::Route;
+use crate::fault::Fault;
+use crate::metrics::RouteMetrics;
+use crate::telemetry;
+use crate::token::Source;
+use http::{HeaderMap, Method, StatusCode, Version};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+pub struct Journal {
+    pub started: Instant,
+    pub method: Method,
+    pub version: Version,
+    /// gRPC requests get their faults as gRPC answers.
+    pub grpc: bool,
+    /// The path without its query, for the access line; only kept where one is written.
+    path: Option<Box<str>>,
+    trace: OnceLock<TraceId>,
+    route: OnceLock<Arc<Route>>,
+    source: OnceLock<Source>,
+    fault: OnceLock<Fault>,
+    /// When the request left for the upstream, and when its headers came back; microseconds after `started`.
+    sent: AtomicU64,
+    answered: AtomicU64,
+    body_too_large: AtomicBool,
+}
+
+impl Journal {
+    pub fn new(head: &http::request::Parts, access_log: bool) -> Self {
+        let grpc = head.headers.get(http::header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
+        Self {
+            started: Instant::now(),
+            method: head.method.clone(),
+            version: head.version,
+            grpc,
+            path: access_log.then(|| cut(head.uri.path(), 256).into()),
+            trace: TraceId::continued(&head.headers).map_or_else(OnceLock::new, OnceLock::from),
+            route: OnceLock::new(),
+            source: OnceLock::new(),
+            fault: OnceLock::new(),
+            sent: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            body_too_large: AtomicBool::new(false),
+        }
+    }
+
+    pub fn trace(&self) -> &TraceId {
+        self.trace.get_or_init(TraceId::new)
+    }
+
+    pub fn routed(&self, route: &Arc<Route>) {
+        let _ = self.route.set(route.clone());
+    }
+
+    pub fn route(&self) -> Option<&Arc<Route>> {
+        self.route.get()
+    }
+
+    pub fn token_from(&self, source: Source) {
+        let _ = self.source.set(source);
+    }
+
+    pub fn source(&self) -> Option<Source> {
+        self.source.get().copied()
+    }
+
+    pub fn failed(&self, fault: &Fault) {
+        let _ = self.fault.set(fault.clone());
+    }
+
+    /// Notes that the request leaves now, and returns what the gateway added until here.
+    pub fn sent(&self) -> Duration {
+        let added = self.started.elapsed();
+        self.sent.store(micros(added), Ordering::Relaxed);
+        added
+    }
+
+    /// Notes that the upstream's headers came, or that none will.
+    pub fn answered(&self) {
+        self.answered.store(micros(self.started.elapsed()), Ordering::Relaxed);
+    }
+
+    pub fn body_was_too_large(&self) {
+        self.body_too_large.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_body_too_large(&self) -> bool {
+        self.body_too_large.load(Ordering::Relaxed)
+    }
+
+    /// The end: everything is counted and the access line is written.
+    pub fn close(&self, unmatched: &RouteMetrics, status: StatusCode, bytes: u64, whole: bool) {
+        let took = self.started.elapsed();
+        let metrics = self.route.get().map_or(unmatched, |r| &r.metrics);
+        metrics.answered(&self.method, status, took);
+        if let Some(fault) = self.fault.get() {
+            metrics.rejected(fault);
+        }
+        if self.path.is_some() && telemetry::access_wanted() {
+            self.access_line(status, bytes, whole, took);
+        }
+    }
+
+    fn access_line(&self, status: StatusCode, bytes: u64, whole: bool, took: Duration) {
+        let route = self.route.get();
+        let (sent, answered) = (self.sent.load(Ordering::Relaxed), self.answered.load(Ordering::Relaxed));
+        let total = micros(took);
+        let upstream_us = if sent == 0 { 0 } else { (if answered == 0 { total } else { answered }).saturating_sub(sent) };
+        tracing::info!(
+            target: telemetry::ACCESS,
+            method = self.method.as_str(),
+            path = self.path.as_deref().unwrap_or_default(),
+            route = route.map_or("-", |r| &r.name),
+            upstream = route.map_or("-", |r| &r.upstream.settings().name),
+            status = status.as_u16(),
+            bytes,
+            whole,
+            total_us = total,
+            added_us = if sent == 0 { total } else { sent },
+            upstream_us,
+            token = self.source.get().map_or("-", |s| s.label()),
+            reason = self.fault.get().map_or("-", Fault::code),
+            trace_id = %self.trace(),
+        );
+    }
+}
+
+fn micros(d: Duration) -> u64 {
+    u64::try_from(d.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn cut(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+    &text[..end]
+}
+
+/// A W3C trace id: the caller's, where it sent a valid `traceparent`, or a fresh one.
+#[derive(Clone, Copy)]
+pub struct TraceId(u128);
+
+impl TraceId {
+    fn new() -> Self {
+        Self(rand::random::<u128>().max(1))
+    }
+
+    /// `00-<32 hex>-<16 hex>-<2 hex>` (W3C Trace Context §3.2.2); anything else starts anew.
+    fn continued(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get("traceparent")?.to_str().ok()?;
+        let mut parts = value.split('-');
+        let (version, id) = (parts.next()?, parts.next()?);
+        let lower_hex = |s: &str| s.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let well_formed = version.len() == 2 && version != "ff" && id.len() == 32 && lower_hex(id) && parts.next()?.len() == 16;
+        well_formed.then(|| u128::from_str_radix(id, 16).ok()).flatten().filter(|id| *id != 0).map(Self)
+    }
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_valid_traceparent_is_continued_and_any_other_is_not() {
+        let id = |v: &str| {
+            let mut h = HeaderMap::new();
+            h.insert("traceparent", http::HeaderValue::from_str(v).unwrap());
+            TraceId::continued(&h).map(|t| t.to_string())
+        };
+        let good = "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(id(&format!("00-{good}-00f067aa0ba902b7-01")).as_deref(), Some(good));
+        for bad in [
+            "",
+            "00",
+            &format!("ff-{good}-00f067aa0ba902b7-01"),
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+        ] {
+            assert_eq!(id(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn long_paths_are_cut_between_characters() {
+        assert_eq!(cut("/\u{e4}\u{e4}", 2), "/");
+        assert_eq!(cut("/abc", 256), "/abc");
+    }
+}

@@ -1,0 +1,154 @@
+//! Opens the journal of a request, and closes it when the answer's last byte is out or the answer is dropped. What a request
+//! holds (gauge, permit) is let go at that moment and not when its headers leave.
+
+use super::body::{Body, RequestBody};
+use super::journal::Journal;
+use super::request::{Caller, Caught};
+use crate::metrics::{InFlight, ListenerMetrics, RouteMetrics};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+pub struct Measure<S> {
+    inner: S,
+    from: Arc<Caller>,
+    listener: Arc<ListenerMetrics>,
+    unmatched: Arc<RouteMetrics>,
+    access_log: bool,
+}
+
+impl<S: Clone> Clone for Measure<S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            from: self.from.clone(),
+            listener: self.listener.clone(),
+            unmatched: self.unmatched.clone(),
+            access_log: self.access_log,
+        }
+    }
+}
+
+impl<S> Measure<S> {
+    pub(super) fn new(inner: S, from: Arc<Caller>, listener: Arc<ListenerMetrics>, unmatched: Arc<RouteMetrics>, access_log: bool) -> Self {
+        Self { inner, from, listener, unmatched, access_log }
+    }
+
+    fn open(&self, request: Request<RequestBody>) -> (Caught, Guard) {
+        let (head, body) = request.into_parts();
+        let journal = Arc::new(Journal::new(&head, self.access_log));
+        let guard = Guard {
+            journal: journal.clone(),
+            unmatched: self.unmatched.clone(),
+            status: StatusCode::from_u16(499).unwrap_or_default(),
+            bytes: 0,
+            whole: false,
+            _gauge: self.listener.begin(),
+        };
+        (Caught { head, body, from: self.from.clone(), journal }, guard)
+    }
+}
+
+impl<S> tower::Service<Request<Incoming>> for Measure<S>
+where
+    S: tower::Service<Caught, Response = Response<Body>, Error = Infallible>,
+{
+    type Response = Response<Measured>;
+    type Error = Infallible;
+    type Future = Measuring<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let (caught, guard) = self.open(request.map(RequestBody::from));
+        Measuring { inner: self.inner.call(caught), guard: Some(guard) }
+    }
+}
+
+pin_project! {
+    /// Waits for the answer and puts the guard into its body. Dropped before: the caller hung up, counted as 499.
+    pub struct Measuring<F> {
+        #[pin]
+        inner: F,
+        guard: Option<Guard>,
+    }
+}
+
+impl<F: Future<Output = Result<Response<Body>, Infallible>>> Future for Measuring<F> {
+    type Output = Result<Response<Measured>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let me = self.project();
+        let Ok(answer) = std::task::ready!(me.inner.poll(cx));
+        let status = answer.status();
+        Poll::Ready(Ok(answer.map(|body| {
+            let mut guard = me.guard.take();
+            if let Some(guard) = &mut guard {
+                guard.status = status;
+                // hyper never polls the body of an answer that has none (HEAD, 204, 304).
+                guard.whole = body.is_end_stream();
+            }
+            Measured { body, guard }
+        })))
+    }
+}
+
+/// Counts the request, and frees what it held, when dropped.
+struct Guard {
+    journal: Arc<Journal>,
+    unmatched: Arc<RouteMetrics>,
+    status: StatusCode,
+    bytes: u64,
+    whole: bool,
+    _gauge: InFlight,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.journal.close(&self.unmatched, self.status, self.bytes, self.whole);
+    }
+}
+
+/// The answer's body with the guard in it.
+pub struct Measured {
+    body: Body,
+    guard: Option<Guard>,
+}
+
+impl HttpBody for Measured {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let ended = self.body.is_end_stream();
+        if let Some(guard) = &mut self.guard {
+            match &frame {
+                Some(Ok(frame)) => {
+                    guard.bytes += frame.data_ref().map_or(0, |d| d.len() as u64);
+                    guard.whole = ended;
+                }
+                Some(Err(_)) => guard.whole = false,
+                None => guard.whole = true,
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

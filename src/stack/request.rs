@@ -1,0 +1,89 @@
+//! The inputs of the stack's services, one below the other: each holds what the layers above have made sure of.
+
+use super::body::RequestBody;
+use super::journal::Journal;
+use super::route::Route;
+use crate::token::{self, SubjectToken};
+use crate::{listen, upstream};
+use http::HeaderValue;
+use http::request::Parts;
+use std::sync::Arc;
+
+/// A request as it came.
+pub struct Caught {
+    pub head: Parts,
+    pub body: RequestBody,
+    pub from: Arc<Caller>,
+    pub journal: Arc<Journal>,
+}
+
+/// A request with one reading: no hop-by-hop or spoofable field is left, and no `Authorization` either.
+pub struct Scrubbed {
+    pub caught: Caught,
+    /// Lower case, without port and trailing dot; empty where the request has none.
+    pub host: String,
+    /// The `Host` that goes upstream: the caller's.
+    pub authority: HeaderValue,
+    /// The path's boldest reading, where it differs from what is written.
+    pub boldest: Option<String>,
+    pub bearer: Bearer,
+    /// The caller understands trailers.
+    pub trailers: bool,
+}
+
+/// What the caller's one `Authorization` held.
+pub enum Bearer {
+    None,
+    Token(SubjectToken),
+    /// A bearer that is none: said only to those who have a route.
+    Broken(&'static str),
+}
+
+/// A request that belongs to a route.
+pub struct Routed {
+    pub scrubbed: Scrubbed,
+    pub route: Arc<Route>,
+}
+
+/// A request whose caller is known.
+pub struct Verified {
+    pub routed: Routed,
+    pub caller: token::Caller,
+}
+
+/// A request that carries what the upstream is to see in `Authorization`, and may go.
+pub struct Authorized {
+    pub caught: Caught,
+    pub route: Arc<Route>,
+    pub authority: HeaderValue,
+    pub trailers: bool,
+}
+
+/// The connection that a request came on, with what is made of it once for all its requests.
+pub struct Caller {
+    pub peer: listen::Peer,
+    /// `X-Forwarded-For`.
+    pub address: HeaderValue,
+    /// The node of `Forwarded: for=` (RFC 7239 §6: an IPv6 address is bracketed and quoted).
+    pub forwarded_node: String,
+    pub cut: Arc<dyn upstream::Cut>,
+}
+
+impl Caller {
+    pub fn new(peer: listen::Peer) -> Self {
+        let ip = peer.address.ip().to_canonical();
+        let node = if ip.is_ipv6() { format!("\"[{ip}]\"") } else { ip.to_string() };
+        let address = HeaderValue::try_from(ip.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        let cut = Arc::new(CutCaller(peer.connection.clone()));
+        Self { peer, address, forwarded_node: node, cut }
+    }
+}
+
+/// Lets an upstream's watch drop a caller who stopped reading.
+struct CutCaller(Arc<listen::Connection>);
+
+impl upstream::Cut for CutCaller {
+    fn cut(&self) {
+        self.0.cut();
+    }
+}

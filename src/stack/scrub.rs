@@ -1,0 +1,174 @@
+//! Gives a request its one reading: one host, one path, one `Authorization`; nothing hop-by-hop and no hearsay is left.
+//! What could mean two things gets a 400; nothing is repaired.
+
+use super::body::Body;
+use super::headers;
+use super::request::{Bearer, Caught, Scrubbed};
+use crate::fault::{Fault, bad_request};
+use crate::route::path;
+use crate::token::SubjectToken;
+use futures_util::future::{Either, Ready, ready};
+use http::header::{self, HeaderMap};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderValue, Method, Response, Version};
+use std::task::{Context, Poll};
+
+#[derive(Clone)]
+pub struct Scrub<S> {
+    inner: S,
+}
+
+impl<S> Scrub<S> {
+    pub(super) fn new(inner: S) -> Self {
+        Self { inner }
+    }
+}
+
+impl<S> tower::Service<Caught> for Scrub<S>
+where
+    S: tower::Service<Scrubbed, Response = Response<Body>, Error = Fault>,
+{
+    type Response = Response<Body>;
+    type Error = Fault;
+    type Future = Either<Ready<Result<Response<Body>, Fault>>, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, caught: Caught) -> Self::Future {
+        match scrub(caught) {
+            Ok(scrubbed) => Either::Right(self.inner.call(scrubbed)),
+            Err(fault) => Either::Left(ready(Err(fault))),
+        }
+    }
+}
+
+fn scrub(mut caught: Caught) -> Result<Scrubbed, Fault> {
+    let head = &mut caught.head;
+    if head.method == Method::CONNECT {
+        return Err(Fault::MethodNotAllowed { allow: String::new() });
+    }
+    one_framing(head)?;
+    let authority = one_authority(head)?;
+    let host = normal_host(&authority)?;
+    let boldest = path::read(head.uri.path()).map_err(bad_request)?.into_boldest();
+    let bearer = one_bearer(&mut head.headers)?;
+    headers::refuse_loop(&head.headers)?;
+    let trailers = headers::strip_hop_by_hop(&mut head.headers);
+    headers::strip_hearsay(&mut head.headers);
+    headers::join_cookies(&mut head.headers);
+    // The body is asked for, and so `100 Continue` sent, only once the request was let through.
+    head.headers.remove(header::EXPECT);
+    // Towards HTTP/1.1 no trailers are sent, so none are announced.
+    head.headers.remove(header::TRAILER);
+    Ok(Scrubbed { host, authority, boldest, bearer, trailers: trailers || caught.head.version == Version::HTTP_2, caught })
+}
+
+/// hyper has framed the body already; what it let through in doubt is refused here.
+fn one_framing(head: &Parts) -> Result<(), Fault> {
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return Ok(()) };
+    if head.version != Version::HTTP_11 {
+        return Err(bad_request("Transfer-Encoding in a message that is not HTTP/1.1"));
+    }
+    if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err(bad_request("a Transfer-Encoding other than `chunked` alone"));
+    }
+    if head.headers.contains_key(header::CONTENT_LENGTH) {
+        return Err(bad_request("both Content-Length and Transfer-Encoding"));
+    }
+    Ok(())
+}
+
+/// The one authority of a request: that of its target where it has one, else its one `Host`.
+fn one_authority(head: &Parts) -> Result<HeaderValue, Fault> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let (host, more) = (hosts.next(), hosts.next());
+    if more.is_some() {
+        return Err(bad_request("more than one Host"));
+    }
+    match (head.uri.authority(), host) {
+        (Some(target), Some(host))
+            if head.version == Version::HTTP_2 && !host.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes()) =>
+        {
+            Err(bad_request("Host and :authority differ"))
+        }
+        // RFC 9112 §3.2.2: the absolute form's authority replaces what Host says.
+        (Some(target), _) => HeaderValue::from_str(target.as_str()).map_err(|_| bad_request("an authority that fits no Host")),
+        (None, Some(host)) => Ok(host.clone()),
+        (None, None) if head.version == Version::HTTP_10 => Ok(HeaderValue::from_static("")),
+        (None, None) => Err(bad_request("no Host")),
+    }
+}
+
+/// Lower case, without port and trailing dot.
+fn normal_host(authority: &HeaderValue) -> Result<String, Fault> {
+    let text = authority.to_str().map_err(|_| bad_request("a Host with characters that no host has"))?;
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let (host, port) = split_port(text).ok_or_else(|| bad_request("a Host that is no host and port"))?;
+    let port_ok = port.is_none_or(|p| p.len() <= 5 && p.bytes().all(|b| b.is_ascii_digit()) && p.parse::<u16>().is_ok());
+    let name_ok = if host.starts_with('[') {
+        host[1..host.len() - 1].parse::<std::net::Ipv6Addr>().is_ok()
+    } else {
+        !host.is_empty()
+            && host.len() <= 254
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+            && !host.contains("..")
+            && !host.starts_with('.')
+    };
+    if !port_ok || !name_ok || text.parse::<Authority>().is_err() {
+        return Err(bad_request("a Host that is no host and port"));
+    }
+    let host = host.strip_suffix('.').unwrap_or(host);
+    Ok(host.to_ascii_lowercase())
+}
+
+fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
+    if text.starts_with('[') {
+        let end = text.find(']')? + 1;
+        let rest = &text[end..];
+        return if rest.is_empty() { Some((text, None)) } else { rest.strip_prefix(':').map(|p| (&text[..end], Some(p))) };
+    }
+    Some(text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))))
+}
+
+/// Takes the caller's token out: from here on it is in no header.
+fn one_bearer(headers: &mut HeaderMap) -> Result<Bearer, Fault> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(Bearer::None) };
+    if values.next().is_some() {
+        return Err(bad_request("more than one Authorization"));
+    }
+    let bearer = match SubjectToken::from_authorization(value) {
+        Ok(Some(token)) => Bearer::Token(token),
+        Ok(None) => Bearer::None,
+        Err(why) => Bearer::Broken(why),
+    };
+    headers.remove(header::AUTHORIZATION);
+    Ok(bearer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(v: &str) -> Result<String, Fault> {
+        normal_host(&HeaderValue::from_str(v).unwrap())
+    }
+
+    #[test]
+    fn hosts_are_read_one_way() {
+        assert_eq!(host("API.Example.com:8080").unwrap(), "api.example.com");
+        assert_eq!(host("api.example.com.").unwrap(), "api.example.com");
+        assert_eq!(host("[::1]:80").unwrap(), "[::1]");
+        assert_eq!(host("127.0.0.1").unwrap(), "127.0.0.1");
+        for bad in ["a b", "a:b", "a:99999", "user@a", "a/b", "a:80:80", "[::1", "[::1]x", "a..b", ".a", ":80", "a,b", "a?b", "a#b", "[x]"]
+        {
+            assert!(host(bad).is_err(), "{bad}");
+        }
+    }
+}

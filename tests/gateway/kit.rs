@@ -1,0 +1,174 @@
+//! What a test needs to read as a story: an IAM and backends that count, a gateway out of YAML text, and callers. All on
+//! loopback and port 0, all in this process.
+
+use bytes::Bytes;
+use cambist::app::Gateway;
+use cambist::clock::Clock;
+use cambist::config;
+use cambist::demo::backend::{Backend, Trust};
+use cambist::demo::fetch::{Answer, Connection};
+use cambist::demo::iam::{self, Iam};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Everything around one gateway. `orders` wants tokens for `orders-api`, `payroll` for `payroll-api` (which the gateway's client
+/// does not reach), `open` takes anything.
+pub struct World {
+    pub clock: Clock,
+    pub iam: Iam,
+    pub orders: Backend,
+    pub payroll: Backend,
+    pub open: Backend,
+}
+
+/// A gateway in its world.
+pub struct Running {
+    pub gateway: Gateway,
+    pub world: World,
+}
+
+/// The routes that most tests get along with.
+pub const ROUTES: &str = "
+  orders: { match: { path: /orders }, upstream: ORDERS, audience: orders-api }
+  payroll: { match: { path: /payroll }, upstream: PAYROLL, audience: payroll-api }
+  strip: { match: { path: /strip }, upstream: OPEN, token: strip }
+  pass: { match: { path: /pass }, upstream: OPEN, token: passthrough }
+";
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    pub async fn with(edit: impl FnOnce(&mut iam::Settings)) -> Self {
+        let clock = Clock::turned();
+        let mut settings = iam::Settings { clock: clock.clone(), ..iam::Settings::anywhere() };
+        edit(&mut settings);
+        let iam = Iam::start(settings).await.unwrap();
+        let anywhere: SocketAddr = ([127, 0, 0, 1], 0).into();
+        let trust = Trust::iam(&iam, clock.clone());
+        let orders = Backend::start(anywhere, "orders-api", trust.clone()).unwrap();
+        let payroll = Backend::start(anywhere, "payroll-api", trust.clone()).unwrap();
+        let open = Backend::open(anywhere, Some(trust)).unwrap();
+        Self { clock, iam, orders, payroll, open }
+    }
+
+    /// The configuration's text: `routes` (names ORDERS, PAYROLL and OPEN stand for the backends) and whatever else.
+    pub fn yaml(&self, routes: &str, more: &str) -> String {
+        let routes = routes.replace("ORDERS", &self.orders.url()).replace("PAYROLL", &self.payroll.url()).replace("OPEN", &self.open.url());
+        let issuer = if more.contains("issuers:") {
+            String::new()
+        } else {
+            format!("issuers: {{ main: {{ url: \"{}\", client_id: gateway, client_secret: gateway-secret }} }}\n", self.iam.issuer())
+        };
+        let listeners = if more.contains("listeners:") { "" } else { "listeners: { main: { address: 127.0.0.1:0 } }\n" };
+        let more = more.replace("IAM", self.iam.issuer());
+        format!("{listeners}metrics: {{ address: 127.0.0.1:0 }}\nadmin: {{ address: 127.0.0.1:0 }}\n{issuer}routes:{routes}\n{more}\n")
+    }
+
+    /// Starts a gateway and waits until it is ready.
+    pub async fn gateway(self, routes: &str, more: &str) -> Running {
+        let running = self.gateway_not_ready(routes, more);
+        until("the gateway is ready", || running.gateway.ready()).await;
+        running
+    }
+
+    /// Starts a gateway whose issuer may be down.
+    pub fn gateway_not_ready(self, routes: &str, more: &str) -> Running {
+        let text = self.yaml(routes, more);
+        let loaded = config::read(&text, "test.yaml").unwrap_or_else(|report| panic!("{}\n{text}", report.render(false)));
+        let gateway = Gateway::start(loaded.config, self.clock.clone()).unwrap();
+        Running { gateway, world: self }
+    }
+}
+
+/// The ordinary world and the ordinary routes.
+pub async fn running() -> Running {
+    World::new().await.gateway(ROUTES, "").await
+}
+
+impl Running {
+    pub fn address(&self) -> SocketAddr {
+        self.gateway.listener("main").unwrap()
+    }
+
+    pub async fn connect(&self) -> Connection {
+        Connection::open(self.address()).await.unwrap()
+    }
+
+    /// A fresh caller's token: good at the gateway, in a session of its own.
+    pub fn token(&self, sub: &str) -> String {
+        self.world.iam.caller_token(sub).unwrap()
+    }
+
+    /// One request on a connection of its own.
+    pub async fn get(&self, path: &str, token: &str) -> Answer {
+        self.connect().await.get(path, Some(token)).await.unwrap()
+    }
+
+    pub async fn get_without_token(&self, path: &str) -> Answer {
+        self.connect().await.get(path, None).await.unwrap()
+    }
+
+    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        self.connect().await.send(method, path, map, body.into()).await.unwrap()
+    }
+
+    /// Sends bytes as they are and reads until the gateway closes or falls silent.
+    pub async fn raw(&self, bytes: impl AsRef<[u8]>) -> String {
+        let mut socket = TcpStream::connect(self.address()).await.unwrap();
+        socket.write_all(bytes.as_ref()).await.unwrap();
+        let mut answer = Vec::new();
+        let mut chunk = [0; 4096];
+        while let Ok(Ok(n)) = tokio::time::timeout(Duration::from_millis(700), socket.read(&mut chunk)).await {
+            if n == 0 {
+                break;
+            }
+            answer.extend_from_slice(&chunk[..n]);
+        }
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    pub async fn metrics(&self) -> String {
+        let answer = Connection::open(self.gateway.metrics_address()).await.unwrap().get("/metrics", None).await.unwrap();
+        String::from_utf8(answer.body.to_vec()).unwrap()
+    }
+
+    /// The value of one series, written as it stands in the scrape; 0 where it does not exist.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let text = self.metrics().await;
+        text.lines().find_map(|l| l.strip_prefix(series)?.trim().parse().ok()).unwrap_or(0.0)
+    }
+
+    pub async fn probe(&self, path: &str) -> Answer {
+        Connection::open(self.gateway.metrics_address()).await.unwrap().get(path, None).await.unwrap()
+    }
+
+    pub async fn status(&self) -> serde_json::Value {
+        let at = self.gateway.admin_address().unwrap();
+        Connection::open(at).await.unwrap().get("/v1/status", None).await.unwrap().json()
+    }
+}
+
+/// The status of an answer and, where the gateway gave it itself, its `code`.
+pub fn said(answer: &Answer) -> (u16, String) {
+    (answer.status.as_u16(), answer.json()["code"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Waits for something that comes about by itself, and says what did not.
+pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never came about: {what}");
+}

@@ -1,0 +1,330 @@
+//! The law of the house: which room may use which, through which door outside crates come in, and how long things may get.
+//! It reads the sources as text. What it refuses, it refuses with the place and the rule.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Rooms by floor. On floor 0 a word may use the words that stand before it; above, a room may use lower floors only.
+const FLOORS: [&[&str]; 6] = [
+    &["clock", "fault", "token", "bounded", "metrics", "tls", "telemetry"],
+    &["issuer", "route", "upstream", "listen"],
+    &["verify", "exchange", "cache"],
+    &["stack", "admin"],
+    &["config"],
+    &["app", "demo"],
+];
+
+/// Outside crates and the rooms that may name them. A crate that is not listed here (http, bytes, serde, …) is a word of its own.
+const DOORS: [(&str, &[&str]); 18] = [
+    ("dashmap", &["bounded"]),
+    ("foldhash", &["bounded", "upstream"]),
+    ("reqwest", &["issuer"]),
+    ("serde_yaml", &["config"]),
+    ("prometheus", &["metrics"]),
+    ("clap", &["app"]),
+    // Checking signatures is the issuer's keys' matter; the development IAM has to make them.
+    ("jsonwebtoken", &["issuer", "verify", "demo"]),
+    ("aws_lc_rs", &["token", "tls", "issuer", "verify", "demo"]),
+    ("rustls", &["tls", "listen", "upstream"]),
+    ("tokio_rustls", &["listen", "upstream"]),
+    ("rustls_platform_verifier", &["tls"]),
+    // The stack and the admin listener name hyper's request body, which `listen` hands them.
+    ("hyper", &["listen", "upstream", "stack", "admin", "demo"]),
+    ("hyper_util", &["listen", "upstream", "demo"]),
+    ("tower", &["stack", "listen", "admin", "demo"]),
+    ("tower_http", &["stack", "admin"]),
+    ("tracing_subscriber", &["telemetry"]),
+    ("tracing_appender", &["telemetry"]),
+    ("socket2", &["listen"]),
+];
+
+/// Names under which nothing is ever found again.
+const NO_ROOMS: [&str; 5] = ["utils", "common", "types", "helpers", "manager"];
+
+const LONGEST_FILE: usize = 400;
+const LONGEST_FUNCTION: usize = 60;
+
+struct Source {
+    path: PathBuf,
+    /// The folder or file directly under `src`.
+    room: String,
+    text: String,
+    /// Without comments, strings and character literals; as many lines as the text.
+    code: String,
+}
+
+impl Source {
+    fn is_test(&self) -> bool {
+        self.path.components().any(|c| matches!(c.as_os_str().to_str(), Some("tests" | "tests.rs" | "testing.rs")))
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|e| e == "rs") {
+                let path = entry.strip_prefix(&root).unwrap().to_owned();
+                let room = path.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned();
+                let text = fs::read_to_string(&entry).unwrap();
+                found.push(Source { code: code_of(&text), path, room, text });
+            }
+        }
+    }
+    assert!(found.len() > 30, "the sources were not found");
+    found
+}
+
+fn floor(room: &str) -> Option<usize> {
+    FLOORS.iter().position(|rooms| rooms.contains(&room))
+}
+
+/// Fails with all complaints at once.
+fn judge(complaints: Vec<String>) {
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
+
+#[test]
+fn every_room_has_a_floor_and_a_name_that_says_something() {
+    let rooms = sources().into_iter().map(|s| s.room).filter(|r| r != "main" && r != "lib");
+    let named = |s: &Source| {
+        NO_ROOMS.iter().find(|n| s.path.iter().any(|c| c.to_str().unwrap().trim_end_matches(".rs") == **n)).map(|n| (s.path.clone(), *n))
+    };
+    let mut complaints: Vec<_> = rooms.filter(|r| floor(r).is_none()).map(|r| format!("src/{r}: no floor in tests/tidy.rs")).collect();
+    complaints.extend(sources().iter().filter_map(named).map(|(p, n)| format!("src/{}: `{n}` says nothing; name what it is", p.display())));
+    judge(complaints);
+}
+
+#[test]
+fn floors_look_down_only() {
+    let mut complaints = Vec::new();
+    for source in sources().iter().filter(|s| s.room != "main" && s.room != "lib") {
+        let mine = floor(&source.room).unwrap_or(0);
+        for other in used_rooms(&source.code) {
+            let Some(theirs) = floor(&other).filter(|_| other != source.room) else { continue };
+            let place = |room: &str| FLOORS[0].iter().position(|r| *r == room);
+            // The command line has to start the demo; nothing else on the top floor meets.
+            let allowed = theirs < mine
+                || (mine == 0 && theirs == 0 && place(&other) < place(&source.room))
+                || (source.path == Path::new("app/demo.rs") && other == "demo");
+            if !allowed {
+                complaints.push(format!("src/{}: uses `{other}` (floor {theirs}) from floor {mine}", source.path.display()));
+            }
+        }
+    }
+    judge(complaints);
+}
+
+#[test]
+fn run_cannot_reach_the_development_iam() {
+    let reaches = |s: &&Source| s.room != "demo" && s.path != Path::new("app/demo.rs") && names(&s.code, "crate::demo");
+    judge(sources().iter().filter(reaches).map(|s| format!("src/{}: names the demo", s.path.display())).collect());
+}
+
+#[test]
+fn outside_crates_come_in_through_one_door() {
+    let mut complaints = Vec::new();
+    for source in sources().iter().filter(|s| !s.is_test()) {
+        let code = without_test_modules(&source.code);
+        for (outside, rooms) in DOORS {
+            if names(&code, &format!("{outside}::")) && !rooms.contains(&source.room.as_str()) {
+                complaints.push(format!("src/{}: names `{outside}`, whose door is {rooms:?}", source.path.display()));
+            }
+        }
+    }
+    judge(complaints);
+}
+
+#[test]
+fn nothing_gets_too_long() {
+    let mut complaints = Vec::new();
+    for source in &sources() {
+        let lines = source.text.lines().count();
+        if lines > LONGEST_FILE {
+            complaints.push(format!("src/{}: {lines} lines; {LONGEST_FILE} at the most", source.path.display()));
+        }
+        for (name, line, long) in functions(&without_test_modules(&source.code)).into_iter().filter(|(_, _, long)| *long > LONGEST_FUNCTION)
+        {
+            complaints.push(format!("src/{}:{line}: `{name}` has {long} lines; {LONGEST_FUNCTION} at the most", source.path.display()));
+        }
+    }
+    judge(complaints);
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let opens = |s: &&Source| !s.is_test() && !s.text.starts_with("//! ");
+    judge(sources().iter().filter(opens).map(|s| format!("src/{}: does not open with `//!`", s.path.display())).collect());
+}
+
+#[test]
+fn there_is_no_unsafe_and_nothing_left_undone() {
+    let mut complaints = Vec::new();
+    for source in &sources() {
+        for word in ["unsafe", "todo!", "unimplemented!", "dbg!"] {
+            if source.path != Path::new("lib.rs") && names(&source.code, word) {
+                complaints.push(format!("src/{}: `{word}`", source.path.display()));
+            }
+        }
+    }
+    assert!(sources().iter().any(|s| s.path == Path::new("lib.rs") && s.text.contains("#![forbid(unsafe_code)]")));
+    judge(complaints);
+}
+
+#[test]
+fn the_law_is_written_down() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
+    let rooms = FLOORS.iter().flat_map(|rooms| rooms.iter());
+    judge(rooms.filter(|r| !text.contains(&format!("{r}"))).map(|r| format!("ARCHITECTURE.md does not name `{r}`")).collect());
+}
+
+/// Whether `word` stands in `code` and not as the end of a longer name.
+fn names(code: &str, word: &str) -> bool {
+    code.match_indices(word).any(|(i, _)| {
+        let before = code[..i].chars().next_back();
+        let after = code[i + word.len()..].chars().next();
+        let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        !part(before) && (word.ends_with(':') || word.ends_with('!') || !part(after))
+    })
+}
+
+/// The rooms that `crate::x` and `crate::{x, y::z}` name.
+fn used_rooms(code: &str) -> Vec<String> {
+    let word = |s: &str| s.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut used = Vec::new();
+    for (i, _) in code.match_indices("crate::") {
+        let rest = &code[i + "crate::".len()..];
+        if let Some(group) = rest.strip_prefix('{') {
+            let (mut depth, mut start) = (1, 0);
+            for (at, c) in group.char_indices() {
+                match c {
+                    '{' => depth += 1,
+                    '}' => depth -= 1,
+                    _ => {}
+                }
+                if (c == ',' && depth == 1) || depth == 0 {
+                    used.push(word(&group[start..at]));
+                    start = at + 1;
+                }
+                if depth == 0 {
+                    break;
+                }
+            }
+        } else {
+            used.push(word(rest));
+        }
+    }
+    used
+}
+
+/// Name, first line and length of every function that has a body.
+fn functions(code: &str) -> Vec<(String, usize, usize)> {
+    let lines: Vec<&str> = code.lines().collect();
+    let mut found = Vec::new();
+    for (first, line) in lines.iter().enumerate() {
+        let Some((before, after)) = line.split_once("fn ") else { continue };
+        let modifier = |w: &str| matches!(w, "pub" | "async" | "const") || w.starts_with("pub(");
+        if !before.split_whitespace().all(modifier) {
+            continue;
+        }
+        let name = after.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let (mut depth, mut seen) = (0i32, false);
+        for (long, line) in lines[first..].iter().enumerate() {
+            if !seen && line.trim_end().ends_with(';') && !line.contains('{') {
+                break;
+            }
+            for c in line.chars() {
+                depth += i32::from(c == '{') - i32::from(c == '}');
+                seen |= c == '{';
+            }
+            if seen && depth <= 0 {
+                found.push((name, first + 1, long + 1));
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// The code with the insides of `#[cfg(test)] mod x { … }` blanked, line for line.
+fn without_test_modules(code: &str) -> String {
+    let (mut out, mut depth, mut inside, mut armed) = (Vec::new(), 0i32, false, false);
+    for line in code.lines() {
+        if line.trim_start().starts_with("#[cfg(") && line.contains("test") {
+            armed = true;
+        } else if armed && line.trim_start().trim_start_matches("pub ").starts_with("mod ") && line.contains('{') {
+            (inside, armed, depth) = (true, false, 0);
+        } else if !line.trim().is_empty() && !line.trim_start().starts_with("#[") {
+            armed = false;
+        }
+        if inside {
+            depth += line.chars().map(|c| i32::from(c == '{') - i32::from(c == '}')).sum::<i32>();
+            inside = depth > 0;
+            out.push("");
+        } else {
+            out.push(line);
+        }
+    }
+    out.join("\n")
+}
+
+/// Blanks comments, strings and character literals, and keeps the lines.
+fn code_of(text: &str) -> String {
+    let (mut out, chars) = (String::with_capacity(text.len()), text.chars().collect::<Vec<_>>());
+    let at = |i: usize| chars.get(i).copied().unwrap_or('\0');
+    let mut i = 0;
+    while i < chars.len() {
+        let end = match at(i) {
+            '/' if at(i + 1) == '/' => (i..chars.len()).find(|j| at(*j) == '\n').unwrap_or(chars.len()),
+            '/' if at(i + 1) == '*' => (i + 2..chars.len()).find(|j| at(*j) == '*' && at(j + 1) == '/').map_or(chars.len(), |j| j + 2),
+            'r' if matches!(at(i + 1), '"' | '#') && !(at(i.wrapping_sub(1)).is_alphanumeric() || at(i.wrapping_sub(1)) == '_') => {
+                raw_end(&chars, i)
+            }
+            '"' => quoted_end(&chars, i, '"'),
+            '\'' if at(i + 1) == '\\' || at(i + 2) == '\'' => quoted_end(&chars, i, '\''),
+            _ => i,
+        };
+        if end == i {
+            out.push(at(i));
+            i += 1;
+        } else {
+            out.extend(chars[i..end].iter().filter(|c| **c == '\n'));
+            out.push(' ');
+            i = end;
+        }
+    }
+    out
+}
+
+fn quoted_end(chars: &[char], start: usize, quote: char) -> usize {
+    let mut i = start + 1;
+    while i < chars.len() && chars[i] != quote {
+        i += if chars[i] == '\\' { 2 } else { 1 };
+    }
+    i + 1
+}
+
+fn raw_end(chars: &[char], start: usize) -> usize {
+    let hashes = chars[start + 1..].iter().take_while(|c| **c == '#').count();
+    if chars.get(start + 1 + hashes) != Some(&'"') {
+        return start;
+    }
+    let closes = |i: &usize| chars[*i] == '"' && chars[i + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes;
+    (start + 2 + hashes..chars.len()).find(closes).map_or(chars.len(), |i| i + 1 + hashes)
+}
+
+#[test]
+fn the_reader_of_code_reads_code() {
+    let text = "fn a() { // }\n    \"}\"; '}'; r#\"}\"#;\n}\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\n";
+    let code = code_of(text);
+    assert_eq!(functions(&code).iter().map(|f| (f.0.as_str(), f.2)).collect::<Vec<_>>(), [("a", 3), ("b", 1)]);
+    assert_eq!(functions(&without_test_modules(&code)).len(), 1);
+    assert_eq!(used_rooms("use crate::{token::{A, B}, fault}; crate::clock::now()"), ["token", "fault", "clock"]);
+    assert!(names("a unsafe b", "unsafe") && !names("unsafe_code", "unsafe"));
+    assert_eq!(BTreeMap::from(DOORS).len(), DOORS.len(), "a door stands twice");
+}
