@@ -36,7 +36,7 @@ pub(super) fn curl(ports: &Ports) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     let exe = std::env::current_exe().unwrap_or_else(|_| "cambist".into());
     let cambist = command(&exe, &here);
-    let port = if ports.iam == Ports::default().iam { String::new() } else { format!(" --iam-port {}", ports.iam) };
+    let port = if ports.gateway == Ports::default().gateway { String::new() } else { format!(" --port {}", ports.gateway) };
     format!("curl -H \"Authorization: Bearer $({cambist} demo token{port})\" http://127.0.0.1:{}/orders", ports.gateway)
 }
 
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(at("/usr/local/bin/cambist"), "/usr/local/bin/cambist");
         assert_eq!(at("/my dir/o'neil/cambist"), r"'/my dir/o'\''neil/cambist'");
         assert!(curl(&Ports::default()).ends_with(" demo token)\" http://127.0.0.1:4800/orders"));
-        assert!(curl(&Ports::from_base(5800)).ends_with(" demo token --iam-port 5801)\" http://127.0.0.1:5800/orders"));
+        assert!(curl(&Ports::from_base(5800)).ends_with(" demo token --port 5800)\" http://127.0.0.1:5800/orders"));
     }
 
     #[test]
