@@ -39,7 +39,9 @@ impl<'a> Jws<'a> {
 
     /// Whether a token is meant to be a JWT, readable or not: three parts, the first of which opens a JSON object.
     pub fn looks_like(token: &str) -> bool {
-        token.starts_with("eyJ") && token.split('.').count() == 3
+        let header = token.split('.').next().unwrap_or_default();
+        let opens = || decode(header).is_some_and(|bytes| bytes.trim_ascii_start().starts_with(b"{"));
+        token.split('.').count() == 3 && (header.starts_with("eyJ") || opens())
     }
 }
 
@@ -79,5 +81,19 @@ mod tests {
         assert!(Jws::read(&format!("{header}.{claims}.")).unwrap_err().contains("twice"));
         assert!(Jws::read(&format!("{}.{header}.", "a".repeat(MAX_TOKEN))).is_err());
         assert_eq!(format!("{read:?}"), "[jws]");
+    }
+
+    #[test]
+    fn what_is_meant_to_be_a_jwt_is_known_by_its_header() {
+        for (token, is) in [
+            (format!("{}.x.y", b64(r#"{"alg":1}"#)), true),
+            (format!("{}.x.y", b64("\n { }")), true),
+            ("eyJ!.x.y".to_owned(), true),
+            (format!("{}.x", b64("{}")), false),
+            (format!("{}.x.y", b64("opaque")), false),
+            ("a1b2".to_owned(), false),
+        ] {
+            assert_eq!(Jws::looks_like(&token), is, "{token}");
+        }
     }
 }

@@ -183,7 +183,7 @@ fn said(issuer: &Issuer, what: &str, (cause, cure): (String, String)) {
 
 fn pause(issuer: &Issuer, failures: u32) -> Duration {
     if failures == 0 {
-        return issuer.settings.jwks_refresh;
+        return issuer.settings.jwks_refresh.max(FIRST_PAUSE);
     }
     let longest = LONGEST_PAUSE[usize::from(issuer.keys.generation().is_some())];
     let full = FIRST_PAUSE.saturating_mul(1 << failures.min(16).saturating_sub(1)).min(longest).min(issuer.settings.jwks_refresh);

@@ -131,6 +131,11 @@ impl Iam {
         self.seen(path).len()
     }
 
+    /// Ends all connections and answers nobody any more.
+    pub(crate) fn stop(&self) {
+        self.task.abort();
+    }
+
     /// An issuer that looks at this IAM; it is not started.
     pub(crate) fn issuer(&self, clock: &Clock, change: impl FnOnce(&mut Settings)) -> (Arc<Issuer>, Arc<Metrics>) {
         let metrics = Metrics::new();
@@ -150,7 +155,7 @@ impl Iam {
 
 impl Drop for Iam {
     fn drop(&mut self) {
-        self.task.abort();
+        self.stop();
     }
 }
 

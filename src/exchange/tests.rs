@@ -1,0 +1,359 @@
+//! Exchanges over real sockets: what is asked, what of the answer is believed, how long it lives, and every way to fail.
+
+use super::*;
+use crate::issuer::testing::{Canned, Iam, Lines, Signer, TOKEN, b64};
+use crate::metrics::Metrics;
+use crate::token::{Granted, Source, Subject, SubjectToken};
+use http::HeaderValue;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const BEARER: &str = "caller-c4nary-token";
+const URN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+struct Scene {
+    iam: Iam,
+    clock: Clock,
+    exchange: Exchange,
+    exchanger: Arc<Exchanger>,
+    metrics: Arc<Metrics>,
+}
+
+async fn scene(profile: Profile) -> Scene {
+    let (iam, clock) = (Iam::start(&[Signer::ed().jwk("one")]).await, Clock::turned());
+    let (issuer, metrics) = iam.issuer(&clock, |s| s.timeouts.total = Duration::from_millis(500));
+    issuer.start();
+    issuer.when_loaded().await;
+    let exchanger = Arc::new(Exchanger::new(Settings { profile }, issuer, metrics.issuer("main")));
+    let exchange = Exchange::new(clock.clone());
+    exchange.set(HashMap::from([("main".into(), exchanger.clone())]));
+    Scene { iam, clock, exchange, exchanger, metrics }
+}
+
+impl Scene {
+    fn target(&self) -> Arc<Target> {
+        let audiences = vec!["orders-api".to_owned()];
+        Arc::new(self.exchanger.target(audiences.clone(), vec![], vec![], audiences, Duration::from_secs(600), false))
+    }
+
+    fn caller(&self, token: &str) -> Caller {
+        let header = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
+        let token = SubjectToken::from_authorization(&header).unwrap().unwrap();
+        let subject = Subject {
+            issuer: "main".into(),
+            sub: "u-1".into(),
+            sid: None,
+            azp: Some("web".into()),
+            scopes: vec![],
+            expires_at: self.clock.unix() + 1000,
+            clock_skew: Duration::from_secs(30),
+        };
+        Caller { digest: token.digest(), token, subject: Arc::new(subject) }
+    }
+
+    async fn ask(&self, canned: Canned) -> Result<Granted, Fault> {
+        self.iam.answer(TOKEN, canned);
+        self.exchange.token(&self.caller(BEARER), &self.target(), Freshness::Any).await
+    }
+
+    /// The reason that an answer is not trusted for.
+    async fn bad(&self, body: &Value) -> String {
+        match self.ask(Canned::json(200, body)).await {
+            Err(Fault::BadIssuerAnswer(why)) => why.0.cause.to_string(),
+            other => panic!("{body}: {other:?}"),
+        }
+    }
+}
+
+fn jwt(claims: &Value) -> String {
+    format!("{}.{}.{}", b64(br#"{"alg":"RS256","typ":"JWT"}"#), b64(claims.to_string().as_bytes()), b64(b"signature"))
+}
+
+fn good(token: &str) -> Value {
+    json!({"access_token": token, "token_type": "Bearer", "issued_token_type": URN, "expires_in": 300})
+}
+
+fn changed(key: &str, value: Value) -> Value {
+    let mut body = good("opaque-token");
+    body[key] = value;
+    body
+}
+
+fn secs(life: Duration) -> u64 {
+    life.as_secs()
+}
+
+#[tokio::test]
+async fn the_request_says_everything_once_and_audiences_each() {
+    let s = scene(Profile::Keycloak).await;
+    let list = |items: &[&str]| items.iter().map(|i| (*i).to_owned()).collect::<Vec<_>>();
+    let target = s.exchanger.target(
+        list(&["orders-api", "stock api"]),
+        list(&["orders.read", "stock"]),
+        list(&["https://a.example/?x=1&y", "https://b.example/"]),
+        vec![],
+        Duration::from_secs(300),
+        false,
+    );
+    s.iam.answer(TOKEN, Canned::json(200, &good("opaque-token")));
+    let granted = s.exchange.token(&s.caller(BEARER), &Arc::new(target), Freshness::Any).await.unwrap();
+    assert_eq!((granted.token.expose(), granted.source), ("opaque-token", Source::Miss));
+    let seen = s.iam.seen(TOKEN).pop().unwrap();
+    for (name, values) in [
+        ("grant_type", list(&["urn:ietf:params:oauth:grant-type:token-exchange"])),
+        ("subject_token", list(&[BEARER])),
+        ("subject_token_type", list(&[URN])),
+        ("requested_token_type", list(&[URN])),
+        ("audience", list(&["orders-api", "stock api"])),
+        ("resource", list(&["https://a.example/?x=1&y", "https://b.example/"])),
+        ("scope", list(&["orders.read stock"])),
+        ("actor_token", vec![]),
+        ("client_secret", vec![]),
+    ] {
+        assert_eq!(seen.form(name), values, "{name}");
+    }
+    let text = String::from_utf8(s.metrics.encode()).unwrap();
+    for line in [
+        r#"cambist_token_exchanges_total{audience="orders-api stock api",issuer="main",result="success"} 1"#,
+        r#"cambist_token_exchanges_total{audience="orders-api stock api",issuer="main",result="denied"} 0"#,
+        r#"cambist_token_exchanges_in_flight{issuer="main"} 0"#,
+        r#"cambist_issued_token_lifetime_seconds_count{issuer="main"} 1"#,
+    ] {
+        assert!(text.contains(line), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn the_login_client_is_no_audience() {
+    let s = scene(Profile::Keycloak).await;
+    s.iam.answer(TOKEN, Canned::json(200, &good("opaque-token")));
+    let target =
+        |allow| Arc::new(s.exchanger.target(vec!["a".into(), "web".into()], vec![], vec![], vec![], Duration::from_secs(60), allow));
+    let caller = s.caller(BEARER);
+    assert_eq!(s.exchange.token(&caller, &target(false), Freshness::Any).await.unwrap_err(), Fault::LoginClient);
+    assert_eq!(s.iam.count(TOKEN), 0);
+    assert!(login_client(&caller, &target(false)) && !login_client(&caller, &target(true)));
+    assert!(s.exchange.token(&caller, &target(true), Freshness::Any).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_token_goes_to_its_own_issuer_only() {
+    let s = scene(Profile::Keycloak).await;
+    let mut caller = s.caller(BEARER);
+    caller.subject = Arc::new(Subject { issuer: "other".into(), ..(*caller.subject).clone() });
+    assert_eq!(s.exchange.token(&caller, &s.target(), Freshness::Any).await.unwrap_err().code(), "misconfigured");
+    s.exchange.set(HashMap::new());
+    assert_eq!(s.exchange.token(&s.caller(BEARER), &s.target(), Freshness::Any).await.unwrap_err().code(), "misconfigured");
+    assert_eq!(s.iam.count(TOKEN), 0);
+}
+
+#[tokio::test]
+async fn answers_that_are_not_what_was_asked_for() {
+    let s = scene(Profile::Keycloak).await;
+    let cases = [
+        (changed("token_type", json!("DPoP")), "token_type \"DPoP\""),
+        (changed("token_type", json!("N_A")), "token_type \"N_A\""),
+        (changed("token_type", Value::Null), "token_type none"),
+        (changed("token_type", json!(1)), "token_type is not a string"),
+        (changed("issued_token_type", json!("urn:ietf:params:oauth:token-type:id_token")), "issued_token_type"),
+        (changed("issued_token_type", Value::Null), "issued_token_type none"),
+        (changed("access_token", Value::Null), "no access_token"),
+        (changed("access_token", json!("")), "b64token"),
+        (changed("access_token", json!("a b")), "b64token"),
+        (changed("access_token", json!("a\r\nX: y")), "b64token"),
+        (changed("access_token", json!("x".repeat(16 * 1024 + 1))), "16 KiB"),
+        (changed("expires_in", json!(0)), "expires_in 0"),
+        (changed("expires_in", json!(-103)), "expires_in -103"),
+        (changed("expires_in", json!("300")), "expires_in is not a number"),
+        (json!([]), "no object"),
+    ];
+    for (body, words) in cases {
+        let cause = s.bad(&body).await;
+        assert!(cause.contains(words), "{cause} lacks {words}");
+    }
+    for text in ["", "<html>", "{\"access_token\":\"x\"", r#"{"access_token":"x","access_token":"y"}"#, &"x".repeat(65 * 1024)] {
+        let end = s.ask(Canned::text(200, text)).await;
+        assert!(matches!(end, Err(Fault::BadIssuerAnswer(_))), "{end:?}");
+    }
+    assert!(s.ask(Canned::json(200, &changed("token_type", json!("bearer")))).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_issued_jwt_is_for_this_audience_and_this_caller() {
+    let s = scene(Profile::Rfc8693).await;
+    let now = s.clock.unix();
+    let claims = json!({"aud": "orders-api", "sub": "u-1", "exp": now + 300});
+    let with = |key: &str, value: Value| {
+        let mut c = claims.clone();
+        c[key] = value;
+        good(&jwt(&c))
+    };
+    assert!(s.ask(Canned::json(200, &good(&jwt(&claims)))).await.is_ok());
+    assert!(s.ask(Canned::json(200, &with("aud", json!(["account", "orders-api"])))).await.is_ok());
+    for (body, words) in [
+        (with("aud", json!("orders")), "without the audience orders-api"),
+        (with("aud", json!(["orders-api-2"])), "without the audience"),
+        (with("aud", Value::Null), "without the audience"),
+        (with("aud", json!(7)), "aud is neither"),
+        (with("sub", json!("service-account-gateway")), "somebody else's"),
+        (with("sub", Value::Null), "no sub"),
+        (with("exp", json!(now - 1)), "already expired"),
+        (with("exp", json!("never")), "exp is not a number"),
+        (good("eyJ.eyJ.x"), "looks like a JWT"),
+    ] {
+        let cause = s.bad(&body).await;
+        assert!(cause.contains(words) && !cause.contains("u-1"), "{cause} lacks {words}");
+    }
+}
+
+#[tokio::test]
+async fn an_opaque_answer_to_a_long_token_could_be_the_gateways_own() {
+    for (profile, ok) in [(Profile::Keycloak, false), (Profile::Rfc8693, true)] {
+        let s = scene(profile).await;
+        let long = s.caller(&"x".repeat(4001));
+        s.iam.answer(TOKEN, Canned::json(200, &good("opaque-token")));
+        assert_eq!(s.exchange.token(&long, &s.target(), Freshness::Any).await.is_ok(), ok);
+        assert!(s.exchange.token(&s.caller(&"x".repeat(4000)), &s.target(), Freshness::Any).await.is_ok());
+        s.iam.answer(TOKEN, Canned::json(200, &good(&jwt(&json!({"aud": "orders-api", "sub": "u-1"})))));
+        assert!(s.exchange.token(&long, &s.target(), Freshness::Any).await.is_ok(), "a JWT can be checked");
+    }
+}
+
+#[tokio::test]
+async fn the_life_is_the_least_of_all_that_bound_it() {
+    let s = scene(Profile::Keycloak).await;
+    let exp = |left: u64| jwt(&json!({"aud": "orders-api", "sub": "u-1", "exp": s.clock.unix() + left}));
+    let unsaid = |token: &str| {
+        let mut body = good(token);
+        body.as_object_mut().unwrap().remove("expires_in");
+        body
+    };
+    let near = |got: u64, want: u64| assert!((want - 1..=want).contains(&got), "{got} is not {want}");
+    let life = async |body: &Value| secs(s.ask(Canned::json(200, body)).await.unwrap().lifetime);
+    near(life(&good("opaque-token")).await, 300);
+    near(life(&good(&exp(200))).await, 200);
+    near(life(&good(&exp(400))).await, 300);
+    near(life(&unsaid(&exp(200))).await, 200);
+    near(life(&unsaid("opaque-token")).await, 60);
+    near(life(&changed("expires_in", json!(9999))).await, 600);
+
+    // The caller's own token, with the skew, ends every life.
+    let mut caller = s.caller(BEARER);
+    caller.subject = Arc::new(Subject { expires_at: s.clock.unix() + 40, ..(*caller.subject).clone() });
+    s.iam.answer(TOKEN, Canned::json(200, &good("opaque-token")));
+    near(secs(s.exchange.token(&caller, &s.target(), Freshness::Any).await.unwrap().lifetime), 70);
+    s.clock.turn(Duration::from_secs(71));
+    let end = s.exchange.token(&caller, &s.target(), Freshness::Any).await;
+    assert!(matches!(end, Err(Fault::InvalidToken(_))), "{end:?}");
+
+    // Counted from sending: what the answer took is gone from the life.
+    let before = s.clock.millis();
+    let slow = Canned { delay: Duration::from_millis(200), ..Canned::json(200, &good("opaque-token")) };
+    let granted = s.ask(slow).await.unwrap();
+    assert!(granted.expires_at < before + 300_000 + 150, "{} {before}", granted.expires_at);
+}
+
+#[tokio::test]
+async fn generations_grow() {
+    let s = scene(Profile::Keycloak).await;
+    let first = s.ask(Canned::json(200, &good("a"))).await.unwrap().generation;
+    assert!(s.ask(Canned::json(200, &good("b"))).await.unwrap().generation > first);
+    assert!(next_generation() > first);
+}
+
+#[tokio::test]
+async fn every_way_to_fail_has_its_fault_and_its_count() {
+    let s = scene(Profile::Keycloak).await;
+    let error = |status, error: &str, words: &str| Canned::json(status, &json!({"error": error, "error_description": words}));
+    let cases = [
+        (error(400, "invalid_request", "Invalid token"), "invalid_token", "denied"),
+        (error(403, "access_denied", "Client is not within the token audience"), "target_refused", "denied"),
+        (error(401, "unauthorized_client", "Invalid client or Invalid client credentials"), "misconfigured", "misconfigured"),
+        (Canned::text(503, "").header("retry-after", "3"), "issuer_unavailable", "unavailable"),
+        (Canned::text(500, "oops"), "bad_issuer_answer", "bad_answer"),
+        (Canned::text(307, "").header("location", "/elsewhere"), "bad_issuer_answer", "bad_answer"),
+        (Canned { cut: true, ..Canned::default() }, "bad_issuer_answer", "bad_answer"),
+        (Canned { delay: Duration::from_secs(60), ..Canned::text(200, "{}") }, "issuer_timeout", "timeout"),
+    ];
+    for (canned, code, result) in cases {
+        let line = format!(r#"cambist_token_exchanges_total{{audience="orders-api",issuer="main",result="{result}"}} "#);
+        let count = || {
+            let text = String::from_utf8(s.metrics.encode()).unwrap();
+            text.lines().find_map(|l| l.strip_prefix(&line)).map_or(0, |n| n.parse::<u64>().unwrap())
+        };
+        let before = count();
+        let fault = s.ask(canned).await.unwrap_err();
+        assert_eq!((fault.code(), count()), (code, before + 1));
+        assert!(!fault.why().unwrap().cause.is_empty());
+    }
+    assert_eq!(s.iam.count("/elsewhere"), 0);
+    s.iam.stop();
+    let mut code = "";
+    for _ in 0..2 {
+        // A pooled connection may die under the first.
+        code = s.exchange.token(&s.caller(BEARER), &s.target(), Freshness::Any).await.unwrap_err().code();
+    }
+    assert_eq!(code, "issuer_unavailable");
+}
+
+#[tokio::test]
+async fn an_issuer_that_was_never_reached_is_unavailable() {
+    let s = scene(Profile::Keycloak).await;
+    let (issuer, metrics) = s.iam.issuer(&s.clock, |_| ());
+    let exchanger = Arc::new(Exchanger::new(Settings { profile: Profile::Keycloak }, issuer, metrics.issuer("main")));
+    s.exchange.set(HashMap::from([("main".into(), exchanger)]));
+    let end = s.exchange.token(&s.caller(BEARER), &s.target(), Freshness::Any).await;
+    assert!(matches!(end, Err(Fault::IssuerUnavailable { .. })), "{end:?}");
+}
+
+#[tokio::test]
+async fn no_token_is_logged_or_told_whatever_the_issuer_echoes() {
+    let (lines, _guard) = Lines::kept();
+    let s = scene(Profile::Keycloak).await;
+    let long = format!("eyJ{}.c4nary.{}", "a".repeat(60), "b".repeat(60));
+    let echo = json!({"error": "invalid_request", "error_description": format!("Invalid token {long} gateway-c4nary-secret")});
+    for canned in
+        [Canned::json(400, &echo), Canned::json(200, &good("issued-c4nary-token")), Canned::json(200, &changed("token_type", json!("x")))]
+    {
+        s.iam.answer(TOKEN, canned);
+        let end = s.exchange.token(&s.caller(&long), &s.target(), Freshness::Any).await;
+        tracing::info!(?end, exchange = ?s.exchange, exchanger = ?s.exchanger, "seen");
+    }
+    let text = lines.text();
+    assert!(text.contains("Invalid token [removed] [removed]"));
+    assert!(!text.contains("c4nary"), "{}", &text[text.find("c4nary").unwrap_or(0).saturating_sub(200)..]);
+}
+
+#[tokio::test]
+async fn targets_that_mean_the_same_have_the_same_digest_and_no_others() {
+    let s = scene(Profile::Keycloak).await;
+    let of = |a: &[&str], sc: &[&str], r: &[&str], e: &[&str], ttl: u64, allow: bool| {
+        let own = |l: &[&str]| l.iter().map(|i| (*i).to_owned()).collect::<Vec<_>>();
+        s.exchanger.target(own(a), own(sc), own(r), own(e), Duration::from_secs(ttl), allow).digest
+    };
+    let all = [
+        of(&["a"], &[], &[], &["a"], 60, false),
+        of(&["a", "a"], &[], &[], &[], 60, false),
+        of(&["a"], &["a"], &[], &[], 60, false),
+        of(&["a"], &[], &["a"], &[], 60, false),
+        of(&["a"], &[], &[], &["b"], 60, false),
+        of(&["a"], &[], &[], &["a"], 61, false),
+        of(&["a"], &[], &[], &["a"], 60, true),
+        of(&["b"], &[], &[], &["a"], 60, false),
+        of(&[], &["a"], &[], &["a"], 60, false),
+    ];
+    for (i, one) in all.iter().enumerate() {
+        for (j, other) in all.iter().enumerate() {
+            assert_eq!(one == other, i == j, "{i} {j}");
+        }
+    }
+    let other = |change: fn(&mut crate::issuer::Settings), profile| {
+        let (issuer, metrics) = s.iam.issuer(&s.clock, change);
+        let exchanger = Exchanger::new(Settings { profile }, issuer, metrics.issuer("main"));
+        exchanger.target(vec!["a".into()], vec![], vec![], vec!["a".into()], Duration::from_secs(60), false).digest
+    };
+    assert_eq!(other(|s| s.timeouts.total = Duration::from_secs(9), Profile::Keycloak), all[0], "kept over a reload");
+    assert_ne!(other(|s| s.client_id = "other".into(), Profile::Keycloak), all[0]);
+    assert_ne!(other(|s| s.url = "https://iam.example/b".into(), Profile::Keycloak), all[0]);
+    assert_ne!(other(|_| (), Profile::Rfc8693), all[0]);
+}
