@@ -1,5 +1,5 @@
 //! The demo's ports: six on loopback, next to one another unless told otherwise. It says which of them are taken, by what they
-//! are for and with the flag that moves them; it never looks for free ones by itself, since the lines it prints must stay true.
+//! are for and how to move them; it never looks for free ones by itself, since the lines it prints must stay true.
 
 use super::serve::Server;
 use anyhow::{Result, bail};
@@ -34,31 +34,34 @@ impl Ports {
     }
 
     /// # Errors
-    /// When a port is given twice or taken, with the flag that changes it.
+    /// When a port is taken or used twice, with all that are.
     pub(super) async fn check(&self) -> Result<()> {
+        let mut held = Vec::new();
         let mut wrong = Vec::new();
-        let all = self.all();
-        for (i, (port, what, flag)) in all.iter().enumerate() {
-            if let Some((_, other, _)) = all[..i].iter().find(|(before, _, _)| before == port) {
-                wrong.push(format!("port {port} is given twice, for {other} and for {what}: change one, as with {flag}"));
-            } else if let Err(e) = Server::bind(address(*port)) {
-                wrong.push(format!("port {port}, for {what}, cannot be had ({e}): choose another with {flag}"));
+        for (port, what) in self.all() {
+            match Server::bind(address(port)) {
+                Ok(listener) => held.push(listener),
+                Err(e) => wrong.push(format!("port {port}, for {what}, cannot be had: {e}")),
             }
         }
         if wrong.is_empty() {
             return Ok(());
         }
-        bail!("{}\n(--port moves all of them; is another demo running?)", wrong.join("\n"))
+        bail!(
+            "{}
+Is another demo running? Give another --port: the demo's ports lie there and up to 12 above.",
+            wrong.join("\n")
+        )
     }
 
-    fn all(&self) -> [(u16, &'static str, &'static str); 6] {
+    fn all(&self) -> [(u16, &'static str); 6] {
         [
-            (self.gateway, "the gateway", "--port"),
-            (self.iam, "the development IAM", "--iam-port"),
-            (self.metrics, "the gateway's metrics", "--metrics-port"),
-            (self.admin, "the gateway's admin listener", "--admin-port"),
-            (self.orders, "the orders backend", "--orders-port"),
-            (self.payroll, "the payroll backend", "--payroll-port"),
+            (self.gateway, "the gateway"),
+            (self.iam, "the development IAM"),
+            (self.metrics, "the gateway's metrics"),
+            (self.admin, "the gateway's status"),
+            (self.orders, "the orders backend"),
+            (self.payroll, "the payroll backend"),
         ]
     }
 }
@@ -76,14 +79,8 @@ mod tests {
         let holder = Server::bind(address(0)).unwrap();
         let taken = holder.local_addr().unwrap().port();
         let error = Ports { iam: taken, ..Ports::from_base(0) }.check().await.unwrap_err().to_string();
-        assert!(error.contains(&format!("port {taken}, for the development IAM")), "{error}");
-        assert!(error.contains("--iam-port") && error.contains("--port moves all"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_port_given_twice_is_named() {
-        let error = Ports { payroll: Ports::BASE, ..Ports::default() }.check().await.unwrap_err().to_string();
-        assert!(error.contains("port 4800 is given twice, for the gateway and for the payroll backend"), "{error}");
+        assert!(error.contains(&format!("port {taken}, for the development IAM, cannot be had")), "{error}");
+        assert!(error.contains("another --port"), "{error}");
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! What the demo prints: the tour on one screen, and the line to try next. Colours are written always and taken out by whoever
-//! holds the terminal (`NO_COLOR`, a pipe); every word comes from what was measured or answered.
+//! What the demo prints: the tour on one screen, and the line to try next. Every word comes from what was measured or answered,
+//! and what others have written cannot steer the terminal.
 
 use super::ports::Ports;
 use super::tour::{Report, Scene, Step, text};
+use anstream::adapter::strip_bytes;
+use anstream::{AutoStream, ColorChoice};
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -12,8 +14,27 @@ const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
 
+/// Writes the tour; in colours where stdout is a terminal and nobody has said `NO_COLOR`.
 pub(super) fn show(out: &mut dyn Write, scene: &Scene, report: &Report) -> io::Result<()> {
-    let Ports { gateway, metrics, .. } = scene.ports;
+    let mut screen = Vec::new();
+    draw(&mut screen, scene, report)?;
+    match AutoStream::choice(&io::stdout()) {
+        ColorChoice::Never => out.write_all(&strip_bytes(&screen).into_vec()),
+        _ => out.write_all(&screen),
+    }
+}
+
+/// A line that works when it is pasted into a shell, here and now.
+pub(super) fn curl(ports: &Ports) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let exe = std::env::current_exe().unwrap_or_else(|_| "cambist".into());
+    let cambist = command(&exe, &here);
+    let port = if ports.gateway == Ports::BASE { String::new() } else { format!(" --port {}", ports.gateway) };
+    format!("curl -H \"Authorization: Bearer $({cambist} demo token{port})\" http://127.0.0.1:{}/orders", ports.gateway)
+}
+
+fn draw(out: &mut dyn Write, scene: &Scene, report: &Report) -> io::Result<()> {
+    let Ports { gateway, metrics, admin, .. } = scene.ports;
     let (incoming, upstream) = (&report.incoming, &report.upstream);
     writeln!(out, "IAM {BOLD}{}{PLAIN}    gateway {BOLD}http://127.0.0.1:{gateway}{PLAIN}\n", scene.iam.url())?;
     writeln!(out, "        {:<12}sent upstream", "incoming")?;
@@ -28,16 +49,7 @@ pub(super) fn show(out: &mut dyn Write, scene: &Scene, report: &Report) -> io::R
         writeln!(out, "{:18}fix: {}", "", printable(cure))?;
     }
     writeln!(out, "{:18}see docs/errors.md#target_refused\n", "")?;
-    writeln!(out, "metrics http://127.0.0.1:{metrics}/metrics")
-}
-
-/// A line that works when it is pasted into a shell, here and now.
-pub(super) fn curl(ports: &Ports) -> String {
-    let here = std::env::current_dir().unwrap_or_default();
-    let exe = std::env::current_exe().unwrap_or_else(|_| "cambist".into());
-    let cambist = command(&exe, &here);
-    let port = if ports.gateway == Ports::default().gateway { String::new() } else { format!(" --port {}", ports.gateway) };
-    format!("curl -H \"Authorization: Bearer $({cambist} demo token{port})\" http://127.0.0.1:{}/orders", ports.gateway)
+    writeln!(out, "status  http://127.0.0.1:{admin}/v1/status\nmetrics http://127.0.0.1:{metrics}/metrics")
 }
 
 /// How the shell finds `exe` from `here`: relative where it lies below, quoted where it must be.

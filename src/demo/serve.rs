@@ -14,7 +14,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
@@ -33,12 +32,12 @@ pub trait Service: Send + Sync + 'static {
 
 /// The connection that a request came on.
 #[derive(Clone)]
-pub struct Conn(Arc<socket2::Socket>);
+pub struct Conn(Arc<TcpStream>);
 
 impl Conn {
     /// Has the connection end with a reset instead of a close, once it is dropped.
     pub fn reset_on_close(&self) {
-        let _ = self.0.set_linger(Some(Duration::ZERO));
+        let _ = self.0.set_zero_linger();
     }
 }
 
@@ -142,9 +141,15 @@ async fn accept(listener: TcpListener, service: Arc<dyn Service>, count: Arc<Ato
 async fn drive(stream: TcpStream, service: Arc<dyn Service>) {
     let _ = stream.set_nodelay(true);
     // A second handle of the socket, since hyper keeps the first to itself.
-    let Ok(socket) = socket2::SockRef::from(&stream).try_clone() else { return };
-    let conn = Conn(Arc::new(socket));
+    let Ok((stream, second)) = doubled(stream) else { return };
+    let conn = Conn(Arc::new(second));
     let answer = service_fn(move |request| service.clone().call(request, conn.clone()));
     // How a connection ends is the peer's business or the script's; there is nobody to tell.
     let _ = auto::Builder::new(TokioExecutor::new()).serve_connection_with_upgrades(TokioIo::new(stream), answer).await;
+}
+
+fn doubled(stream: TcpStream) -> io::Result<(TcpStream, TcpStream)> {
+    let stream = stream.into_std()?;
+    let second = stream.try_clone()?;
+    Ok((TcpStream::from_std(stream)?, TcpStream::from_std(second)?))
 }

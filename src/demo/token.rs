@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 /// When no demo's IAM answers on that port.
 pub async fn token(iam_port: u16) -> Result<String> {
     let at = address(iam_port);
-    let none = || format!("no demo is running: its IAM does not answer on {at}; start one with `cambist demo`, or say --iam-port");
+    let none = || format!("no demo is running: its IAM does not answer on {at}; start one with `cambist demo`, or say its --port");
     let mut iam = Connection::open(at).await.with_context(none)?;
     let login = [("grant_type", "password"), ("client_id", LOGIN_CLIENT), ("username", USER), ("password", PASSWORD)];
     let path = format!("/realms/{REALM}/protocol/openid-connect/token");
@@ -48,6 +48,6 @@ mod tests {
         assert!(error.contains("not a demo's IAM"), "{error}");
         other.down().await;
         let error = token(other.address().port()).await.unwrap_err().to_string();
-        assert!(error.contains("no demo is running") && error.contains("--iam-port"), "{error}");
+        assert!(error.contains("no demo is running") && error.contains("--port"), "{error}");
     }
 }
