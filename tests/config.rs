@@ -65,3 +65,54 @@ fn the_shipped_files_load_without_a_word() {
         assert!(loaded.warnings.is_empty(), "{}\n{}", file.display(), loaded.report());
     }
 }
+
+/// The report of a file that is refused, or the warnings of one that is not.
+fn report(text: &str) -> Report {
+    match read(text) {
+        Ok(loaded) => loaded.report(),
+        Err(report) => report,
+    }
+}
+
+#[test]
+fn bad_files_are_told_of_as_written_beside_them() {
+    let files = yaml_files("tests/config/bad");
+    assert!(files.len() >= 40);
+    let (update, mut wrong) = (std::env::var_os("UPDATE").is_some(), Vec::new());
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let (found, beside) = (report(&text).render(false), file.with_extension("report"));
+        assert!(!found.is_empty(), "{}: not a word", file.display());
+        if update {
+            std::fs::write(&beside, &found).unwrap();
+        } else if std::fs::read_to_string(&beside).ok().as_ref() != Some(&found) {
+            wrong.push(format!("{}\n{found}", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}\nUPDATE=1 writes the reports anew; read them before you commit them", wrong.join("\n"));
+}
+
+#[test]
+fn every_code_is_seen_and_every_warning_is_one_that_runs() {
+    let mut seen = Vec::new();
+    for file in yaml_files("tests/config/bad") {
+        let found = report(&std::fs::read_to_string(&file).unwrap());
+        seen.extend(found.complaints.iter().map(|c| c.code));
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        assert_eq!(name.starts_with("warning_"), found.errors() == 0, "{name}\n{found}");
+    }
+    let without: Vec<_> = Code::ALL.iter().filter(|c| !seen.contains(c) && !matches!(c, Code::Unreadable | Code::Bug)).collect();
+    assert!(without.is_empty(), "no bad file shows {without:?}");
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    for file in yaml_files("tests/config/bad") {
+        let result = read(&std::fs::read_to_string(&file).unwrap());
+        let shown = match &result {
+            Ok(loaded) => format!("{}{}{result:?}", loaded.report(), loaded.report().render(true)),
+            Err(report) => format!("{report}{}{result:?}", report.render(true)),
+        };
+        assert!(!shown.contains("c4nary"), "{}\n{shown}", file.display());
+    }
+}

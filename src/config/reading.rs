@@ -74,7 +74,10 @@ pub struct Value<'a> {
 impl<'a> Value<'a> {
     /// Where to point: the value, or its key where there is no value to point at.
     pub fn place(&self) -> Place {
-        if self.node.place.width == 0 { self.key } else { self.node.place }
+        match self.node.kind {
+            Kind::Nothing if self.node.place.width == 0 => self.key,
+            _ => self.node.place,
+        }
     }
 
     pub fn at<T>(&self, value: T) -> At<T> {

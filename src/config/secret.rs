@@ -60,9 +60,8 @@ fn from_file(value: &Value) -> Option<Secret> {
 
 fn from_env(value: &Value) -> Option<Secret> {
     let name = value.text()?;
-    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     // Not quoted: what is no name may well be the secret itself, put in the wrong place.
-    if !name.bytes().all(good) || name.as_bytes()[0].is_ascii_digit() {
+    if !is_variable_name(&name) {
         return value.refuse(
             Code::SecretVariable,
             "this is no name of an environment variable",
@@ -78,6 +77,12 @@ fn from_env(value: &Value) -> Option<Secret> {
             "set it where the gateway is started, or use `{ file: … }`",
         ),
     }
+}
+
+/// What can be the name of an environment variable; lower case too, as some write them.
+pub fn is_variable_name(text: &str) -> bool {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    text.bytes().all(good) && text.bytes().next().is_some_and(|b| !b.is_ascii_digit())
 }
 
 pub fn path(value: &Value) -> Option<PathBuf> {

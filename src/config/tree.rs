@@ -59,7 +59,7 @@ pub fn parse(text: &str, reading: &Reading) -> Option<Node> {
             Ok((event, span)) => builder.take(event, place(span))?,
             Err(error) => {
                 let at = *error.marker();
-                let it = Complaint::error(Code::Syntax, place(Span::new(at, at)), format!("this is no YAML: {error}"));
+                let it = Complaint::error(Code::Syntax, place(Span::new(at, at)), format!("this is no YAML: {}", error.kind()));
                 reading.complain(it.cure("look at the indentation, quotes and brackets here and just above"));
                 return None;
             }
