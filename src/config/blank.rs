@@ -6,7 +6,7 @@ use super::nearest::distance;
 use super::place::Place;
 use super::reading::Reading;
 use super::secret::is_variable_name;
-use super::tree::{Kind, Node};
+use super::tree::{Entry, Kind, Node, Tree};
 
 const BLANK: &str = "[secret]";
 const SECRETISH: &[&str] =
@@ -28,9 +28,10 @@ pub struct Blanked<'t> {
 
 impl<'t> Blanked<'t> {
     /// Complains about every `${…}` on the way.
-    pub fn of_tree(text: &'t str, root: &Node, reading: &Reading) -> Self {
+    pub fn of_tree(text: &'t str, tree: &Tree, reading: &Reading) -> Self {
         let mut secrets = Vec::new();
-        sweep(root, &mut Vec::new(), false, &mut secrets, reading);
+        sweep(&tree.root, &mut Vec::new(), false, &mut secrets, reading);
+        sweep_map(&tree.dropped, &mut Vec::new(), false, &mut secrets, reading);
         Self { text, secrets, by_looks: false }
     }
 
@@ -66,23 +67,26 @@ fn sweep(node: &Node, path: &mut Vec<String>, secret: bool, secrets: &mut Vec<(u
         Kind::Nothing => {}
         Kind::Scalar { text, .. } => {
             let displaced = path.last().is_some_and(|key| key == "env") && !is_variable_name(text);
-            if secret || displaced || (text.contains("://") && text.contains('@')) {
+            let swallowed = text.contains('\n') && has_secretish_word(text);
+            if secret || displaced || swallowed || (text.contains("://") && text.contains('@')) {
                 secrets.push((node.written.start, node.written.end));
             }
             complain_of_substitution(text, node.place, reading);
         }
         Kind::List(nodes) => nodes.iter().for_each(|node| sweep(node, path, secret, secrets, reading)),
-        Kind::Map(entries) => {
-            for entry in entries {
-                complain_of_substitution(&entry.key, entry.place, reading);
-                let reference = matches!(entry.key.as_str(), "file" | "env") || entry.key.ends_with("_file");
-                let route_mode = entry.key == "token" && path.len() == 2 && path[0] == "routes";
-                let inside = !route_mode && (secret || is_secretish(&entry.key)) && !reference;
-                path.push(entry.key.clone());
-                sweep(&entry.value, path, inside, secrets, reading);
-                path.pop();
-            }
-        }
+        Kind::Map(entries) => sweep_map(entries, path, secret, secrets, reading),
+    }
+}
+
+fn sweep_map(entries: &[Entry], path: &mut Vec<String>, secret: bool, secrets: &mut Vec<(usize, usize)>, reading: &Reading) {
+    for entry in entries {
+        complain_of_substitution(&entry.key, entry.place, reading);
+        let reference = matches!(entry.key.as_str(), "file" | "env") || entry.key.ends_with("_file");
+        let route_mode = entry.key == "token" && path.len() == 2 && path[0] == "routes";
+        let inside = !route_mode && (secret || is_secretish(&entry.key)) && !reference;
+        path.push(entry.key.clone());
+        sweep(&entry.value, path, inside, secrets, reading);
+        path.pop();
     }
 }
 
@@ -99,7 +103,10 @@ fn is_secretish(key: &str) -> bool {
     if NO_SECRETS.contains(&key.as_str()) {
         return false;
     }
-    let slip = |word: &str| key.len() < 40 && distance(&key, word) <= if word.len() > 6 { 3 } else { 1 };
+    let slip = |word: &str| {
+        let allowed = if word.len() > 6 { 3 } else { 1 };
+        key.len().abs_diff(word.len()) <= allowed && distance(&key, word) <= allowed
+    };
     SECRETISH.iter().any(|word| key.contains(word)) || key.ends_with("_token") || SLIPS.iter().any(|word| slip(word))
 }
 

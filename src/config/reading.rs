@@ -128,6 +128,11 @@ impl<'a> Value<'a> {
             Some(text) if text.trim().is_empty() => {
                 self.refuse(Code::Empty, "nothing is written here", "write a value, or leave the key out")
             }
+            Some(text) if text.chars().any(char::is_control) => self.refuse(
+                Code::Impossible,
+                "there is a line break or another control character in it",
+                "write it on one line, without escapes",
+            ),
             Some(text) => Some(text.to_owned()),
         }
     }
