@@ -65,3 +65,135 @@ fn the_shipped_files_load_without_a_word() {
         assert!(loaded.warnings.is_empty(), "{}\n{}", file.display(), loaded.report());
     }
 }
+
+/// The report of a file that is refused, or the warnings of one that is not.
+fn report(text: &str) -> Report {
+    match read(text) {
+        Ok(loaded) => loaded.report(),
+        Err(report) => report,
+    }
+}
+
+#[test]
+fn bad_files_are_told_of_as_written_beside_them() {
+    let files = yaml_files("tests/config/bad");
+    assert!(files.len() >= 40);
+    let (update, mut wrong) = (std::env::var_os("UPDATE").is_some(), Vec::new());
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let (found, beside) = (report(&text).render(false), file.with_extension("report"));
+        assert!(!found.is_empty(), "{}: not a word", file.display());
+        if update {
+            std::fs::write(&beside, &found).unwrap();
+        } else if std::fs::read_to_string(&beside).ok().as_ref() != Some(&found) {
+            wrong.push(format!("{}\n{found}", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}\nUPDATE=1 writes the reports anew; read them before you commit them", wrong.join("\n"));
+}
+
+#[test]
+fn every_code_is_seen_and_every_warning_is_one_that_runs() {
+    let mut seen = Vec::new();
+    for file in yaml_files("tests/config/bad") {
+        let found = report(&std::fs::read_to_string(&file).unwrap());
+        seen.extend(found.complaints.iter().map(|c| c.code));
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        assert_eq!(name.starts_with("warning_"), found.errors() == 0, "{name}\n{found}");
+    }
+    let without: Vec<_> = Code::ALL.iter().filter(|c| !seen.contains(c) && !matches!(c, Code::Unreadable | Code::Bug)).collect();
+    assert!(without.is_empty(), "no bad file shows {without:?}");
+}
+
+#[test]
+fn no_secret_is_ever_shown() {
+    for file in yaml_files("tests/config/bad") {
+        let result = read(&std::fs::read_to_string(&file).unwrap());
+        let shown = match &result {
+            Ok(loaded) => format!("{}{}{result:?}", loaded.report(), loaded.report().render(true)),
+            Err(report) => format!("{report}{}{result:?}", report.render(true)),
+        };
+        assert!(!shown.contains("c4nary"), "{}\n{shown}", file.display());
+    }
+}
+
+/// A way to spoil a line.
+#[derive(Clone, Debug)]
+enum Spoil {
+    Delete,
+    Double,
+    Indent(usize),
+    Cut(usize),
+    Insert(usize, String),
+    Replace(String),
+}
+
+fn spoil(text: &str, line: usize, how: &Spoil, keep: &str) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let at = line % lines.len();
+    if !keep.is_empty() && lines[at].contains(keep) {
+        return text.to_owned();
+    }
+    let old = lines[at].clone();
+    let place = |n: usize| old.char_indices().map(|(i, _)| i).nth(n % (old.chars().count() + 1)).unwrap_or(old.len());
+    match how {
+        Spoil::Delete => drop(lines.remove(at)),
+        Spoil::Double => lines.insert(at, old),
+        Spoil::Indent(n) => lines[at] = format!("{}{}", " ".repeat(*n), old.trim_start()),
+        Spoil::Cut(n) => lines[at].truncate(place(*n)),
+        Spoil::Insert(n, what) => lines[at].insert_str(place(*n), what),
+        Spoil::Replace(what) => lines[at] = what.clone(),
+    }
+    if lines.is_empty() { String::from("\n") } else { lines.join("\n") }
+}
+
+mod spoilt {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn how() -> impl Strategy<Value = Spoil> {
+        let pieces = [
+            "\"", "'", ":", ": ", "[", "]", "{", "}", ",", "- ", "? ", "|", ">", "&a ", "*a", "!x ", "#", "\t", "<<: *a", "---", "${X}",
+            "%", "\u{e9}", "\u{1b}", "\r", "~", "0", "@",
+        ];
+        let piece = prop_oneof![prop::sample::select(pieces.to_vec()).prop_map(str::to_owned), "\\PC{0,8}"];
+        prop_oneof![
+            Just(Spoil::Delete),
+            Just(Spoil::Double),
+            (0usize..9).prop_map(Spoil::Indent),
+            any::<usize>().prop_map(Spoil::Cut),
+            (any::<usize>(), piece.clone()).prop_map(|(n, p)| Spoil::Insert(n, p)),
+            piece.prop_map(Spoil::Replace),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever is spoilt, there is an answer, every complaint of it stands in the file, and the secret in it stays one.
+        #[test]
+        fn configurations_are_answered_and_keep_their_secret(spoils in prop::collection::vec((any::<usize>(), how()), 1..6), which in 0usize..3) {
+            let text = [include_str!("../config/minimal.yaml"), include_str!("../config/cambist.yaml"), include_str!("../config/kubernetes.yaml")][which];
+            let inline = "client_secret: c4nary";
+            let mut text = text.replace("client_secret: { file: /run/secrets/iam }", inline).replace("client_secret: { env: PARTNERS_SECRET }", inline);
+            text = text.replace("client_secret: { file: /run/secrets/iam/client-secret }", inline);
+            for (line, how) in &spoils {
+                text = spoil(&text, *line, how, "c4nary");
+            }
+            let found = report(&text);
+            let shown = format!("{}{found:?}", found.render(true));
+            prop_assert!(!shown.contains("c4nary"), "{shown}\n\n{text}");
+            for complaint in &found.complaints {
+                if let Some(place) = complaint.place {
+                    prop_assert!(place.line >= 1 && place.column >= 1 && place.end <= text.len(), "{complaint:?}");
+                    prop_assert!(complaint.excerpt.is_some(), "{complaint:?}");
+                }
+            }
+        }
+
+        #[test]
+        fn any_text_is_answered(text in "\\PC{0,200}") {
+            report(&text);
+        }
+    }
+}

@@ -5,11 +5,14 @@ use super::complaint::{Code, Complaint, Excerpt};
 use super::nearest::distance;
 use super::place::Place;
 use super::reading::Reading;
-use super::tree::{Kind, Node};
+use super::secret::is_variable_name;
+use super::tree::{Entry, Kind, Node, Tree};
 
 const BLANK: &str = "[secret]";
 const SECRETISH: &[&str] =
     &["secret", "passw", "passphrase", "private_key", "encryption_key", "credential", "api_key", "apikey", "assertion"];
+/// Fields of ours that sound like secrets and are none.
+const NO_SECRETS: &[&str] = &["max_per_token", "client_secret_encoding"];
 const SLIPS: &[&str] = &["secret", "client_secret", "password", "private_key", "encryption_key", "token"];
 /// Longer lines are cut around the caret.
 const WIDEST: usize = 160;
@@ -25,9 +28,10 @@ pub struct Blanked<'t> {
 
 impl<'t> Blanked<'t> {
     /// Complains about every `${…}` on the way.
-    pub fn of_tree(text: &'t str, root: &Node, reading: &Reading) -> Self {
+    pub fn of_tree(text: &'t str, tree: &Tree, reading: &Reading) -> Self {
         let mut secrets = Vec::new();
-        sweep(root, &mut Vec::new(), false, &mut secrets, reading);
+        sweep(&tree.root, &mut Vec::new(), false, &mut secrets, reading);
+        sweep_map(&tree.dropped, &mut Vec::new(), false, &mut secrets, reading);
         Self { text, secrets, by_looks: false }
     }
 
@@ -41,11 +45,17 @@ impl<'t> Blanked<'t> {
         let before = self.text.get(..place.start)?;
         let from = before.rfind(breaks).map_or(0, |i| i + 1);
         let to = self.text.get(from..)?.find(breaks).map_or(self.text.len(), |i| from + i);
-        let line = self.text.get(from..to)?;
+        let mut line = self.text.get(from..to)?;
         let mut hidden: Vec<(usize, usize)> =
             self.secrets.iter().filter(|(a, b)| *a < to && *b > from).map(|(a, b)| ((*a).max(from) - from, (*b).min(to) - from)).collect();
         if self.by_looks {
             hidden.extend(by_looks(&self.text[..from], line));
+        }
+        // A comment behind a secret may well be the secret of yesterday.
+        if !hidden.is_empty() || has_secretish_word(line) {
+            let behind = hidden.iter().map(|(_, end)| *end).max().unwrap_or(0);
+            let comment = line.get(behind..).and_then(|rest| rest.find(" #"));
+            line = comment.and_then(|i| line.get(..behind + i)).unwrap_or(line).trim_end();
         }
         hidden.sort_unstable();
         Some(cut(show(line, &hidden, place.start.saturating_sub(from), place.width)))
@@ -56,23 +66,27 @@ fn sweep(node: &Node, path: &mut Vec<String>, secret: bool, secrets: &mut Vec<(u
     match &node.kind {
         Kind::Nothing => {}
         Kind::Scalar { text, .. } => {
-            if secret || (text.contains("://") && text.contains('@')) {
+            let displaced = path.last().is_some_and(|key| key == "env") && !is_variable_name(text);
+            let swallowed = text.contains('\n') && has_secretish_word(text);
+            if secret || displaced || swallowed || (text.contains("://") && text.contains('@')) {
                 secrets.push((node.written.start, node.written.end));
             }
             complain_of_substitution(text, node.place, reading);
         }
         Kind::List(nodes) => nodes.iter().for_each(|node| sweep(node, path, secret, secrets, reading)),
-        Kind::Map(entries) => {
-            for entry in entries {
-                complain_of_substitution(&entry.key, entry.place, reading);
-                let reference = matches!(entry.key.as_str(), "file" | "env") || entry.key.ends_with("_file");
-                let route_mode = entry.key == "token" && path.len() == 2 && path[0] == "routes";
-                let inside = !route_mode && (secret || is_secretish(&entry.key)) && !reference;
-                path.push(entry.key.clone());
-                sweep(&entry.value, path, inside, secrets, reading);
-                path.pop();
-            }
-        }
+        Kind::Map(entries) => sweep_map(entries, path, secret, secrets, reading),
+    }
+}
+
+fn sweep_map(entries: &[Entry], path: &mut Vec<String>, secret: bool, secrets: &mut Vec<(usize, usize)>, reading: &Reading) {
+    for entry in entries {
+        complain_of_substitution(&entry.key, entry.place, reading);
+        let reference = matches!(entry.key.as_str(), "file" | "env") || entry.key.ends_with("_file");
+        let route_mode = entry.key == "token" && path.len() == 2 && path[0] == "routes";
+        let inside = !route_mode && (secret || is_secretish(&entry.key)) && !reference;
+        path.push(entry.key.clone());
+        sweep(&entry.value, path, inside, secrets, reading);
+        path.pop();
     }
 }
 
@@ -86,24 +100,30 @@ fn complain_of_substitution(text: &str, place: Place, reading: &Reading) {
 /// Whether what stands under this key may be a secret, slips of the keys included.
 fn is_secretish(key: &str) -> bool {
     let key = key.to_lowercase().replace('-', "_");
-    let slip = |word: &str| key.len() < 40 && distance(&key, word) <= if word.len() > 6 { 3 } else { 1 };
+    if NO_SECRETS.contains(&key.as_str()) {
+        return false;
+    }
+    let slip = |word: &str| {
+        let allowed = if word.len() > 6 { 3 } else { 1 };
+        key.len().abs_diff(word.len()) <= allowed && distance(&key, word) <= allowed
+    };
     SECRETISH.iter().any(|word| key.contains(word)) || key.ends_with("_token") || SLIPS.iter().any(|word| slip(word))
+}
+
+fn has_secretish_word(line: &str) -> bool {
+    line.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').any(is_secretish)
 }
 
 /// What to hide of a line when nothing is known of its structure: all behind a secretish word, or all of it where it may go on
 /// from such a line above.
 fn by_looks(above: &str, line: &str) -> Option<(usize, usize)> {
-    let secretish = |line: &str| {
-        let lower = line.to_lowercase();
-        lower.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').any(is_secretish)
-    };
     let indent = |line: &str| line.len() - line.trim_start().len();
-    if secretish(line) || line.contains('@') {
+    if has_secretish_word(line) || line.contains('@') {
         let colon = line.find(':').map_or(0, |i| i + 1);
         return Some((colon, line.len()));
     }
     // A line above that began a secret, and has not ended by indentation, or left a quote open.
-    let began = above.lines().rev().take(50).find(|l| secretish(l));
+    let began = above.lines().rev().take(50).find(|l| has_secretish_word(l));
     let goes_on = |l: &str| indent(line) > indent(l) || l.matches(['"', '\'']).count() % 2 == 1;
     if began.is_some_and(goes_on) { Some((0, line.len())) } else { None }
 }

@@ -35,7 +35,7 @@ codes! {
     Document = "C003",
     /// An alias refers to itself, or aliases expand to far more than was written.
     Alias = "C004",
-    /// YAML that this configuration has no use for: a tag, or a key that is no plain text.
+    /// YAML that this configuration has no use for: a tag, a key that is no word, a value over several lines.
     Exotic = "C005",
     /// A key is written twice.
     Duplicate = "C010",
@@ -168,9 +168,12 @@ impl Complaint {
     }
 }
 
-/// A value as messages quote it: not longer than a line.
+/// A value as messages quote it: no longer than a line, and nothing of what may have been swallowed by mistake.
 pub fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;
+    if text.contains('\n') {
+        return "`…`".to_owned();
+    }
     match text.char_indices().nth(LONGEST) {
         Some((cut, _)) => format!("`{}…`", &text[..cut]),
         None => format!("`{text}`"),

@@ -61,10 +61,33 @@ pub struct Endpoints {
     pub jwks_uri: Option<At<Url>>,
 }
 
+impl Written {
+    fn unread(name: At<String>) -> Self {
+        Self {
+            name,
+            url: None,
+            endpoints: Endpoints::default(),
+            profile: None,
+            client_id: None,
+            method: None,
+            client_secret: None,
+            ca_file: None,
+            allow_http: None,
+            verify: Verification::default(),
+            connect: None,
+            total: None,
+        }
+    }
+}
+
 /// `None`: the section is missing.
 pub fn read(root: &mut Section) -> Option<Vec<Written>> {
     let value = root.value("issuers")?;
-    named(&value, "issuer", |value, name| value.section(LATER).map(|section| one(section, name))).or(Some(Vec::new()))
+    named(&value, "issuer", |value, name| {
+        // One that cannot be read is still one that routes may name.
+        Some(value.section(LATER).map_or_else(|| Written::unread(name.clone()), |section| one(section, name.clone())))
+    })
+    .or(Some(Vec::new()))
 }
 
 fn one(mut section: Section, name: At<String>) -> Written {

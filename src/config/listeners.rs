@@ -18,9 +18,9 @@ pub struct Listener {
 pub fn read(root: &mut Section) -> Option<Vec<Listener>> {
     let value = root.value("listeners")?;
     named(&value, "listener", |value, name| {
-        let mut section = value.section(LATER);
-        let address = section.as_mut().and_then(|s| s.require("address", "write an IP address and a port, as in `0.0.0.0:8080`", address));
-        section.map(Section::finish);
+        let Some(mut section) = value.section(LATER) else { return Some(Listener { name, address: None }) };
+        let address = section.require("address", "write an IP address and a port, as in `0.0.0.0:8080`", address);
+        section.finish();
         Some(Listener { name, address })
     })
     .or(Some(Vec::new()))

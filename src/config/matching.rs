@@ -5,7 +5,6 @@ use super::place::At;
 use super::reading::Value;
 use super::section::{Section, complain_of_twins};
 use super::tree::Kind;
-use super::verification::plain;
 use crate::route::{HostPattern, PathPattern, Rule};
 use http::{HeaderName, HeaderValue, Method};
 
@@ -15,18 +14,24 @@ pub struct Match {
     pub path: Option<At<PathPattern>>,
     pub methods: Option<At<Vec<At<Method>>>>,
     pub headers: Option<At<Vec<(HeaderName, HeaderValue)>>>,
+    /// Some of it could not be read, so that it cannot be compared with others.
+    pub broken: bool,
 }
 
 pub fn read(route: &mut Section) -> Match {
-    let Some(at) = route.take("match", |value| value.section(&[])) else { return Match::default() };
+    let written = route.has("match");
+    let Some(at) = route.take("match", |value| value.section(&[])) else { return Match { broken: written, ..Match::default() } };
     let mut section = at.value;
-    let read = Match {
+    let mut read = Match {
+        broken: false,
         hosts: section.take("hosts", |v| v.list(host)),
         path: section.take("path", path),
         methods: section.take("methods", |v| v.list(method)),
         headers: section.take("headers", headers),
     };
-    section.finish();
+    let have = [("hosts", read.hosts.is_some()), ("path", read.path.is_some()), ("methods", read.methods.is_some())];
+    read.broken = have.into_iter().chain([("headers", read.headers.is_some())]).any(|(key, good)| section.has(key) && !good);
+    read.broken |= !section.finish();
     read
 }
 
@@ -85,37 +90,46 @@ fn headers(value: &Value) -> Option<Vec<(HeaderName, HeaderValue)>> {
     let mut out: Vec<(HeaderName, HeaderValue)> = Vec::new();
     for entry in entries {
         let item = Value { node: &entry.value, key: entry.place, name: value.name.field(&entry.key), reading: value.reading };
-        let Ok(name) = entry.key.parse::<HeaderName>() else {
-            item.refuse::<()>(Code::Impossible, "this is no header name", "write it as in `x-tenant`");
-            continue;
-        };
-        if name == http::header::AUTHORIZATION || name == http::header::HOST {
-            let cure = "take it out: `hosts` matches hosts, and the caller's token is verified, not compared";
-            item.refuse::<()>(Code::Impossible, "this header cannot choose a route", cure);
-            continue;
+        let Some((name, header)) = header(&entry.key, &item) else { continue };
+        if out.iter().any(|(n, _)| *n == name) {
+            item.refuse::<()>(Code::Repeated, "the same header twice, since case makes no difference", "take one of them out");
         }
-        let Some(text) = item.text() else { continue };
-        match HeaderValue::from_str(&text) {
-            Ok(_) if out.iter().any(|(n, _)| *n == name) => {
-                item.refuse::<()>(Code::Repeated, "the same header twice, since case makes no difference", "take one of them out");
-            }
-            Ok(header) => out.push((name, header)),
-            Err(_) => {
-                item.refuse::<()>(Code::Impossible, "no header can have this value", "use printable characters");
-            }
-        }
+        out.push((name, header));
+    }
+    if out.len() < entries.len() {
+        return None;
     }
     // In one order, so that two routes with the same headers are seen to be the same.
     out.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
     Some(out)
 }
 
-pub fn rule(Match { hosts, path, methods, headers }: Match, as_written: bool) -> Rule {
+fn header(key: &str, value: &Value) -> Option<(HeaderName, HeaderValue)> {
+    let Ok(name) = key.parse::<HeaderName>() else {
+        return value.refuse(Code::Impossible, "this is no header name", "write it as in `x-tenant`");
+    };
+    if name == http::header::AUTHORIZATION || name == http::header::HOST {
+        let cure = "take it out: `hosts` matches hosts, and the caller's token is verified, not compared";
+        return value.refuse(Code::Impossible, "this header cannot choose a route", cure);
+    }
+    match HeaderValue::from_str(&value.text()?) {
+        Ok(header) => Some((name, header)),
+        Err(_) => value.refuse(Code::Impossible, "no header can have this value", "use printable characters"),
+    }
+}
+
+/// What the routes' table takes. It borrows, so that ties can be looked for before anything is settled.
+pub fn rule(matches: &Match, as_written: bool) -> Rule {
+    let Match { hosts, path, methods, headers, broken: _ } = matches;
     Rule {
-        hosts: hosts.map_or_else(Vec::new, |at| plain(at.value)),
-        path: path.map_or_else(|| PathPattern::Prefix("/".to_owned()), |at| at.value),
-        methods: methods.map_or_else(Vec::new, |at| plain(at.value)),
-        headers: headers.map_or_else(Vec::new, |at| at.value),
+        hosts: plain_or_any(hosts),
+        path: path.as_ref().map_or_else(|| PathPattern::Prefix("/".to_owned()), |at| at.value.clone()),
+        methods: plain_or_any(methods),
+        headers: headers.as_ref().map_or_else(Vec::new, |at| at.value.clone()),
         as_written,
     }
+}
+
+fn plain_or_any<T: Clone>(list: &Option<At<Vec<At<T>>>>) -> Vec<T> {
+    list.iter().flat_map(|at| &at.value).map(|at| at.value.clone()).collect()
 }

@@ -130,9 +130,9 @@ pub fn read_with(text: &str, file_name: &str, outside: &dyn Outside) -> Result<L
     let reading = Reading::new(outside);
     let (config, blanked) = match tree::parse(text, &reading) {
         None => (None, Blanked::by_looks(text)),
-        Some(root) => {
-            let blanked = Blanked::of_tree(text, &root, &reading);
-            (compile(&root, &reading), blanked)
+        Some(tree) => {
+            let blanked = Blanked::of_tree(text, &tree, &reading);
+            (compile(&tree.root, &reading), blanked)
         }
     };
     let mut complaints = ordered(reading.into_complaints());
@@ -161,10 +161,11 @@ fn compile(root: &tree::Node, reading: &Reading) -> Option<Config> {
     config
 }
 
-/// In the order of the file, each once; and nothing else about a value that holds a `${…}`.
+/// In the order of the file, each once; and nothing more about a value that cannot be what was meant.
 fn ordered(mut complaints: Vec<Complaint>) -> Vec<Complaint> {
-    let substituted: Vec<Place> = complaints.iter().filter(|c| c.code == Code::Substitution).filter_map(|c| c.place).collect();
-    complaints.retain(|c| c.code == Code::Substitution || c.place.is_none_or(|place| !substituted.contains(&place)));
+    let final_word = |c: &Complaint| matches!(c.code, Code::Substitution | Code::Exotic);
+    let settled: Vec<Place> = complaints.iter().filter(|c| final_word(c)).filter_map(|c| c.place).collect();
+    complaints.retain(|c| final_word(c) || c.place.is_none_or(|place| !settled.contains(&place)));
     complaints.sort_by_key(|c| (c.place, c.code));
     complaints.dedup();
     complaints

@@ -74,7 +74,10 @@ pub struct Value<'a> {
 impl<'a> Value<'a> {
     /// Where to point: the value, or its key where there is no value to point at.
     pub fn place(&self) -> Place {
-        if self.node.place.width == 0 { self.key } else { self.node.place }
+        match self.node.kind {
+            Kind::Nothing if self.node.place.width == 0 => self.key,
+            _ => self.node.place,
+        }
     }
 
     pub fn at<T>(&self, value: T) -> At<T> {
@@ -125,6 +128,11 @@ impl<'a> Value<'a> {
             Some(text) if text.trim().is_empty() => {
                 self.refuse(Code::Empty, "nothing is written here", "write a value, or leave the key out")
             }
+            Some(text) if text.chars().any(char::is_control) => self.refuse(
+                Code::Impossible,
+                "there is a line break or another control character in it",
+                "write it on one line, without escapes",
+            ),
             Some(text) => Some(text.to_owned()),
         }
     }

@@ -51,9 +51,11 @@ pub struct Route {
     pub name: At<String>,
     pub matches: Match,
     pub listeners: Option<At<Vec<At<String>>>>,
+    /// The key is there, whatever stands in it.
+    pub listeners_written: bool,
     pub upstream: Option<At<To>>,
     pub issuer: Option<At<String>>,
-    /// The issuer's key is there, whatever stands in it.
+    /// The key is there, whatever stands in it.
     pub issuer_written: bool,
     pub mode: Option<At<Mode>>,
     pub target: Target,
@@ -71,6 +73,7 @@ pub fn read(root: &mut Section) -> Option<Vec<Route>> {
 fn one(mut section: Section, name: At<String>) -> Route {
     let s = &mut section;
     let matches = matching::read(s);
+    let listeners_written = s.has("listeners");
     let listeners = s.take("listeners", |v| v.list(|v| v.text()));
     let upstream = s.require("upstream", "write the name of an upstream, or a URL as in `http://orders:8080`", to);
     let issuer_written = s.has("issuer");
@@ -89,7 +92,7 @@ fn one(mut section: Section, name: At<String>) -> Route {
     let as_written = s.take("paths", |v| v.choice(&[("strict", false), ("as_written", true)], &[]));
     let timeouts = timeouts::read(s);
     section.finish();
-    Route { name, matches, listeners, upstream, issuer, issuer_written, mode, target, max_body, as_written, timeouts }
+    Route { name, matches, listeners, listeners_written, upstream, issuer, issuer_written, mode, target, max_body, as_written, timeouts }
 }
 
 fn to(value: &Value) -> Option<To> {
@@ -105,10 +108,23 @@ pub struct Found<'a> {
 }
 
 pub fn settings(route: Route, found: &Found) -> RouteSettings {
-    let Route { name, matches, listeners, upstream: _, issuer: _, issuer_written: _, mode, target, max_body, as_written, timeouts } = route;
+    let Route {
+        name,
+        matches,
+        listeners,
+        listeners_written: _,
+        upstream: _,
+        issuer: _,
+        issuer_written: _,
+        mode,
+        target,
+        max_body,
+        as_written,
+        timeouts,
+    } = route;
     RouteSettings {
         name: name.value.into(),
-        rule: matching::rule(matches, as_written.is_some_and(|at| at.value)),
+        rule: matching::rule(&matches, as_written.is_some_and(|at| at.value)),
         listeners: listeners.map_or_else(Vec::new, |at| at.value.into_iter().map(|at| at.value.into()).collect()),
         upstream: found.upstream.name.clone(),
         timeouts: timeouts::over(timeouts, found.upstream.timeouts),

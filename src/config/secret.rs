@@ -15,7 +15,7 @@ pub fn secret(value: &Value) -> Option<Secret> {
         Kind::Scalar { text, .. } if text.trim().is_empty() => value.refuse(Code::Empty, "the secret is empty", HOW),
         Kind::Scalar { text, .. } => {
             value.warn(Code::SecretInline, "the secret is written in the configuration itself", HOW);
-            Some(Secret::new(text.as_str()))
+            Some(Secret::new(without_newline(text)))
         }
         Kind::Map(_) => referred(value),
         Kind::Nothing | Kind::List(_) => value.wrong_type("a secret", HOW),
@@ -50,19 +50,22 @@ fn from_file(value: &Value) -> Option<Secret> {
     let Ok(text) = std::str::from_utf8(&bytes) else {
         return value.refuse(Code::SecretFile, format_args!("{shown} holds bytes that are no UTF-8"), "a secret is one line of text");
     };
-    // Editors and `echo` end a file with a newline; nobody means it.
-    let text = text.strip_suffix('\n').map_or(text, |t| t.strip_suffix('\r').unwrap_or(t));
+    let text = without_newline(text);
     if text.trim().is_empty() {
         return value.refuse(Code::SecretFile, format_args!("{shown} is empty"), "write the secret into it");
     }
     Some(Secret::new(text))
 }
 
+/// Editors, `echo` and `|` end a text with a newline; nobody means it.
+fn without_newline(text: &str) -> &str {
+    text.strip_suffix('\n').map_or(text, |t| t.strip_suffix('\r').unwrap_or(t))
+}
+
 fn from_env(value: &Value) -> Option<Secret> {
     let name = value.text()?;
-    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     // Not quoted: what is no name may well be the secret itself, put in the wrong place.
-    if !name.bytes().all(good) || name.as_bytes()[0].is_ascii_digit() {
+    if !is_variable_name(&name) {
         return value.refuse(
             Code::SecretVariable,
             "this is no name of an environment variable",
@@ -78,6 +81,12 @@ fn from_env(value: &Value) -> Option<Secret> {
             "set it where the gateway is started, or use `{ file: … }`",
         ),
     }
+}
+
+/// What can be the name of an environment variable; lower case too, as some write them.
+pub fn is_variable_name(text: &str) -> bool {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    text.bytes().all(good) && text.bytes().next().is_some_and(|b| !b.is_ascii_digit())
 }
 
 pub fn path(value: &Value) -> Option<PathBuf> {

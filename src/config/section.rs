@@ -16,13 +16,15 @@ pub struct Section<'a> {
     known: Vec<&'static str>,
     /// Fields that a later version will know.
     later: &'static [&'static str],
+    /// Fields that must be there and are not, and what to do about each.
+    missing: Vec<(&'static str, &'static str)>,
 }
 
 impl<'a> Section<'a> {
     pub fn new(entries: &'a [Entry], value: &Value<'a>, later: &'static [&'static str]) -> Self {
         complain_of_twins(entries, value);
-        let place = if value.key.width == 0 { value.place() } else { value.key };
-        Self { entries, place, name: value.name.clone(), reading: value.reading, known: Vec::new(), later }
+        let place = value.key;
+        Self { entries, place, name: value.name.clone(), reading: value.reading, known: Vec::new(), later, missing: Vec::new() }
     }
 
     /// The value of a field, where it is written.
@@ -39,14 +41,16 @@ impl<'a> Section<'a> {
     }
 
     /// A field that must be there.
-    pub fn require<T>(&mut self, key: &'static str, cure: &str, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<At<T>> {
-        if !self.entries.iter().any(|e| e.key == key) {
-            self.known.push(key);
-            let message = format!("{}: `{key}` is missing", self.name);
-            self.reading.complain(Complaint::error(Code::Missing, self.place, message).cure(cure));
-            return None;
-        }
+    pub fn require<T>(&mut self, key: &'static str, cure: &'static str, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<At<T>> {
+        self.expect(key, cure);
         self.take(key, read)
+    }
+
+    /// Notes that a field must be there. Whether it is missing is told at the end, when a slip of the keys has been recognised.
+    pub fn expect(&mut self, key: &'static str, cure: &'static str) {
+        if !self.has(key) {
+            self.missing.push((key, cure));
+        }
     }
 
     /// Whether a field is written, however it may be read.
@@ -54,24 +58,41 @@ impl<'a> Section<'a> {
         self.entries.iter().any(|e| e.key == key)
     }
 
-    /// To be called when all fields are taken: complains about the others.
-    pub fn finish(self) {
-        let known = || self.known.iter().copied();
-        for entry in self.entries.iter().filter(|e| !known().any(|k| k == e.key)) {
-            let field = quoted(&entry.key);
-            let it = if self.later.contains(&entry.key.as_str()) {
-                Complaint::error(Code::UnknownField, entry.place, format!("{field} is not supported by this version"))
-                    .cure("take it out until then; nothing is accepted silently")
-            } else {
-                let hint = nearest::hint(&entry.key, known());
-                Complaint::error(Code::UnknownField, entry.place, format!("unknown field {field}{hint}")).cure(format!(
-                    "{} takes: {}",
-                    self.name,
-                    known().collect::<Vec<_>>().join(", ")
-                ))
-            };
-            self.reading.complain(it);
+    /// Whether a field is written, or one that looks as if it were meant.
+    pub fn means(&self, key: &str) -> bool {
+        self.entries.iter().any(|e| nearest::nearest(&e.key, [key]).is_some())
+    }
+
+    /// To be called when all fields are taken: complains about the others, and about those that are missing. `false`: it did.
+    pub fn finish(mut self) -> bool {
+        let unknown: Vec<&Entry> = self.entries.iter().filter(|e| !self.known.contains(&e.key.as_str())).collect();
+        for entry in &unknown {
+            let near = nearest::nearest(&entry.key, self.known.iter().copied());
+            self.missing.retain(|(key, _)| Some(*key) != near);
+            self.reading.complain(self.unknown(entry));
         }
+        for (key, cure) in &self.missing {
+            let it = match self.place.line {
+                0 => Complaint::of_file(Code::Missing, format!("`{key}` is missing")),
+                _ => Complaint::error(Code::Missing, self.place, format!("{}: `{key}` is missing", self.name)),
+            };
+            self.reading.complain(it.cure(cure));
+        }
+        unknown.is_empty() && self.missing.is_empty()
+    }
+
+    fn unknown(&self, entry: &Entry) -> Complaint {
+        let field = quoted(&entry.key);
+        if self.later.contains(&entry.key.as_str()) {
+            return Complaint::error(Code::UnknownField, entry.place, format!("{field} is not supported by this version"))
+                .cure("take it out: what would have no effect is not accepted silently");
+        }
+        let hint = nearest::hint(&entry.key, self.known.iter().copied());
+        Complaint::error(Code::UnknownField, entry.place, format!("unknown field {field}{hint}")).cure(format!(
+            "{} takes: {}",
+            self.name,
+            self.known.join(", ")
+        ))
     }
 }
 
@@ -84,7 +105,7 @@ pub fn named<'a, T>(value: &Value<'a>, kind: &str, mut read: impl FnMut(&Value<'
         return value.wrong_type("a map of names", format_args!("write `{kind}-name:` and its fields below it"));
     };
     if entries.is_empty() {
-        return value.refuse(Code::Empty, format_args!("there is no {kind} in it"), format_args!("add one, or leave the key out"));
+        return value.refuse(Code::Empty, format_args!("there is no {kind} in it"), "add one");
     }
     complain_of_twins(entries, value);
     let mut seen: Vec<&str> = Vec::new();

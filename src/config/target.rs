@@ -43,12 +43,12 @@ fn scope(value: &Value) -> Option<String> {
 
 /// An exchange must be for something, and what was issued should be comparable with it.
 pub fn check_exchange(route: &Section, target: &Target) {
-    let asks = ["audience", "scopes", "resource"].iter().any(|key| route.has(key));
+    let asks = ["audience", "scopes", "resource"].iter().any(|key| route.means(key));
     if !asks {
         let message = format!("{}: it exchanges tokens, and asks for no audience, scopes or resource", route.name);
         let it = Complaint::error(Code::NoTarget, route.place, message);
         route.reading.complain(it.cure("write `audience: name-of-the-backend`, or `token: strip` if the backend wants no token"));
-    } else if !route.has("audience") && !route.has("expect_audience") {
+    } else if !route.means("audience") && !route.means("expect_audience") {
         let message = format!("{}: nothing says what the issued token's `aud` must contain, so it is not checked", route.name);
         let place = [&target.scopes, &target.resource].into_iter().flatten().next().map_or(route.place, |at| at.key);
         route.reading.complain(Complaint::warning(Code::UncheckedAudience, place, message).cure("write `expect_audience`, or `audience`"));

@@ -2,7 +2,7 @@
 //! table finds the ties, only the telling of them stays here.
 
 use super::complaint::{Code, Complaint};
-use super::place::At;
+use super::matching::rule;
 use super::reading::Reading;
 use super::routes::Route;
 use crate::route::PathPattern;
@@ -37,35 +37,29 @@ fn find(routes: &[Route]) -> Vec<Tie> {
 
 /// Why neither is more specific than the other, where that is so.
 fn tied(a: &Route, b: &Route) -> Option<String> {
-    let (x, y) = (&a.matches, &b.matches);
-    let root = PathPattern::Prefix("/".to_owned());
-    let path = |at: &Option<At<PathPattern>>| at.as_ref().map_or_else(|| root.clone(), |at| at.value.clone());
-    let headers = |m: &super::matching::Match| m.headers.as_ref().map_or_else(Vec::new, |at| at.value.clone());
-    let same_path = path(&x.path) == path(&y.path);
-    if !same_path || headers(x) != headers(y) || !overlap(&x.methods, &y.methods) || !overlap_or_any(&a.listeners, &b.listeners) {
+    if a.matches.broken
+        || b.matches.broken
+        || (a.listeners_written && a.listeners.is_none())
+        || (b.listeners_written && b.listeners.is_none())
+    {
         return None;
     }
-    if !overlap(&x.hosts, &y.hosts) {
+    let (x, y) = (rule(&a.matches, false), rule(&b.matches, false));
+    let listeners = |route: &Route| route.listeners.iter().flat_map(|at| &at.value).map(|at| at.value.clone()).collect::<Vec<_>>();
+    let (here, there) = (listeners(a), listeners(b));
+    let share_listeners = here.is_empty() || there.is_empty() || here.iter().any(|l| there.contains(l));
+    if x.path != y.path || x.headers != y.headers || !share_listeners || !overlap(&x.methods, &y.methods) || !overlap(&x.hosts, &y.hosts) {
         return None;
     }
-    let path = match path(&x.path) {
+    let path = match &x.path {
         PathPattern::Prefix(p) => format!("all below `{p}`"),
         PathPattern::Exact(p) => format!("exactly `{p}`"),
     };
-    let host = x.hosts.iter().flat_map(|at| &at.value).find(|h| y.hosts.iter().flat_map(|at| &at.value).any(|o| o.value == h.value));
-    Some(host.map_or_else(|| format!("{path}, on any host"), |h| format!("{path}, on `{}`", h.value)))
+    let host = x.hosts.iter().find(|h| y.hosts.contains(h));
+    Some(host.map_or_else(|| format!("{path}, on any host"), |h| format!("{path}, on `{h}`")))
 }
 
 /// Both say nothing, or have one in common; where only one says something, it is the more specific one.
-fn overlap<T: PartialEq>(a: &Option<At<Vec<At<T>>>>, b: &Option<At<Vec<At<T>>>>) -> bool {
-    match (a, b) {
-        (None, None) => true,
-        (Some(a), Some(b)) => a.value.iter().any(|x| b.value.iter().any(|y| x.value == y.value)),
-        _ => false,
-    }
-}
-
-/// One in common, where saying nothing means all of them.
-fn overlap_or_any<T: PartialEq>(a: &Option<At<Vec<At<T>>>>, b: &Option<At<Vec<At<T>>>>) -> bool {
-    a.is_none() || b.is_none() || overlap(a, b)
+fn overlap<T: PartialEq>(a: &[T], b: &[T]) -> bool {
+    a.is_empty() && b.is_empty() || a.iter().any(|x| b.contains(x))
 }

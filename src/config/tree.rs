@@ -36,15 +36,21 @@ pub struct Entry {
     pub value: Node,
 }
 
+/// A document, and what was left out of it: not to be read, but it may hold secrets too.
+pub struct Tree {
+    pub root: Node,
+    pub dropped: Vec<Entry>,
+}
+
 /// How deep maps and lists may be nested, aliases expanded.
 const DEPTH: usize = 32;
 /// How much aliases may add to what was written, in nodes and bytes together.
 const EXPANSION: usize = 256 * 1024;
 
 /// Reads the one document of `text`. `None`: there is none to go on with, and a complaint says why.
-pub fn parse(text: &str, reading: &Reading) -> Option<Node> {
+pub fn parse(text: &str, reading: &Reading) -> Option<Tree> {
     let options = yaml::options! { emit_comments: false, disallow_directives: true, block_nesting_limit: DEPTH, flow_nesting_limit: DEPTH };
-    let mut builder = Builder { reading, anchors: HashMap::new(), open: Vec::new(), root: None, expanded: 0 };
+    let mut builder = Builder { reading, anchors: HashMap::new(), open: Vec::new(), root: None, dropped: Vec::new(), expanded: 0 };
     let mut documents = 0;
     for event in Parser::new_from_str_with_options(text, options) {
         match event {
@@ -56,10 +62,10 @@ pub fn parse(text: &str, reading: &Reading) -> Option<Node> {
                     return None;
                 }
             }
-            Ok((event, span)) => builder.take(event, place(span))?,
+            Ok((event, span)) => builder.take(event, place(span), span.start.line() != span.end.line())?,
             Err(error) => {
                 let at = *error.marker();
-                let it = Complaint::error(Code::Syntax, place(Span::new(at, at)), format!("this is no YAML: {error}"));
+                let it = Complaint::error(Code::Syntax, place(Span::new(at, at)), format!("this is no YAML: {}", error.kind()));
                 reading.complain(it.cure("look at the indentation, quotes and brackets here and just above"));
                 return None;
             }
@@ -71,7 +77,7 @@ pub fn parse(text: &str, reading: &Reading) -> Option<Node> {
             reading.complain(it.cure("at least `issuers` and `routes` must be there; see config/minimal.yaml"));
             None
         }
-        root => root,
+        Some(root) => Some(Tree { root, dropped: builder.dropped }),
     }
 }
 
@@ -88,6 +94,7 @@ struct Builder<'a> {
     anchors: HashMap<usize, Option<Node>>,
     open: Vec<Open>,
     root: Option<Node>,
+    dropped: Vec<Entry>,
     expanded: usize,
 }
 
@@ -105,13 +112,18 @@ enum Inside {
 
 impl Builder<'_> {
     /// `None`: it makes no sense to go on.
-    fn take(&mut self, event: Event<'_>, place: Place) -> Option<()> {
+    fn take(&mut self, event: Event<'_>, place: Place, several_lines: bool) -> Option<()> {
         if let Event::Scalar(.., Some(_)) | Event::SequenceStart(.., Some(_)) | Event::MappingStart(.., Some(_)) = &event {
             let it = Complaint::error(Code::Exotic, place, "a YAML tag (`!…`) has no meaning here");
             self.reading.complain(it.cure("take the tag out"));
         }
         match event {
             Event::Scalar(text, style, anchor, _) => {
+                if style == ScalarStyle::Folded || (style != ScalarStyle::Literal && several_lines) {
+                    let it = Complaint::error(Code::Exotic, place, "this value goes on over several lines");
+                    self.reading
+                        .complain(it.cure("put it on one line; a quote that is not closed, or a wrong indentation, looks like this too"));
+                }
                 let plain = style == ScalarStyle::Plain;
                 let nothing = plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
                 let kind = if nothing { Kind::Nothing } else { Kind::Scalar { text: text.into_owned(), plain } };
@@ -158,6 +170,8 @@ impl Builder<'_> {
                     _ => {
                         let it = Complaint::error(Code::Exotic, key.place, "a key must be a word");
                         self.reading.complain(it.cure("quote it if it is meant to be text"));
+                        let drop = |value: Node| Entry { key: String::new(), place: key.written, value };
+                        self.dropped.extend([key.clone(), node].map(drop));
                     }
                 },
             },
@@ -194,12 +208,12 @@ impl Builder<'_> {
                 let Kind::Map(theirs) = source.kind else {
                     let it = Complaint::error(Code::WrongType, at, "`<<` merges maps only");
                     self.reading.complain(it.cure("put an alias of a map here"));
+                    self.dropped.push(Entry { key: String::new(), place: at, value: source });
                     continue;
                 };
                 for entry in theirs {
-                    if !own.iter().any(|e| e.key == entry.key) {
-                        own.push(entry);
-                    }
+                    let overridden = own.iter().any(|e| e.key == entry.key);
+                    if overridden { self.dropped.push(entry) } else { own.push(entry) }
                 }
             }
         }

@@ -6,6 +6,9 @@ use super::reading::Value;
 use crate::upstream::Endpoint;
 use url::{Host, Url};
 
+const ISSUER: &str = "write it as in `https://iam.example.com/path`";
+const UPSTREAM: &str = "write it as in `http://orders:8080`";
+
 /// An issuer: kept as it is written, since `iss` must equal it.
 pub fn issuer(value: &Value) -> Option<(String, Url)> {
     let url = http(value)?;
@@ -17,8 +20,11 @@ pub fn issuer(value: &Value) -> Option<(String, Url)> {
 
 /// Some endpoint of an issuer.
 pub fn http(value: &Value) -> Option<Url> {
+    parsed(value, ISSUER)
+}
+
+fn parsed(value: &Value, example: &str) -> Option<Url> {
     let text = value.text()?;
-    let example = "write it as in `https://iam.example.com/path`";
     if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
         return value.refuse(Code::Url, "this is no URL: there is a blank or a backslash in it", example);
     }
@@ -42,7 +48,7 @@ pub fn http(value: &Value) -> Option<Url> {
 
 /// Where an upstream listens: a URL that names a host and nothing below it.
 pub fn endpoint(value: &Value) -> Option<Endpoint> {
-    let url = http(value)?;
+    let url = parsed(value, UPSTREAM)?;
     if !matches!(url.path(), "" | "/") || url.query().is_some() {
         let bare = format!("{}://{}", url.scheme(), url.authority());
         return value.refuse(

@@ -3,7 +3,6 @@
 
 use super::admin::{self, Admin};
 use super::cache::{self, Cache};
-use super::complaint::{Code, Complaint};
 use super::limits::{self, Limits};
 use super::listeners::{self, Listener};
 use super::log::{self, Log};
@@ -39,6 +38,8 @@ impl Written {
     }
 
     pub fn read(mut root: Section) -> Self {
+        root.expect("issuers", "write who issues the tokens; see config/minimal.yaml");
+        root.expect("routes", "write which requests go where; see config/minimal.yaml");
         let written = Self {
             listeners: listeners::read(&mut root),
             metrics: metrics::read(&mut root),
@@ -52,14 +53,6 @@ impl Written {
             workers: root.take("workers", workers::workers),
             log: log::read(&mut root),
         };
-        if written.issuers.is_none() {
-            let it = Complaint::of_file(Code::Missing, "`issuers` is missing");
-            root.reading.complain(it.cure("write who issues the tokens; see config/minimal.yaml"));
-        }
-        if written.routes.is_none() {
-            let it = Complaint::of_file(Code::Missing, "`routes` is missing");
-            root.reading.complain(it.cure("write which requests go where; see config/minimal.yaml"));
-        }
         root.finish();
         written
     }
