@@ -84,10 +84,13 @@ async fn drive<H: Handler>(stream: TcpStream, service: H::Service, connection: A
     let io = TokioIo::new(Stamped::new(stream, Arc::clone(&connection)));
     let builder = &connection.desk().protocol.0;
     let mut http = pin!(builder.serve_connection(io, Counted::new(service, Arc::clone(&connection))));
-    // This future is a task of its own, so its waker stays the same.
-    poll_fn(|cx| Poll::Ready(connection.driven_by(cx.waker()))).await;
-    let mut told = false;
+    let (mut driven, mut told) = (false, false);
     let end = poll_fn(|cx| {
+        if !driven {
+            // Once is enough: this future is a task of its own, so its waker stays the same.
+            connection.driven_by(cx.waker());
+            driven = true;
+        }
         match connection.asked() {
             Asked::Nothing => {}
             Asked::Cut => return Poll::Ready(None),
