@@ -1,6 +1,7 @@
 //! What a test needs to read as a story: an IAM and backends that count, a gateway out of YAML text, and callers. All on
 //! loopback and port 0, all in this process.
 
+use crate::wire::{Message, Wire};
 use bytes::Bytes;
 use cambist::app::Gateway;
 use cambist::clock::Clock;
@@ -90,6 +91,13 @@ pub async fn running() -> Running {
     World::new().await.gateway(ROUTES, "").await
 }
 
+/// A gateway with one worker, whose one route takes everything to `upstream` with a token for `orders-api`; `route` and `more`
+/// are added to the route and to the configuration.
+pub async fn before(upstream: &str, route: &str, more: &str) -> Running {
+    let routes = format!("\n  all: {{ upstream: \"{upstream}\", audience: orders-api{route} }}\n");
+    World::new().await.gateway(&routes, &format!("workers: 1\n{more}")).await
+}
+
 impl Running {
     pub fn address(&self) -> SocketAddr {
         self.gateway.listener("main").unwrap()
@@ -119,6 +127,16 @@ impl Running {
             map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
         }
         self.connect().await.send(method, path, map, body.into()).await.unwrap()
+    }
+
+    /// A caller that sends exactly what a test says.
+    pub async fn wire(&self) -> Wire {
+        Wire::open(self.address()).await
+    }
+
+    /// Sends bytes as they are, on a connection of their own, and reads the answer to them.
+    pub async fn ask(&self, request: impl AsRef<[u8]>) -> Message {
+        self.wire().await.ask(request).await
     }
 
     /// Sends bytes as they are and reads until the gateway closes or falls silent.
@@ -160,6 +178,17 @@ impl Running {
 /// The status of an answer and, where the gateway gave it itself, its `code`.
 pub fn said(answer: &Answer) -> (u16, String) {
     (answer.status.as_u16(), answer.json()["code"].as_str().unwrap_or_default().to_owned())
+}
+
+/// A GET as it goes over the wire, with more fields (`a: b`) after the usual ones.
+pub fn get(path: &str, token: &str, more: &[&str]) -> String {
+    request(&format!("GET {path} HTTP/1.1"), token, more)
+}
+
+/// A request without a body as it goes over the wire.
+pub fn request(line: &str, token: &str, more: &[&str]) -> String {
+    let more: String = more.iter().map(|field| format!("{field}\r\n")).collect();
+    format!("{line}\r\nHost: api.example.com\r\nAuthorization: Bearer {token}\r\n{more}\r\n")
 }
 
 /// Waits for something that comes about by itself, and says what did not.
