@@ -5,4 +5,5 @@
 
 mod exchange;
 mod kit;
+mod paths;
 mod wire;
