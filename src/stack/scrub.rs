@@ -47,7 +47,8 @@ where
 
 fn scrub(mut caught: Caught) -> Result<Scrubbed, Fault> {
     let head = &mut caught.head;
-    if head.method == Method::CONNECT {
+    // A tunnel's inside cannot be given a token; an answer to TRACE would show the caller the token that the upstream got.
+    if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(Fault::MethodNotAllowed { allow: String::new() });
     }
     one_framing(head)?;

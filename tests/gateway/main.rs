@@ -6,4 +6,5 @@
 mod exchange;
 mod kit;
 mod paths;
+mod routing;
 mod wire;
