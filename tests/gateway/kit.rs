@@ -165,6 +165,17 @@ impl Running {
         text.lines().find_map(|l| l.strip_prefix(series)?.trim().parse().ok()).unwrap_or(0.0)
     }
 
+    /// Waits until a series has reached `value`: some things are counted after their answer is out.
+    pub async fn counted(&self, series: &str, value: f64) {
+        for _ in 0..200 {
+            if self.metric(series).await >= value {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(self.metric(series).await, value, "{series}");
+    }
+
     pub async fn probe(&self, path: &str) -> Answer {
         Connection::open(self.gateway.metrics_address()).await.unwrap().get(path, None).await.unwrap()
     }

@@ -81,8 +81,9 @@ async fn what_nobody_should_send_is_400_and_ends_the_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_parser_refuses_by_itself_is_400_without_a_body() {
     let g = gateway().await;
-    let mut bad: Vec<Vec<u8>> =
-        ["/public/\u{1}", "/public/\0", "/public/\t", "public", "/public x", "/public/<x>", "/public/`x`"].map(|t| t.as_bytes().to_vec()).into();
+    let mut bad: Vec<Vec<u8>> = ["/public/\u{1}", "/public/\0", "/public/\t", "public", "/public x", "/public/<x>", "/public/`x`"]
+        .map(|t| t.as_bytes().to_vec())
+        .into();
     bad.push(b"/public/\xff".to_vec());
     for target in bad {
         let shown = String::from_utf8_lossy(&target).into_owned();
