@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod exchange;
+mod headers;
 mod kit;
 mod paths;
 mod routing;
