@@ -8,5 +8,6 @@ mod exchange;
 mod headers;
 mod kit;
 mod paths;
+mod proxy;
 mod routing;
 mod wire;
