@@ -17,6 +17,9 @@ const FIRST_BYTE: u64 = 1000;
 /// How long an HTTP/2 peer has to take its leave after GOAWAY, in milliseconds.
 const LEAVE: u64 = 1000;
 
+/// How long one who is still sending may take to read its answer, in milliseconds.
+const LINGER: u64 = 1000;
+
 /// What is to become of the connection; what has been asked for is never taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 #[repr(u8)]
@@ -38,6 +41,9 @@ pub struct Connection {
     /// When something last moved between requests.
     quiet_since: AtomicU64,
     closing_since: AtomicU64,
+    lingering_since: AtomicU64,
+    /// The last request came with a body.
+    had_body: AtomicBool,
     heard: AtomicBool,
     served: AtomicBool,
     http2: AtomicBool,
@@ -57,6 +63,8 @@ impl Connection {
             head_since: AtomicU64::new(now),
             quiet_since: AtomicU64::new(now),
             closing_since: AtomicU64::new(NONE),
+            lingering_since: AtomicU64::new(NONE),
+            had_body: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             served: AtomicBool::new(false),
             http2: AtomicBool::new(false),
@@ -72,7 +80,8 @@ impl Connection {
     }
 
     /// A request's head is complete; its answer is out when the guard goes.
-    pub(super) fn begin(self: &Arc<Self>) -> InFlight {
+    pub(super) fn begin(self: &Arc<Self>, has_body: bool) -> InFlight {
+        self.had_body.store(has_body, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.served.store(true, Ordering::Relaxed);
         self.head_since.store(NONE, Ordering::Relaxed);
@@ -117,6 +126,16 @@ impl Connection {
     /// and under the auto builder whatever came before it knew the protocol.
     pub(super) fn may_close(&self) -> bool {
         self.busy() || self.is_http2() || (self.served.load(Ordering::Relaxed) && !self.head_under_way())
+    }
+
+    /// All that was owed is out. Whether the peer may still be sending a body that nobody reads.
+    pub(super) fn may_be_sent_more(&self) -> bool {
+        !self.is_http2() && self.had_body.load(Ordering::Relaxed)
+    }
+
+    /// The connection waits for the peer to close it, for a while.
+    pub(super) fn linger(&self) {
+        self.lingering_since.store(self.desk.now(), Ordering::Relaxed);
     }
 
     /// Makes the socket's end a reset: without one, a body that ends with the connection would look whole.
@@ -172,7 +191,11 @@ impl Ticked for Connection {
             return;
         }
         let over = |since: &AtomicU64, limit| now.saturating_sub(since.load(Ordering::Relaxed)) > limit;
-        if self.head_under_way() {
+        if self.lingering_since.load(Ordering::Relaxed) != NONE {
+            if over(&self.lingering_since, LINGER) {
+                self.cut();
+            }
+        } else if self.head_under_way() {
             if over(&self.head_since, self.desk.header_timeout) {
                 self.cut();
             }

@@ -1,5 +1,5 @@
 //! A caller's socket that leaves stamps on its connection: when bytes came and went, and whether it opened with HTTP/2's preface.
-//! It changes no byte and waits for nothing.
+//! At the end it stays until a caller who is still sending has had its answer; it changes no byte.
 
 use super::connection::Connection;
 use std::io::{self, IoSlice};
@@ -16,11 +16,13 @@ pub(super) struct Stamped {
     connection: Arc<Connection>,
     /// How much of the preface has been seen; `None` when the question is settled.
     preface: Option<usize>,
+    /// Our side of it is closed.
+    shut: bool,
 }
 
 impl Stamped {
     pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, preface: Some(0) }
+        Self { stream, connection, preface: Some(0), shut: false }
     }
 
     fn read(&mut self, bytes: &[u8]) {
@@ -72,8 +74,24 @@ impl AsyncWrite for Stamped {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
+    /// Closed with bytes unread, or still to come, a socket is reset, and the answer may be lost on its way (RFC 9112 §9.6).
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let me = &mut *self;
+        if !me.shut {
+            ready!(Pin::new(&mut me.stream).poll_shutdown(cx))?;
+            me.shut = true;
+            me.connection.linger();
+        }
+        let mut waits = me.connection.may_be_sent_more();
+        let mut scrap = [0; 4096];
+        loop {
+            let mut unread = ReadBuf::new(&mut scrap);
+            match Pin::new(&mut me.stream).poll_read(cx, &mut unread) {
+                Poll::Ready(Ok(())) if !unread.filled().is_empty() => waits = true,
+                Poll::Pending if waits => return Poll::Pending,
+                _ => return Poll::Ready(Ok(())),
+            }
+        }
     }
 }
 

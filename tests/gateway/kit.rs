@@ -139,6 +139,17 @@ impl Running {
         self.wire().await.ask(request).await
     }
 
+    /// Waits until a request is let in: a place was to become free.
+    pub async fn served_at_last(&self, token: &str) {
+        for _ in 0..200 {
+            if self.ask(get("/orders", token, &[])).await.status() == 200 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("no place became free");
+    }
+
     /// Sends bytes as they are and reads until the gateway closes or falls silent.
     pub async fn raw(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut socket = TcpStream::connect(self.address()).await.unwrap();
@@ -165,11 +176,11 @@ impl Running {
         text.lines().find_map(|l| l.strip_prefix(series)?.trim().parse().ok()).unwrap_or(0.0)
     }
 
-    /// Waits until a series has reached `value`: some things are counted after their answer is out.
+    /// Waits until a series is at `value`: some things are counted after their answer is out.
     pub async fn counted(&self, series: &str, value: f64) {
         for _ in 0..200 {
-            if self.metric(series).await >= value {
-                break;
+            if self.metric(series).await == value {
+                return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

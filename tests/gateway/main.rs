@@ -7,6 +7,7 @@ mod bad_input;
 mod exchange;
 mod headers;
 mod kit;
+mod limits;
 mod paths;
 mod proxy;
 mod routing;
