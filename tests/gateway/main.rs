@@ -11,4 +11,5 @@ mod limits;
 mod paths;
 mod proxy;
 mod routing;
+mod timeouts;
 mod wire;
