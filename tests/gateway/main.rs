@@ -11,5 +11,6 @@ mod limits;
 mod paths;
 mod proxy;
 mod routing;
+mod streaming;
 mod timeouts;
 mod wire;
