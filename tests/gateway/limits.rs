@@ -202,6 +202,7 @@ async fn connections_over_the_limit_are_told_and_places_come_back() {
     let shed = third.ask(get("/orders", &token, &[])).await;
     assert_eq!((shed.said(), shed.one("retry-after"), shed.one("connection")), ((503, "overloaded".into()), "1", "close"));
     assert_eq!(shed.one("content-type"), "application/problem+json");
+    assert_eq!(shed.json()["type"], "urn:cambist:fault:overloaded", "as the stack's own answers have it");
     third.ends().await;
     assert_eq!(g.metric("cambist_rejections_total{reason=\"overloaded\",route=\"unmatched\"}").await, 1.0);
     assert_eq!(first.ask(get("/orders", &token, &[])).await.status(), 200, "the others do not notice");
