@@ -86,8 +86,8 @@ async fn drive<H: Handler>(stream: TcpStream, service: H::Service, connection: A
     let mut http = pin!(builder.serve_connection(io, Counted::new(service, Arc::clone(&connection))));
     let (mut driven, mut told) = (false, false);
     let end = poll_fn(|cx| {
-        if !driven {
-            // Once is enough: this future is a task of its own, so its waker stays the same.
+        if !driven || connection.asked() != Asked::Nothing {
+            // This future is a task of its own, so its waker stays the same; but being woken uses up what was registered.
             connection.driven_by(cx.waker());
             driven = true;
         }

@@ -36,7 +36,13 @@ pub struct Workers {
 /// A worker as seen from the acceptor.
 struct Place {
     connections: Arc<AtomicUsize>,
-    to: mpsc::UnboundedSender<Accepted>,
+    to: mpsc::UnboundedSender<Message>,
+}
+
+enum Message {
+    Serve(Accepted),
+    /// The shop is draining or closing: no need to wait for the next tick.
+    Look,
 }
 
 impl Workers {
@@ -85,7 +91,11 @@ impl Workers {
         for task in accepting {
             let _ = task.await;
         }
-        self.shop.draining.store(true, Ordering::Relaxed);
+        self.shop.draining.store(true, Ordering::SeqCst);
+        for desk in self.desks.iter() {
+            // A worker that is gone has no connections.
+            let _ = desk.to.send(Message::Look);
+        }
         drained(&self.shop, until).await
     }
 }
@@ -115,7 +125,7 @@ impl HandOver for Fewest {
     }
 
     fn hand(&self, to: usize, accepted: Accepted) {
-        if self.0[to].to.send(accepted).is_err() {
+        if self.0[to].to.send(Message::Serve(accepted)).is_err() {
             tracing::error!(worker = to, "a worker is gone; its connections are closed");
         }
     }
@@ -136,8 +146,11 @@ where
             let desk = Desk::new(shop, &ticker);
             tokio::spawn(Arc::clone(&ticker).run());
             let handler = make(&WorkerContext { index, ticker: Arc::clone(&ticker) });
-            while let Some(accepted) = from.recv().await {
-                drive::start(accepted, &handler, &desk, &ticker);
+            while let Some(message) = from.recv().await {
+                match message {
+                    Message::Serve(accepted) => drive::start(accepted, &handler, &desk, &ticker),
+                    Message::Look => ticker.tick(),
+                }
             }
         });
     })?;
