@@ -73,10 +73,13 @@ pub(super) fn start<H: Handler>(accepted: Accepted, handler: &H, desk: &Arc<Desk
     let connection = Connection::new(Arc::clone(desk));
     let watched: Weak<Connection> = Arc::downgrade(&connection);
     ticker.watch(watched);
-    let service = handler.connection(Peer { address, local, listener, connection: Arc::clone(&connection) });
+    let peer = Peer { address, local, listener, connection: Arc::clone(&connection) };
+    let handler = handler.clone();
+    // All of the handler's code runs in the connection's own task: a panic there takes nobody else along.
     tokio::spawn(async move {
+        let _seat = seat;
+        let service = handler.connection(peer);
         drive::<H>(stream, service, connection).await;
-        drop(seat);
     });
 }
 

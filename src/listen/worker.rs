@@ -120,7 +120,9 @@ struct Fewest(Arc<[Place]>);
 
 impl HandOver for Fewest {
     fn next(&self) -> (usize, Arc<AtomicUsize>) {
-        let fewest = (0..self.0.len()).min_by_key(|i| self.0[*i].connections.load(Ordering::Relaxed)).unwrap_or(0);
+        // One that is gone has the fewest for ever.
+        let there = (0..self.0.len()).filter(|i| !self.0[*i].to.is_closed());
+        let fewest = there.min_by_key(|i| self.0[*i].connections.load(Ordering::Relaxed)).unwrap_or(0);
         (fewest, Arc::clone(&self.0[fewest].connections))
     }
 

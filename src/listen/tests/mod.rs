@@ -23,6 +23,7 @@ type Out = UnsyncBoxBody<Bytes, io::Error>;
 /// What the service is steered by and leaves behind.
 #[derive(Default)]
 struct Seen {
+    connections: AtomicUsize,
     requests: AtomicUsize,
     /// Bytes taken of `/big`.
     taken: AtomicUsize,
@@ -45,6 +46,7 @@ impl Handler for Answers {
     fn connection(&self, peer: Peer) -> Self::Service {
         assert_eq!(&*peer.listener, "public");
         *self.seen.last.lock().unwrap() = Some(peer.connection);
+        self.seen.connections.fetch_add(1, Ordering::SeqCst);
         let (me, from) = (self.clone(), peer.address);
         tower::util::BoxCloneService::new(tower::service_fn(move |request| {
             let me = me.clone();
@@ -66,6 +68,7 @@ impl Answers {
             "/fields" => full(request.headers().len().to_string()),
             "/big" => Big { left: 50 << 20, seen: self.seen.clone(), breaks: false }.boxed_unsync(),
             "/breaks" => Big { left: 65536, seen: self.seen.clone(), breaks: true }.boxed_unsync(),
+            "/panic" => panic!("asked for"),
             _ => full("ok".into()),
         })
     }
@@ -128,9 +131,10 @@ impl Door {
     }
 
     async fn caller(&self) -> Caller {
-        let before = self.workers.connections();
+        let had = || self.seen.connections.load(Ordering::SeqCst);
+        let before = had();
         let caller = self.unheard().await;
-        until(|| self.workers.connections() > before).await;
+        until(|| had() > before).await;
         caller
     }
 

@@ -82,6 +82,25 @@ async fn what_the_parser_refuses_is_counted() {
 }
 
 #[tokio::test]
+async fn a_head_larger_than_the_buffer_is_refused_by_the_parser() {
+    let door = Door::open(1);
+    let mut caller = door.caller().await;
+    caller.say(&format!("GET / HTTP/1.1\r\nx: {}\r\n", "y".repeat(LIMITS.head_bytes))).await;
+    assert!(caller.hear().await.starts_with("HTTP/1.1 431 "));
+    until(|| door.seen.malformed.load(Ordering::SeqCst) == 1).await;
+}
+
+#[tokio::test]
+async fn a_panic_costs_its_own_connection_alone() {
+    let door = Door::open(1);
+    let (mut caller, mut other) = (door.caller().await, door.caller().await);
+    caller.say("GET /panic HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(caller.hear_all().await.0.is_empty());
+    until(|| door.workers.connections() == 1).await;
+    assert!(other.get("/").await.ends_with("ok"));
+}
+
+#[tokio::test]
 async fn more_fields_than_hypers_hundred_reach_the_service() {
     let door = Door::open(1);
     let fields: String = (0..300).map(|i| format!("x-{i}: y\r\n")).collect();
