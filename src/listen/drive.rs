@@ -73,10 +73,13 @@ pub(super) fn start<H: Handler>(accepted: Accepted, handler: &H, desk: &Arc<Desk
     let connection = Connection::new(Arc::clone(desk));
     let watched: Weak<Connection> = Arc::downgrade(&connection);
     ticker.watch(watched);
-    let service = handler.connection(Peer { address, local, listener, connection: Arc::clone(&connection) });
+    let peer = Peer { address, local, listener, connection: Arc::clone(&connection) };
+    let handler = handler.clone();
+    // All of the handler's code runs in the connection's own task: a panic there takes nobody else along.
     tokio::spawn(async move {
+        let _seat = seat;
+        let service = handler.connection(peer);
         drive::<H>(stream, service, connection).await;
-        drop(seat);
     });
 }
 
@@ -86,8 +89,8 @@ async fn drive<H: Handler>(stream: TcpStream, service: H::Service, connection: A
     let mut http = pin!(builder.serve_connection(io, Counted::new(service, Arc::clone(&connection))));
     let (mut driven, mut told) = (false, false);
     let end = poll_fn(|cx| {
-        if !driven {
-            // Once is enough: this future is a task of its own, so its waker stays the same.
+        if !driven || connection.asked() != Asked::Nothing {
+            // This future is a task of its own, so its waker stays the same; but being woken uses up what was registered.
             connection.driven_by(cx.waker());
             driven = true;
         }
