@@ -32,3 +32,16 @@ pub fn settings(admin: Option<Admin>) -> Option<SocketAddr> {
     let Admin { place: _, address } = admin?;
     Some(address.map_or((Ipv4Addr::LOCALHOST, 9901).into(), |at| at.value))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::config;
+
+    #[test]
+    fn off_unless_written() {
+        let found = |top: &str| config(top).admin.map(|a| a.to_string());
+        assert_eq!(found(""), None);
+        assert_eq!(found("admin: {}\n").as_deref(), Some("127.0.0.1:9901"));
+        assert_eq!(found("admin: { address: \"[::1]:1\" }\n").as_deref(), Some("[::1]:1"));
+    }
+}

@@ -64,9 +64,8 @@ fn dangling(route: &Route, what: &str, name: &At<String>, have: &[&str], reading
     let hint = nearest::hint(&name.value, have.iter().copied());
     let list = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
     let message = format!("route `{}`: {what} {} is not defined (have: {list}){hint}", route.name.value, quoted(&name.value));
-    reading.complain(
-        Complaint::error(Code::Dangling, name.place, message).cure(format!("define it under `{what}s`, or use one that is there")),
-    );
+    let or = if what == "upstream" { "write a URL, as in `http://orders:8080`" } else { "use one that is there" };
+    reading.complain(Complaint::error(Code::Dangling, name.place, message).cure(format!("define it under `{what}s`, or {or}")));
 }
 
 fn check_upstream(route: &Route, upstreams: &[Upstream], reading: &Reading) {

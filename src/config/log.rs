@@ -34,3 +34,17 @@ pub fn settings(Log { level, format, access }: Log) -> telemetry::Settings {
         access: access.map_or(base.access, |at| at.value),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::config;
+    use super::*;
+
+    #[test]
+    fn level_form_and_access_lines() {
+        let found = config("log: { level: debug, format: text, access: false }\n").log;
+        assert_eq!((found.level, found.format, found.access), (Level::Debug, Format::Text, false));
+        let found = config("").log;
+        assert_eq!((found.level, found.format, found.access), (Level::Info, Format::Json, true));
+    }
+}

@@ -63,3 +63,32 @@ fn tied(a: &Route, b: &Route) -> Option<String> {
 fn overlap<T: PartialEq>(a: &[T], b: &[T]) -> bool {
     a.is_empty() && b.is_empty() || a.iter().any(|x| b.contains(x))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Code;
+    use super::super::sample::codes;
+
+    fn tied(a: &str, b: &str) -> bool {
+        let route = |name: &str, fields: &str| format!("  {name}: {{ upstream: \"http://{name}\", token: strip, {fields} }}\n");
+        let text = include_str!("../../config/minimal.yaml").replace("audience: orders-api", "token: strip");
+        let listeners = "listeners:\n  l: { address: 127.0.0.1:0 }\n  m: { address: 127.0.0.1:0 }\n";
+        let codes = codes(&format!("{text}{}{}{listeners}", route("a", a), route("b", b)));
+        assert!(codes.iter().all(|c| *c == Code::Tie), "{codes:?}");
+        !codes.is_empty()
+    }
+
+    #[test]
+    fn the_same_requests_are_a_tie_and_the_more_specific_is_none() {
+        assert!(tied("", "match: {}"));
+        assert!(tied("match: { path: /x }", "match: { path: /x/ }"));
+        assert!(tied("match: { hosts: [a, b] }", "match: { hosts: [B] }"));
+        assert!(tied("match: { methods: [GET, PUT], headers: { a: b } }", "match: { methods: [PUT], headers: { A: b } }"));
+        assert!(tied("listeners: [l]", ""));
+        assert!(!tied("listeners: [l]", "listeners: [m]"));
+        assert!(!tied("match: { path: /x }", "match: { path: { exact: /x } }"));
+        assert!(!tied("match: { hosts: [a] }", ""), "a host is more specific than any");
+        assert!(!tied("match: { methods: [GET] }", ""));
+        assert!(!tied("match: { headers: { a: b } }", "match: { headers: { a: c } }"));
+    }
+}
