@@ -166,7 +166,7 @@ impl Builder<'_> {
             Some(Inside::Map(entries, waiting)) => match waiting.take() {
                 None => *waiting = Some(node),
                 Some(key) => match key.kind {
-                    Kind::Scalar { text, .. } => entries.push(Entry { key: text, place: key.written, value: node }),
+                    Kind::Scalar { text, .. } if !text.contains('\n') => entries.push(Entry { key: text, place: key.written, value: node }),
                     _ => {
                         let it = Complaint::error(Code::Exotic, key.place, "a key must be a word");
                         self.reading.complain(it.cure("quote it if it is meant to be text"));
