@@ -1,4 +1,5 @@
-//! `admin`: where the status page is answered; off unless it is written.
+//! `admin`: where the status page is answered; off unless it is written. It binds nothing, and warns where the page could be
+//! reached from outside this machine.
 
 use super::address::address;
 use super::complaint::{Code, Complaint};

@@ -1,4 +1,5 @@
-//! `cache`: its bounds and margins, and the longest life of a token on routes that do not say otherwise.
+//! `cache`: its bounds and margins, and the longest life of a token on routes that do not say otherwise. How tokens are kept
+//! is for the cache itself to say; the keys of later versions are refused.
 
 use super::duration::positive;
 use super::place::At;

@@ -1,4 +1,5 @@
-//! `limits`: what holds for every caller's connection and every request.
+//! `limits`: what holds for every caller's connection and every request. It refuses what hyper and the http crate could not
+//! keep, so that a limit that is accepted is one that holds.
 
 use super::duration::positive;
 use super::place::At;

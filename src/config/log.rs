@@ -1,4 +1,4 @@
-//! `log`: how much is logged, and in what form.
+//! `log`: how much is logged, and in what form. It starts no logging, and has no say in what may be in a line.
 
 use super::place::At;
 use super::section::Section;

@@ -1,4 +1,4 @@
-//! `metrics`: where /metrics, /livez and /readyz are answered.
+//! `metrics`: where /metrics, /livez and /readyz are answered. It binds nothing.
 
 use super::address::address;
 use super::place::At;

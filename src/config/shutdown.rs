@@ -1,4 +1,4 @@
-//! `shutdown`: how long the end takes.
+//! `shutdown`: how long the end takes. It ends nothing; zero is accepted for both parts.
 
 use super::Shutdown;
 use super::duration::duration;

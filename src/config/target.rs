@@ -1,4 +1,5 @@
-//! What an exchanging route asks its issuer for: the keys of a route that only such a route can have.
+//! What an exchanging route asks its issuer for: the keys of a route that only such a route can have. It refuses a route that
+//! asks for nothing, and these keys on a route that does not exchange.
 
 use super::complaint::{Code, Complaint, quoted};
 use super::duration::positive;

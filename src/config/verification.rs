@@ -1,4 +1,5 @@
-//! `verify` of an issuer: how its tokens are verified.
+//! `verify` of an issuer: how its tokens are verified. It verifies none, and knows only signatures made with a private key:
+//! `none` and HS256 cannot be written.
 
 use super::duration::{duration, positive};
 use super::place::At;

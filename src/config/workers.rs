@@ -1,4 +1,4 @@
-//! `workers`: how many threads hold callers' connections.
+//! `workers`: how many threads hold callers' connections. It starts none.
 
 use super::reading::Value;
 
