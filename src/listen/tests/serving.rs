@@ -91,6 +91,21 @@ async fn a_head_larger_than_the_buffer_is_refused_by_the_parser() {
 }
 
 #[tokio::test]
+async fn an_answer_is_read_by_one_who_was_still_sending() {
+    let door = Door::open(1);
+    for path in ["/", "no path"] {
+        let mut caller = door.caller().await;
+        caller.say(&format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 8000000\r\n\r\n")).await;
+        for _ in 0..8 {
+            caller.say(&"x".repeat(1_000_000)).await;
+        }
+        let (said, reset) = caller.hear_all().await;
+        assert!(said.starts_with(b"HTTP/1.1 ") && !reset, "{}", String::from_utf8_lossy(&said));
+    }
+    until(|| door.workers.connections() == 0).await;
+}
+
+#[tokio::test]
 async fn a_panic_costs_its_own_connection_alone() {
     let door = Door::open(1);
     let (mut caller, mut other) = (door.caller().await, door.caller().await);
@@ -151,4 +166,37 @@ async fn a_plain_server_serves_and_ends() {
     server.await.unwrap().unwrap();
     assert!(caller.is_closed().await);
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+/// Ready every other time it is asked.
+#[derive(Clone, Default)]
+struct Busy(Arc<AtomicUsize>);
+
+impl tower::Service<Request<Incoming>> for Busy {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        if self.0.fetch_add(1, Ordering::SeqCst) % 2 == 1 {
+            return Poll::Ready(Ok(()));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn call(&mut self, _: Request<Incoming>) -> Self::Future {
+        std::future::ready(Ok(Response::new(Full::new(Bytes::from_static(b"at last")))))
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_ready_is_waited_for() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve_plain(listener, Busy::default(), std::future::pending()));
+    let mut caller = Caller(TcpStream::connect(address).await.unwrap());
+    for _ in 0..2 {
+        assert!(caller.get("/").await.ends_with("at last"));
+    }
 }
