@@ -37,8 +37,11 @@ pub fn read(route: &mut Section) -> Match {
 
 fn host(value: &Value) -> Option<HostPattern> {
     let text = value.text()?;
-    HostPattern::parse(&text)
-        .map_or_else(|why| value.refuse(Code::Impossible, why, "write it as in `api.example.com` or `*.example.com`"), Some)
+    let cure = match text.as_str() {
+        "*" => "leave `hosts` out: then any host is taken",
+        _ => "write it as in `api.example.com` or `*.example.com`",
+    };
+    HostPattern::parse(&text).map_or_else(|why| value.refuse(Code::Impossible, why, cure), Some)
 }
 
 fn path(value: &Value) -> Option<PathPattern> {
