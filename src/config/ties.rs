@@ -1,12 +1,12 @@
-//! Two routes that take the same requests: one of them would never match, and which one would be chance. Where the routes' own
-//! table finds the ties, only the telling of them stays here.
+//! Two routes that take the same requests: one of them would never match, and which one would be chance. The routes' own
+//! table finds the ties; only the telling of them is done here.
 
 use super::complaint::{Code, Complaint};
 use super::matching::rule;
 use super::reading::Reading;
 use super::routes::Route;
-use crate::route::{PathPattern, Rule};
-use std::collections::HashMap;
+use crate::route::Table;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Two routes by their number, and what they have in common.
 pub type Tie = (usize, usize, String);
@@ -25,19 +25,30 @@ pub fn tell(routes: &[Route], ties: &[Tie], reading: &Reading) {
     }
 }
 
+/// Asks the table that will run: what it cannot tell apart is a tie. A listener has a table of its own.
 fn find(routes: &[Route]) -> Vec<Tie> {
-    let rules: Vec<Rule> = routes.iter().map(|route| rule(&route.matches, false)).collect();
-    // Only routes with the same path can be a tie, so that many routes are compared with few.
-    let mut by_path: HashMap<&PathPattern, Vec<usize>> = HashMap::new();
-    let mut ties = Vec::new();
-    for (i, route) in routes.iter().enumerate().filter(|(_, route)| readable(route)) {
-        let same_path = by_path.entry(&rules[i].path).or_default();
-        let tie = same_path.iter().find_map(|&j| share_listeners(&routes[j], route).then_some((j, tied(&rules[j], &rules[i])?)));
-        // One tie a route is enough to be told of.
-        ties.extend(tie.map(|(j, why)| (j, i, why)));
-        same_path.push(i);
+    let named = routes.iter().filter_map(|r| r.listeners.as_ref()).flat_map(|l| l.value.iter().map(|name| name.value.as_str()));
+    // The empty name stands for every listener that no route names.
+    let listeners: BTreeSet<&str> = named.chain([""]).collect();
+    let mut ties = BTreeMap::new();
+    for listener in listeners {
+        let here: Vec<usize> = (0..routes.len()).filter(|i| readable(&routes[*i]) && serves(&routes[*i], listener)).collect();
+        let rules =
+            here.iter().map(|i| (rule(&routes[*i].matches, routes[*i].as_written.as_ref().is_some_and(|at| at.value)), *i)).collect();
+        for tie in Table::build(rules).err().unwrap_or_default() {
+            // One tie a route is enough to be told of.
+            ties.entry(here[tie.second]).or_insert_with(|| (here[tie.first], why(&tie)));
+        }
     }
-    ties
+    ties.into_iter().map(|(second, (first, why))| (first, second, why)).collect()
+}
+
+fn why(tie: &crate::route::Tie) -> String {
+    let both = if tie.both.starts_with('/') { format!("`{}`, on any host", tie.both) } else { format!("`{}`", tie.both) };
+    if tie.folded {
+        return format!("{both} is what both are read as where case, escapes and double slashes make no difference");
+    }
+    both
 }
 
 /// What could not be read cannot be compared.
@@ -46,29 +57,8 @@ fn readable(route: &Route) -> bool {
 }
 
 /// No listeners are all of them.
-fn share_listeners(a: &Route, b: &Route) -> bool {
-    match (&a.listeners, &b.listeners) {
-        (Some(a), Some(b)) => a.value.iter().any(|l| b.value.iter().any(|m| l.value == m.value)),
-        _ => true,
-    }
-}
-
-/// Why neither is more specific than the other, where that is so.
-fn tied(a: &Rule, b: &Rule) -> Option<String> {
-    if a.path != b.path || a.headers != b.headers || !overlap(&a.methods, &b.methods) || !overlap(&a.hosts, &b.hosts) {
-        return None;
-    }
-    let path = match &a.path {
-        PathPattern::Prefix(p) => format!("all below `{p}`"),
-        PathPattern::Exact(p) => format!("exactly `{p}`"),
-    };
-    let host = a.hosts.iter().find(|h| b.hosts.contains(h));
-    Some(host.map_or_else(|| format!("{path}, on any host"), |h| format!("{path}, on `{h}`")))
-}
-
-/// Both say nothing, or have one in common; where only one says something, it is the more specific one.
-fn overlap<T: PartialEq>(a: &[T], b: &[T]) -> bool {
-    a.is_empty() && b.is_empty() || a.iter().any(|x| b.contains(x))
+fn serves(route: &Route, listener: &str) -> bool {
+    route.listeners.as_ref().is_none_or(|l| l.value.iter().any(|name| name.value == listener))
 }
 
 #[cfg(test)]
