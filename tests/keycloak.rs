@@ -53,6 +53,8 @@
 
 #[path = "keycloak/ask.rs"]
 mod ask;
+#[path = "keycloak/conditions.rs"]
+mod conditions;
 #[path = "keycloak/path.rs"]
 mod path;
 #[path = "keycloak/server.rs"]
