@@ -55,6 +55,8 @@
 mod ask;
 #[path = "keycloak/conditions.rs"]
 mod conditions;
+#[path = "keycloak/measured.rs"]
+mod measured;
 #[path = "keycloak/path.rs"]
 mod path;
 #[path = "keycloak/server.rs"]
