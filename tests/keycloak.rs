@@ -59,5 +59,7 @@ mod conditions;
 mod measured;
 #[path = "keycloak/path.rs"]
 mod path;
+#[path = "keycloak/proofs.rs"]
+mod proofs;
 #[path = "keycloak/server.rs"]
 mod server;
