@@ -51,6 +51,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "keycloak/alone.rs"]
+mod alone;
 #[path = "keycloak/ask.rs"]
 mod ask;
 #[path = "keycloak/conditions.rs"]
