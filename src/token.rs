@@ -211,9 +211,11 @@ pub struct Target {
 }
 
 impl Target {
-    /// The seed's rule: whether an audience is the client that the caller's token was issued to.
-    pub fn is_login_client_of(&self, subject: &Subject) -> bool {
-        subject.azp.as_deref().is_some_and(|azp| self.audiences.iter().any(|a| a == azp))
+    /// The seed's rule: whether an audience is the very client that the caller's token was issued to, and the route forbids that.
+    /// To be asked on every request, hits included: who the caller came through is no part of a cache key.
+    pub fn forbids(&self, subject: &Subject) -> bool {
+        let azp = subject.azp.as_deref();
+        !self.allow_login_client && azp.is_some_and(|azp| self.audiences.iter().any(|a| a == azp))
     }
 
     /// The audiences as one metric label.

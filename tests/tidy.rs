@@ -24,7 +24,7 @@ const DOORS: [(&str, &[&str]); 18] = [
     ("prometheus", &["metrics"]),
     ("clap", &["app"]),
     // Checking signatures is the issuer's keys' matter; the development IAM has to make them.
-    ("jsonwebtoken", &["issuer", "verify", "demo"]),
+    ("jsonwebtoken", &["issuer", "demo"]),
     ("aws_lc_rs", &["token", "tls", "issuer", "verify", "demo"]),
     ("rustls", &["tls", "listen", "upstream"]),
     ("tokio_rustls", &["listen", "upstream"]),
@@ -180,7 +180,7 @@ fn there_is_no_unsafe_and_nothing_left_undone() {
 fn the_law_is_written_down() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
     let rooms = FLOORS.iter().flat_map(|rooms| rooms.iter());
-    judge(rooms.filter(|r| !text.contains(&format!("{r}"))).map(|r| format!("ARCHITECTURE.md does not name `{r}`")).collect());
+    judge(rooms.filter(|r| !text.contains(**r)).map(|r| format!("ARCHITECTURE.md does not name `{r}`")).collect());
 }
 
 /// Whether `word` stands in `code` and not as the end of a longer name.

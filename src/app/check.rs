@@ -28,7 +28,7 @@ pub(super) fn check(options: &Options) -> ExitCode {
             let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
             let counts =
                 [count(config.routes.len(), "route"), count(config.issuers.len(), "issuer"), count(loaded.warnings.len(), "warning")];
-            anstream::println!("{}: ok ({})", file.display(), counts.join(", "));
+            super::print(&format!("{}: ok ({})", file.display(), counts.join(", ")));
             if options.deny_warnings && !loaded.warnings.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }
         Err(report) => {

@@ -42,7 +42,7 @@ pub(super) fn demo(options: &Options) -> ExitCode {
             runtime.block_on(async {
                 match options.verb {
                     Some(Verb::Token { port }) => {
-                        anstream::println!("{}", demo::token(Ports::from_base(port).iam).await?);
+                        super::print(&demo::token(Ports::from_base(port).iam).await?);
                         Ok(ExitCode::SUCCESS)
                     }
                     None => tour(options).await,

@@ -4,8 +4,8 @@
 use super::shop::Desk;
 use crate::clock::Ticked;
 use futures_util::task::AtomicWaker;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 /// No head is awaited: none has begun, or the last one is complete.
@@ -28,6 +28,17 @@ pub(super) enum Asked {
     Cut,
 }
 
+/// How the socket ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Farewell {
+    Close,
+    /// Without one, a body that ends with the connection would look whole.
+    Reset,
+    /// All is said, and the caller may still be sending.
+    Linger,
+}
+
 pub struct Connection {
     desk: Arc<Desk>,
     accepted_at: u64,
@@ -41,8 +52,11 @@ pub struct Connection {
     heard: AtomicBool,
     served: AtomicBool,
     http2: AtomicBool,
-    /// The socket is to be reset, since the answer on it is not whole.
-    reset: AtomicBool,
+    /// The last request had a body, of which some may be unread or still to come.
+    uploads: AtomicBool,
+    farewell: AtomicU8,
+    /// The socket, where it is to linger.
+    left: Mutex<Option<socket2::Socket>>,
     asked: AtomicU8,
     driver: AtomicWaker,
 }
@@ -60,7 +74,9 @@ impl Connection {
             heard: AtomicBool::new(false),
             served: AtomicBool::new(false),
             http2: AtomicBool::new(false),
-            reset: AtomicBool::new(false),
+            uploads: AtomicBool::new(false),
+            farewell: AtomicU8::new(Farewell::Close as u8),
+            left: Mutex::new(None),
             asked: AtomicU8::new(Asked::Nothing as u8),
             driver: AtomicWaker::new(),
         })
@@ -72,7 +88,8 @@ impl Connection {
     }
 
     /// A request's head is complete; its answer is out when the guard goes.
-    pub(super) fn begin(self: &Arc<Self>) -> InFlight {
+    pub(super) fn begin(self: &Arc<Self>, uploads: bool) -> InFlight {
+        self.uploads.store(uploads, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.served.store(true, Ordering::Relaxed);
         self.head_since.store(NONE, Ordering::Relaxed);
@@ -119,13 +136,24 @@ impl Connection {
         self.busy() || self.is_http2() || (self.served.load(Ordering::Relaxed) && !self.head_under_way())
     }
 
-    /// Makes the socket's end a reset: without one, a body that ends with the connection would look whole.
-    pub(super) fn reset(&self) {
-        self.reset.store(true, Ordering::Relaxed);
+    pub(super) fn part(&self, how: Farewell) {
+        self.farewell.store(how as u8, Ordering::Relaxed);
     }
 
-    pub(super) fn is_reset(&self) -> bool {
-        self.reset.load(Ordering::Relaxed)
+    pub(super) fn parts(&self, how: Farewell) -> bool {
+        self.farewell.load(Ordering::Relaxed) == how as u8
+    }
+
+    pub(super) fn leave(&self, socket: socket2::Socket) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
+    }
+
+    pub(super) fn left(&self) -> Option<socket2::Socket> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(super) fn uploads(&self) -> bool {
+        self.uploads.load(Ordering::Relaxed)
     }
 
     pub(super) fn busy(&self) -> bool {

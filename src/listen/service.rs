@@ -35,7 +35,7 @@ where
     type Future = Answer<S>;
 
     fn call(&self, request: Request<Incoming>) -> Answer<S> {
-        let guard = Some(self.connection.begin());
+        let guard = Some(self.connection.begin(!request.body().is_end_stream()));
         let mut inner = self.inner.borrow_mut();
         // A service that is ready is called in place. hyper-util's adapter clones the whole stack for every request.
         let state = match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {

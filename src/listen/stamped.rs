@@ -1,7 +1,7 @@
 //! A caller's socket that leaves stamps on its connection: when bytes came and went, and whether it opened with HTTP/2's preface.
 //! It changes no byte and waits for nothing.
 
-use super::connection::Connection;
+use super::connection::{Connection, Farewell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,15 +16,18 @@ pub(super) struct Stamped {
     connection: Arc<Connection>,
     /// How much of the preface has been seen; `None` when the question is settled.
     preface: Option<usize>,
+    /// The caller sends no more.
+    ended: bool,
 }
 
 impl Stamped {
     pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, preface: Some(0) }
+        Self { stream, connection, preface: Some(0), ended: false }
     }
 
     fn read(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
+            self.ended = true;
             return;
         }
         self.connection.read();
@@ -79,8 +82,13 @@ impl AsyncWrite for Stamped {
 
 impl Drop for Stamped {
     fn drop(&mut self) {
-        if self.connection.is_reset() {
+        if self.connection.parts(Farewell::Reset) {
             let _ = self.stream.set_zero_linger();
+        } else if self.connection.parts(Farewell::Linger)
+            && !self.ended
+            && let Ok(left) = socket2::SockRef::from(&self.stream).try_clone()
+        {
+            self.connection.leave(left);
         }
     }
 }
