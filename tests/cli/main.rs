@@ -13,3 +13,6 @@ mod log;
 mod program;
 mod start;
 mod usage;
+#[path = "../gateway/wire.rs"]
+#[allow(dead_code, reason = "the kit speaks it; this binary hardly does")]
+mod wire;

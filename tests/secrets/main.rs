@@ -17,6 +17,9 @@ mod rows;
 mod samples;
 mod stage;
 mod texts;
+#[path = "../gateway/wire.rs"]
+#[allow(dead_code, reason = "the kit speaks it; this binary hardly does")]
+mod wire;
 
 use cambist::fault::Fault;
 use cambist::telemetry::{self, Format, Level};
