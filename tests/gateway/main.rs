@@ -7,3 +7,5 @@ mod exchange;
 mod flood;
 mod kit;
 mod life;
+mod scrape;
+mod seen;
