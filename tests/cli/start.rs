@@ -3,7 +3,6 @@
 use crate::kit::{ROUTES, World};
 use crate::program::{Program, cambist, file, free_port, get, place, say};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 
 /// A configuration that is good but for what the test puts into it.
 fn yaml(port: u16, more: &str) -> String {
@@ -77,8 +76,6 @@ async fn the_development_iam_is_not_reachable_from_run() {
         assert_eq!(get(metrics, path).await.unwrap().status, 404);
     }
     assert_eq!(say(cambist().args(["run", "--demo"])).code, 2);
-    let naming = naming_the_demo(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
-    assert_eq!(naming, ["src/app/demo.rs", "src/app/mod.rs", "src/lib.rs"], "who names it could start it");
 }
 
 /// How many sockets a process listens on.
@@ -91,22 +88,4 @@ fn listening(id: u32) -> usize {
         fields.get(3) == Some(&"0A") && own.contains(&format!("socket:[{}]", fields[9]))
     };
     tables.iter().flat_map(|t| t.lines()).filter(listens).count()
-}
-
-/// Source files outside `demo` that name it.
-fn naming_the_demo(dir: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()) {
-        if entry.ends_with("src/demo") {
-            continue;
-        }
-        if entry.is_dir() {
-            found.extend(naming_the_demo(&entry));
-        } else if std::fs::read_to_string(&entry).unwrap().lines().any(|l| l.contains("demo::") || l.contains("mod demo")) {
-            let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-            found.push(entry.strip_prefix(root).unwrap().display().to_string());
-        }
-    }
-    found.sort();
-    found
 }

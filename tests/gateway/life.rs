@@ -19,7 +19,7 @@ fn retry_after(answer: &Answer) -> u64 {
 
 /// The gateway's own pauses follow the clock that the test turns.
 async fn recovers(g: &Running) {
-    g.world.clock.turn(Duration::from_secs(61));
+    g.turn(Duration::from_secs(61)).await;
     until("the gateway is ready", || g.gateway.ready()).await;
 }
 
@@ -190,9 +190,9 @@ async fn a_life_that_nobody_tells_is_short() {
     );
     // Opaque, so that the backend cannot know it either.
     assert_eq!(g.get("/orders", &token).await.status, 401);
-    g.world.clock.turn(Duration::from_secs(50));
+    g.turn(Duration::from_secs(50)).await;
     assert_eq!(g.get("/orders", &token).await.status, 401, "still the same one: 60 s, less a tenth");
-    g.world.clock.turn(Duration::from_secs(5));
+    g.turn(Duration::from_secs(5)).await;
     assert_eq!(g.get("/orders", &token).await.status, 200, "exchanged anew");
     assert_eq!(g.world.iam.exchanges(), 2);
 }

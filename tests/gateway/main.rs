@@ -13,4 +13,6 @@ mod limits;
 mod paths;
 mod proxy;
 mod routing;
+mod scrape;
+mod seen;
 mod wire;

@@ -23,7 +23,13 @@ pub async fn drive(aviary: &Aviary) -> BTreeSet<String> {
     codes.extend(of_backends(&stage).await);
     codes.insert(of_too_much(&stage).await);
     stage.look_around().await;
-    codes.insert(of_the_end(stage).await);
+    // The last moments are short, and a busy machine may sleep through them: three gateways may try.
+    let mut told = of_the_end(stage).await;
+    for _ in 0..2 {
+        told = told || of_the_end(Stage::new(aviary, Given::Inline).await).await;
+    }
+    assert!(told, "nobody was told that the gateway is shutting down");
+    codes.insert("draining".to_owned());
     codes
 }
 
@@ -100,7 +106,7 @@ async fn of_backends(stage: &Stage<'_>) -> Vec<String> {
         while orders.requests() == before {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        stage.clock.turn(Duration::from_secs(31));
+        stage.running.turn(Duration::from_secs(31)).await;
     });
     codes.push(answer.1);
     assert_eq!(codes[2..], ["upstream_error", "upstream_timeout"]);
@@ -125,7 +131,7 @@ async fn of_too_much(stage: &Stage<'_>) -> String {
 
 /// A drain that nears its end tells whoever still comes to go elsewhere. Callers who were accepted before, and had begun to
 /// speak, finish their requests one after another until one of them hears it.
-async fn of_the_end(stage: Stage<'_>) -> String {
+async fn of_the_end(stage: Stage<'_>) -> bool {
     let token = stage.token("C4nSubject");
     let head = format!("GET /strip HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n");
     let mut callers = Vec::new();
@@ -146,9 +152,9 @@ async fn of_the_end(stage: Stage<'_>) -> String {
         if answer.contains("\"draining\"") {
             assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
             end.abort();
-            return "draining".to_owned();
+            return true;
         }
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
-    panic!("nobody was told that the gateway is shutting down");
+    false
 }

@@ -66,7 +66,6 @@ pub struct Stage<'a> {
     pub aviary: &'a Aviary,
     pub running: Running,
     pub given: Given,
-    pub clock: cambist::clock::Clock,
 }
 
 impl<'a> Stage<'a> {
@@ -87,11 +86,10 @@ impl<'a> Stage<'a> {
         let text = world.yaml(&routes, &format!("{}\n{more}", given.yaml()));
         let loaded = config::read_with(&text, "planted.yaml", &Planted).unwrap_or_else(|report| panic!("{report}\n{text}"));
         aviary.saw("a good configuration, printed", format!("{loaded:?}\n{:#?}\n{}", loaded.config, loaded.report()));
-        let clock = world.clock.clone();
-        let gateway = Gateway::start(loaded.config, clock.clone()).unwrap();
+        let gateway = Gateway::start(loaded.config, world.clock.clone()).unwrap();
         let running = Running { gateway, world };
         until("the gateway is ready", || running.gateway.ready()).await;
-        Self { aviary, running, given, clock }
+        Self { aviary, running, given }
     }
 
     /// A caller's token that is a canary, in its claims and as a whole.
