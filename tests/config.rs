@@ -117,6 +117,26 @@ fn no_secret_is_ever_shown() {
     }
 }
 
+#[test]
+fn a_real_file_with_a_real_secret_loads_and_what_cannot_be_read_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, secret) = (dir.path().join("gateway.yaml"), dir.path().join("iam"));
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/minimal.yaml")).unwrap();
+    std::fs::write(&secret, "c4nary\n").unwrap();
+    std::fs::write(&file, text.replace("/run/secrets/iam", &secret.display().to_string())).unwrap();
+    let loaded = config::load(&file).unwrap();
+    assert!(loaded.warnings.is_empty() && loaded.config.routes.len() == 1);
+
+    std::fs::remove_file(&secret).unwrap();
+    assert_eq!(config::load(&file).unwrap_err().complaints[0].code, Code::SecretFile);
+    std::fs::write(&file, b"a: \xff\n").unwrap();
+    assert_eq!(config::load(&file).unwrap_err().complaints[0].code, Code::Unreadable);
+    let report = config::load(dir.path()).unwrap_err();
+    assert!(report.to_string().contains("it is a directory"), "{report}");
+    let report = config::load(&dir.path().join("none.yaml")).unwrap_err();
+    assert!(report.to_string().contains("there is no such file"), "{report}");
+}
+
 /// A way to spoil a line.
 #[derive(Clone, Debug)]
 enum Spoil {

@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) fn healthcheck(options: &Options) -> ExitCode {
     match probe(options) {
         Ok(answer) => {
-            anstream::println!("{answer}");
+            super::print(&answer);
             ExitCode::SUCCESS
         }
         Err(error) => super::say(&error),

@@ -8,6 +8,7 @@ mod run;
 mod status;
 
 use clap::{Args, Parser, Subcommand};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -51,6 +52,11 @@ pub fn main() -> ExitCode {
         Verb::Healthcheck(options) => healthcheck::healthcheck(&options),
         Verb::Demo(options) => demo::demo(&options),
     }
+}
+
+/// Data, on stdout. Whoever closed the pipe wants no more of it.
+fn print(line: &str) {
+    let _ = writeln!(anstream::stdout(), "{line}");
 }
 
 /// An error, on stderr, as one sentence with what led to it.

@@ -33,3 +33,27 @@ pub fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let covers = |x: IpAddr, y: IpAddr| x.is_unspecified() && (x.is_ipv6() || y.is_ipv4());
     a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || covers(a.ip(), b.ip()) || covers(b.ip(), a.ip()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_collide_where_binding_would_fail() {
+        let collide = |a: &str, b: &str| super::collide(a.parse().unwrap(), b.parse().unwrap());
+        assert!(collide("127.0.0.1:80", "127.0.0.1:80") && collide("0.0.0.0:80", "10.0.0.1:80") && collide("[::1]:80", "[::]:80"));
+        assert!(collide("[::]:80", "127.0.0.1:80"), "it takes IPv4 too");
+        assert!(!collide("127.0.0.1:80", "127.0.0.1:81") && !collide("127.0.0.1:80", "127.0.0.2:80") && !collide("[::1]:80", "0.0.0.0:80"));
+        assert!(!collide("127.0.0.1:0", "127.0.0.1:0"), "port 0 is a free one each time");
+    }
+
+    #[test]
+    fn cures_say_what_was_meant() {
+        assert!(cure("8080").contains("0.0.0.0:8080") && cure(":1").contains("0.0.0.0:1") && cure("localhost:1").contains("127.0.0.1:1"));
+        assert!(
+            cure("::1:8080").contains("[::1]:8080")
+                && cure("10.0.0.1").contains("10.0.0.1:8080")
+                && cure("1.1.1.1:70000").contains("65535")
+        );
+    }
+}

@@ -1,4 +1,5 @@
-//! `admin`: where the status page is answered; off unless it is written.
+//! `admin`: where the status page is answered; off unless it is written. It binds nothing, and warns where the page could be
+//! reached from outside this machine.
 
 use super::address::address;
 use super::complaint::{Code, Complaint};
@@ -31,4 +32,17 @@ pub fn read(root: &mut Section) -> Option<Admin> {
 pub fn settings(admin: Option<Admin>) -> Option<SocketAddr> {
     let Admin { place: _, address } = admin?;
     Some(address.map_or((Ipv4Addr::LOCALHOST, 9901).into(), |at| at.value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::config;
+
+    #[test]
+    fn off_unless_written() {
+        let found = |top: &str| config(top).admin.map(|a| a.to_string());
+        assert_eq!(found(""), None);
+        assert_eq!(found("admin: {}\n").as_deref(), Some("127.0.0.1:9901"));
+        assert_eq!(found("admin: { address: \"[::1]:1\" }\n").as_deref(), Some("[::1]:1"));
+    }
 }

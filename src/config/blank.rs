@@ -164,3 +164,44 @@ fn cut(it: Excerpt) -> Excerpt {
     let caret = it.caret - from;
     Excerpt { line, caret, width: it.width.min(WIDEST - caret) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str, what: &str) -> Place {
+        let start = text.find(what).unwrap();
+        Place { line: 1, column: 1, width: what.chars().count(), start, end: start + what.len() }
+    }
+
+    #[test]
+    fn the_caret_moves_with_what_is_blanked() {
+        let text = "x\n{ a: hidden, b: \u{e9}, c: seen }\ny";
+        let blanked = Blanked { text, secrets: vec![(text.find("hidden").unwrap(), text.find(", b").unwrap())], by_looks: false };
+        let it = blanked.excerpt(at(text, "seen")).unwrap();
+        assert_eq!(it.line, "{ a: [secret], b: \u{e9}, c: seen }");
+        assert_eq!(it.line.chars().skip(it.caret).take(it.width).collect::<String>(), "seen");
+        let it = blanked.excerpt(at(text, "hidden")).unwrap();
+        assert_eq!(it.line.chars().skip(it.caret).take(it.width).collect::<String>(), BLANK);
+    }
+
+    #[test]
+    fn long_lines_are_cut_around_the_caret() {
+        let text = format!("{}here{}", "a".repeat(5000), "b".repeat(5000));
+        let it = Blanked::by_looks(&text).excerpt(at(&text, "here")).unwrap();
+        assert_eq!(it.line.chars().skip(it.caret).take(it.width).collect::<String>(), "here");
+        assert!(it.line.len() <= WIDEST);
+    }
+
+    #[test]
+    fn secretish_keys_are_known_and_others_are_not() {
+        assert!(
+            ["client_secret", "Client-Secret", "clientsecret", "cleint_secert", "password", "token", "access_token", "passwrd"]
+                .iter()
+                .all(|k| is_secretish(k))
+        );
+        assert!(
+            !["audience", "token_endpoint", "max_per_token", "scopes", "client_id", "jwks_uri", "path"].iter().any(|k| is_secretish(k))
+        );
+    }
+}

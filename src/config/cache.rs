@@ -1,4 +1,5 @@
-//! `cache`: its bounds and margins, and the longest life of a token on routes that do not say otherwise.
+//! `cache`: its bounds and margins, and the longest life of a token on routes that do not say otherwise. How tokens are kept
+//! is for the cache itself to say; the keys of later versions are refused.
 
 use super::duration::positive;
 use super::place::At;
@@ -41,4 +42,20 @@ pub fn settings(Cache { max_entries, max_per_token, expire_early, max_ttl }: Cac
         expire_early: expire_early.map_or(base.expire_early, |at| at.value),
     };
     (settings, max_ttl.map_or(MAX_TTL, |at| at.value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{config, with_route};
+    use super::*;
+    use crate::stack::TokenMode;
+
+    #[test]
+    fn bounds_margins_and_the_life_of_tokens() {
+        assert_eq!(config("").cache, cache::Settings::default());
+        let found = config("cache: { max_entries: 5, max_per_token: 2, expire_early: 50%, max_ttl: 1m }\n");
+        assert_eq!(found.cache, cache::Settings { max_entries: 5, max_per_token: 2, expire_early: 0.5 });
+        assert!(matches!(&found.routes[0].token, TokenMode::Exchange(t) if t.max_ttl == Duration::from_secs(60)));
+        assert!(matches!(&with_route("max_ttl: 2m").routes[0].token, TokenMode::Exchange(t) if t.max_ttl == Duration::from_secs(120)));
+    }
 }

@@ -12,8 +12,8 @@ use super::place::{At, Place};
 use super::reading::Reading;
 use super::routes::{Mode, Route, To};
 use super::ties;
-use super::upstreams::Upstream;
 use super::written::Written;
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
 pub fn check(written: &Written, reading: &Reading) {
@@ -21,8 +21,9 @@ pub fn check(written: &Written, reading: &Reading) {
     let Written { listeners, metrics, admin, issuers, upstreams, routes, cache: _, limits: _, shutdown: _, workers: _, log: _ } = written;
     let (issuers, routes) = (issuers.as_deref(), routes.as_deref().unwrap_or_default());
     addresses(listeners.as_deref(), metrics, admin.as_ref(), reading);
+    let names: BTreeSet<&str> = upstreams.iter().map(|u| u.name.value.as_str()).collect();
     for route in routes {
-        check_upstream(route, upstreams, reading);
+        check_upstream(route, &names, reading);
         check_listeners(route, listeners.as_deref(), reading);
         if let Some(issuers) = issuers {
             check_issuer(route, issuers, reading);
@@ -64,15 +65,14 @@ fn dangling(route: &Route, what: &str, name: &At<String>, have: &[&str], reading
     let hint = nearest::hint(&name.value, have.iter().copied());
     let list = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
     let message = format!("route `{}`: {what} {} is not defined (have: {list}){hint}", route.name.value, quoted(&name.value));
-    reading.complain(
-        Complaint::error(Code::Dangling, name.place, message).cure(format!("define it under `{what}s`, or use one that is there")),
-    );
+    let or = if what == "upstream" { "write a URL, as in `http://orders:8080`" } else { "use one that is there" };
+    reading.complain(Complaint::error(Code::Dangling, name.place, message).cure(format!("define it under `{what}s`, or {or}")));
 }
 
-fn check_upstream(route: &Route, upstreams: &[Upstream], reading: &Reading) {
+fn check_upstream(route: &Route, have: &BTreeSet<&str>, reading: &Reading) {
     let Some(At { value: To::Name(name), place, key }) = &route.upstream else { return };
-    let have: Vec<&str> = upstreams.iter().map(|u| u.name.value.as_str()).collect();
-    if !have.contains(&name.as_str()) {
+    if !have.contains(name.as_str()) {
+        let have: Vec<&str> = have.iter().copied().collect();
         dangling(route, "upstream", &At { value: name.clone(), place: *place, key: *key }, &have, reading);
     }
 }
@@ -127,10 +127,14 @@ fn check_audience(route: &Route, issuer: &issuers::Written, reading: &Reading) {
 
 fn unused(written: &Written, reading: &Reading) {
     let routes = written.routes.as_deref().unwrap_or_default();
+    let named = |route: &'_ Route| match &route.upstream {
+        Some(At { value: To::Name(name), .. }) => Some(name.clone()),
+        _ => None,
+    };
+    let used: BTreeSet<String> = routes.iter().filter_map(named).collect();
     for upstream in &written.upstreams {
         let name = &upstream.name;
-        let used = |r: &Route| matches!(&r.upstream, Some(at) if at.value == To::Name(name.value.clone()));
-        if !routes.iter().any(used) {
+        if !used.contains(&name.value) {
             let message = format!("no route uses the upstream `{}`", name.value);
             reading.complain(Complaint::warning(Code::UnusedUpstream, name.place, message).cure("take it out, or route to it"));
         }

@@ -43,3 +43,22 @@ pub fn positive(value: &Value) -> Option<Duration> {
 pub fn or_off(value: &Value) -> Option<Option<Duration>> {
     if value.scalar() == Some("off") { Some(None) } else { positive(value).map(Some) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Code;
+    use super::super::sample::{config, refused};
+    use std::time::Duration;
+
+    #[test]
+    fn durations_as_people_write_them() {
+        for (text, millis) in [("250ms", 250), ("5s", 5000), ("1m30s", 90_000), ("1.5s", 1500), ("\"2h\"", 7_200_000), ("1d", 86_400_000)] {
+            let read = config(&format!("shutdown: {{ grace: {text} }}\n")).shutdown.grace;
+            assert_eq!(read, Duration::from_millis(millis), "{text}");
+        }
+        for bad in ["5", "0", "5M", "1 month", "s", "-5s", "5.5.5s", "1e3s", "[5s]", "99999999999999999999s", "", "\u{e9}s"] {
+            let codes = refused(&format!("shutdown: {{ grace: {bad} }}\n"));
+            assert!(matches!(codes[..], [Code::Quantity | Code::WrongType | Code::Range]), "{bad}: {codes:?}");
+        }
+    }
+}

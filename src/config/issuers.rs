@@ -187,3 +187,40 @@ pub fn settings(written: Written) -> Option<Issuer> {
     };
     Some(Issuer { issuer, verify, exchange: exchange::Settings { profile: profile.map_or(Profile::Keycloak, |at| at.value) } })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{refused_issuer, with_issuer};
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_the_contract() {
+        let Issuer { issuer, verify: _, exchange } = with_issuer("").issuers.remove(0);
+        assert_eq!((&*issuer.name, &*issuer.url, &*issuer.client_id), ("main", "https://iam.example.com/realms/main", "gateway"));
+        assert_eq!((issuer.discovery_url, issuer.token_endpoint, issuer.jwks_uri, issuer.ca_file), (None, None, None, None));
+        assert_eq!(issuer.client_auth, ClientAuth::ClientSecretBasic(Secret::new("file-secret")));
+        assert_eq!(issuer.timeouts, issuer::Timeouts { connect: Duration::from_secs(1), total: Duration::from_secs(5) });
+        assert_eq!((issuer.allow_http, issuer.jwks_refresh), (false, Duration::from_secs(600)));
+        assert_eq!(exchange.profile, Profile::Keycloak);
+    }
+
+    #[test]
+    fn everything_that_can_be_said() {
+        let said = "profile: rfc8693\ntoken_endpoint_auth_method: client_secret_post\nca_file: /tls/ca.crt\nallow_http: true\n\
+                    token_endpoint: http://iam:8080/t\njwks_uri: http://iam:8080/j\ntimeouts: { connect: 2s, total: 3s }";
+        let Issuer { issuer, verify: _, exchange } = with_issuer(said).issuers.remove(0);
+        assert_eq!(issuer.client_auth, ClientAuth::ClientSecretPost(Secret::new("file-secret")));
+        assert_eq!(issuer.token_endpoint.unwrap().as_str(), "http://iam:8080/t");
+        assert_eq!(issuer.jwks_uri.unwrap().as_str(), "http://iam:8080/j");
+        assert_eq!((issuer.ca_file, issuer.allow_http), (Some("/tls/ca.crt".into()), true));
+        assert_eq!(issuer.timeouts, issuer::Timeouts { connect: Duration::from_secs(2), total: Duration::from_secs(3) });
+        assert_eq!(exchange.profile, Profile::Rfc8693);
+    }
+
+    #[test]
+    fn connect_may_not_outlast_total() {
+        assert_eq!(refused_issuer("timeouts: { connect: 6s }"), [Code::Timeouts]);
+        assert_eq!(refused_issuer("timeouts: { connect: 6s, total: 6s }"), []);
+        assert_eq!(refused_issuer("timeouts: { total: 500ms }"), [], "shorter than a default is nobody's mistake");
+    }
+}

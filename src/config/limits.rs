@@ -1,4 +1,5 @@
-//! `limits`: what holds for every caller's connection and every request.
+//! `limits`: what holds for every caller's connection and every request. It refuses what hyper and the http crate could not
+//! keep, so that a limit that is accepted is one that holds.
 
 use super::duration::positive;
 use super::place::At;
@@ -60,4 +61,26 @@ pub fn settings(written: Limits) -> (listen::Limits, stack::Limits) {
         idle_timeout: idle_timeout.map_or(Duration::from_secs(75), |at| at.value),
     };
     (connections, requests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::config;
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_the_contract() {
+        let found = config("");
+        assert_eq!(found.requests, stack::Limits { max_in_flight: 4096, header_bytes: 32 * 1024, header_count: 200, uri_bytes: 16 * 1024 });
+        let timeouts = (found.connections.header_timeout, found.connections.idle_timeout);
+        assert_eq!((found.connections.max_connections, timeouts), (10_000, (Duration::from_secs(10), Duration::from_secs(75))));
+    }
+
+    #[test]
+    fn hyper_gives_up_later_than_the_stack() {
+        for limits in ["{}", "{ header_bytes: 4MiB, uri_bytes: 63KiB }", "{ header_bytes: 1B, uri_bytes: 1B }"] {
+            let found = config(&format!("limits: {limits}\n"));
+            assert!(found.connections.head_bytes >= 8192 + found.requests.header_bytes + found.requests.uri_bytes, "{limits}");
+        }
+    }
 }

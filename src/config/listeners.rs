@@ -33,3 +33,15 @@ pub fn settings(written: Option<Vec<Listener>>) -> Option<Vec<listen::Settings>>
     let one = |Listener { name, address }: Listener| Some(listen::Settings { name: name.value.into(), address: address?.value });
     written.into_iter().map(one).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::config;
+
+    #[test]
+    fn one_by_default_else_those_that_are_written() {
+        let found = |top: &str| config(top).listeners.iter().map(|l| format!("{} {}", l.name, l.address)).collect::<Vec<_>>();
+        assert_eq!(found(""), ["main 0.0.0.0:8080"]);
+        assert_eq!(found("listeners:\n  a: { address: 127.0.0.1:0 }\n  b: { address: \"[::1]:0\" }\n"), ["a 127.0.0.1:0", "b [::1]:0"]);
+    }
+}

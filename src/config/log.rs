@@ -1,4 +1,4 @@
-//! `log`: how much is logged, and in what form.
+//! `log`: how much is logged, and in what form. It starts no logging, and has no say in what may be in a line.
 
 use super::place::At;
 use super::section::Section;
@@ -32,5 +32,19 @@ pub fn settings(Log { level, format, access }: Log) -> telemetry::Settings {
         level: level.map_or(base.level, |at| at.value),
         format: format.map_or(base.format, |at| at.value),
         access: access.map_or(base.access, |at| at.value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::config;
+    use super::*;
+
+    #[test]
+    fn level_form_and_access_lines() {
+        let found = config("log: { level: debug, format: text, access: false }\n").log;
+        assert_eq!((found.level, found.format, found.access), (Level::Debug, Format::Text, false));
+        let found = config("").log;
+        assert_eq!((found.level, found.format, found.access), (Level::Info, Format::Json, true));
     }
 }

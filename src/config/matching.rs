@@ -37,8 +37,11 @@ pub fn read(route: &mut Section) -> Match {
 
 fn host(value: &Value) -> Option<HostPattern> {
     let text = value.text()?;
-    HostPattern::parse(&text)
-        .map_or_else(|why| value.refuse(Code::Impossible, why, "write it as in `api.example.com` or `*.example.com`"), Some)
+    let cure = match text.as_str() {
+        "*" => "leave `hosts` out: then any host is taken",
+        _ => "write it as in `api.example.com` or `*.example.com`",
+    };
+    HostPattern::parse(&text).map_or_else(|why| value.refuse(Code::Impossible, why, cure), Some)
 }
 
 fn path(value: &Value) -> Option<PathPattern> {
@@ -132,4 +135,38 @@ pub fn rule(matches: &Match, as_written: bool) -> Rule {
 
 fn plain_or_any<T: Clone>(list: &Option<At<Vec<At<T>>>>) -> Vec<T> {
     list.iter().flat_map(|at| &at.value).map(|at| at.value.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{codes, with_route};
+    use super::*;
+
+    fn rule(written: &str) -> Rule {
+        let text = include_str!("../../config/minimal.yaml").replace("{ path: /orders }", written);
+        super::super::sample::whole(&text).routes.remove(0).rule
+    }
+
+    #[test]
+    fn anything_unless_it_is_written() {
+        let any = Rule { hosts: vec![], path: PathPattern::Prefix("/".into()), methods: vec![], headers: vec![], as_written: false };
+        assert_eq!(rule("{}"), any);
+        assert!(with_route("paths: as_written").routes[0].rule.as_written);
+    }
+
+    #[test]
+    fn everything_that_can_be_said() {
+        let found = rule("{ hosts: [A.example.com, \"*.b\"], path: { exact: /o }, methods: [GET], headers: { x-b: true, X-A: 1 } }");
+        assert_eq!(found.hosts, [HostPattern::Exact("a.example.com".into()), HostPattern::Below("b".into())]);
+        assert_eq!((found.path, found.methods), (PathPattern::Exact("/o".into()), vec![Method::GET]));
+        let headers = found.headers.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect::<Vec<_>>();
+        assert_eq!(headers, [("x-a", "1"), ("x-b", "true")]);
+    }
+
+    #[test]
+    fn a_path_that_is_none_is_no_tie() {
+        let text = include_str!("../../config/minimal.yaml").replace("{ path: /orders }", "{ path: 1 }");
+        let text = format!("{text}  all: {{ upstream: \"http://all\", token: strip }}\n");
+        assert_eq!(codes(&text), [Code::Impossible]);
+    }
 }

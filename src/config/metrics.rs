@@ -1,4 +1,4 @@
-//! `metrics`: where /metrics, /livez and /readyz are answered.
+//! `metrics`: where /metrics, /livez and /readyz are answered. It binds nothing.
 
 use super::address::address;
 use super::place::At;
@@ -23,4 +23,16 @@ pub fn read(root: &mut Section) -> Metrics {
 
 pub fn settings(Metrics { address }: Metrics) -> SocketAddr {
     address.map_or((Ipv4Addr::UNSPECIFIED, 9464).into(), |at| at.value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::config;
+
+    #[test]
+    fn the_address_and_its_default() {
+        assert_eq!(config("").metrics.to_string(), "0.0.0.0:9464");
+        assert_eq!(config("metrics: {}\n").metrics.to_string(), "0.0.0.0:9464");
+        assert_eq!(config("metrics: { address: 127.0.0.1:1 }\n").metrics.to_string(), "127.0.0.1:1");
+    }
 }

@@ -21,6 +21,8 @@ mod ratio;
 mod reading;
 mod report;
 mod routes;
+#[cfg(test)]
+mod sample;
 mod secret;
 mod section;
 mod shutdown;

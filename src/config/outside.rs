@@ -35,3 +35,16 @@ impl Outside for Machine {
         std::env::var(name).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_ordinary_file_is_refused() {
+        assert_eq!(Machine.file(Path::new("/")).unwrap_err().kind(), io::ErrorKind::IsADirectory);
+        assert_eq!(Machine.file(Path::new("/no/such/file")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        #[cfg(target_os = "linux")]
+        assert_eq!(Machine.file(Path::new("/dev/zero")).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    }
+}

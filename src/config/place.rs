@@ -1,4 +1,4 @@
-//! Where something stands in the file. It keeps no text.
+//! Where something stands in the file, and a value with its place. It keeps no text, so that it cannot show any.
 
 /// A stretch of the file. Lines and columns count from 1, in characters; `start` and `end` are bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

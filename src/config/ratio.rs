@@ -21,3 +21,20 @@ pub fn ratio(value: &Value) -> Option<f64> {
         _ => value.refuse(Code::Quantity, format_args!("{} is no ratio", quoted(text)), "write it as in `10%`"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Code;
+    use super::super::sample::{config, refused};
+
+    #[test]
+    fn ratios_as_people_write_them() {
+        for (text, ratio) in [("10%", 0.1), ("0%", 0.0), ("2.5%", 0.025)] {
+            assert!((config(&format!("cache: {{ expire_early: {text} }}\n")).cache.expire_early - ratio).abs() < 1e-9, "{text}");
+        }
+        for bad in ["10", "0.1", "100%", "-1%", "NaN%", "inf%", "%", "ten"] {
+            let codes = refused(&format!("cache: {{ expire_early: {bad} }}\n"));
+            assert!(matches!(codes[..], [Code::Quantity | Code::Range]) || bad == "%" && codes == [Code::Syntax], "{bad}: {codes:?}");
+        }
+    }
+}

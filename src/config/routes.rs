@@ -137,3 +137,28 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
         max_body: max_body.and_then(|at| at.value),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Code;
+    use super::super::sample::{refused_route, with_route};
+    use super::*;
+
+    #[test]
+    fn modes_and_who_may_leave_the_issuer_out() {
+        let text = include_str!("../../config/minimal.yaml").replace("audience: orders-api", "token: passthrough");
+        let route = super::super::sample::whole(&text).routes.remove(0);
+        assert_eq!((route.token, &*route.issuer, route.max_body, route.listeners.len()), (TokenMode::Passthrough, "main", None, 0));
+        assert_eq!(&*with_route("issuer: main\nlisteners: [main]").routes[0].listeners[0], "main");
+        assert_eq!(refused_route("token: strip"), [Code::ExchangeOnly]);
+        assert_eq!(refused_route("token: client_credentials"), [Code::Choice]);
+    }
+
+    #[test]
+    fn timeouts_go_over_the_upstreams() {
+        let found = with_route("timeouts: { response: 1s, total: 1m }").routes[0].timeouts;
+        let expected =
+            upstream::Timeouts { response: Duration::from_secs(1), total: Some(Duration::from_secs(60)), ..upstream::Timeouts::default() };
+        assert_eq!(found, expected);
+    }
+}

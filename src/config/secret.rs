@@ -135,3 +135,43 @@ fn cure(error: &io::Error) -> &'static str {
         _ => "check the path",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Code;
+    use super::super::sample::{codes, whole};
+    use crate::issuer::ClientAuth;
+
+    fn minimal(secret: &str) -> String {
+        include_str!("../../config/minimal.yaml").replace("{ file: /run/secrets/iam }", secret)
+    }
+
+    #[test]
+    fn secrets_come_from_files_variables_and_the_file_itself() {
+        for (written, secret) in
+            [("{ file: /x }", "file-secret"), ("{ env: X }", "variable-secret"), ("inline", "inline"), ("|\n      inline", "inline")]
+        {
+            let config = whole(&minimal(written));
+            assert!(matches!(&config.issuers[0].issuer.client_auth, ClientAuth::ClientSecretBasic(s) if s.expose() == secret), "{written}");
+            assert!(!format!("{config:?}").contains(secret), "{written}");
+        }
+    }
+
+    #[test]
+    fn one_newline_is_taken_off_and_no_more() {
+        assert_eq!(["a\n", "a\r\n", "a\n\n", " a "].map(super::without_newline), ["a", "a", "a\n", " a "]);
+    }
+
+    #[test]
+    fn what_is_no_secret_is_refused() {
+        for (written, code) in [
+            ("{}", Code::Missing),
+            ("[a]", Code::WrongType),
+            ("\"\"", Code::Empty),
+            ("{ file: /a, env: B }", Code::Repeated),
+            ("{ env: 1A }", Code::SecretVariable),
+        ] {
+            assert_eq!(codes(&minimal(written)), [code], "{written}");
+        }
+    }
+}

@@ -6,6 +6,7 @@ use super::nearest;
 use super::place::{At, Place};
 use super::reading::{Name, Reading, Value};
 use super::tree::{Entry, Kind};
+use std::collections::{HashMap, HashSet};
 
 pub struct Section<'a> {
     entries: &'a [Entry],
@@ -108,13 +109,12 @@ pub fn named<'a, T>(value: &Value<'a>, kind: &str, mut read: impl FnMut(&Value<'
         return value.refuse(Code::Empty, format_args!("there is no {kind} in it"), "add one");
     }
     complain_of_twins(entries, value);
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: HashSet<&str> = HashSet::new();
     let mut out = Vec::new();
     for entry in entries {
-        if seen.contains(&entry.key.as_str()) {
+        if !seen.insert(&entry.key) {
             continue;
         }
-        seen.push(&entry.key);
         let name = At { value: entry.key.clone(), place: entry.place, key: entry.place };
         check_name(&name, kind, value.reading);
         let thing = Value { node: &entry.value, key: entry.place, name: Name::of(kind, &entry.key), reading: value.reading };
@@ -141,7 +141,7 @@ fn check_name(name: &At<String>, kind: &str, reading: &Reading) {
 
 /// Complains about keys that are written twice.
 pub fn complain_of_twins(entries: &[Entry], value: &Value) {
-    let mut first: std::collections::HashMap<&str, Place> = std::collections::HashMap::new();
+    let mut first: HashMap<&str, Place> = HashMap::new();
     for entry in entries {
         match first.get(entry.key.as_str()) {
             None => drop(first.insert(&entry.key, entry.place)),

@@ -1,4 +1,4 @@
-//! `shutdown`: how long the end takes.
+//! `shutdown`: how long the end takes. It ends nothing; zero is accepted for both parts.
 
 use super::Shutdown;
 use super::duration::duration;
@@ -23,4 +23,16 @@ pub fn read(root: &mut Section) -> Written {
 
 pub fn settings(Written { delay, grace }: Written) -> Shutdown {
     Shutdown { delay: delay.map_or(Duration::from_secs(5), |at| at.value), grace: grace.map_or(Duration::from_secs(20), |at| at.value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::config;
+    use super::*;
+
+    #[test]
+    fn the_defaults_and_what_is_written() {
+        assert_eq!(config("").shutdown, Shutdown { delay: Duration::from_secs(5), grace: Duration::from_secs(20) });
+        assert_eq!(config("shutdown: { delay: 0s }\n").shutdown, Shutdown { delay: Duration::ZERO, grace: Duration::from_secs(20) });
+    }
 }

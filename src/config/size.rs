@@ -45,3 +45,33 @@ fn written(bytes: u64) -> String {
         () => format!("{bytes}B"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Code;
+    use super::super::sample::{refused_route, with_route};
+
+    #[test]
+    fn sizes_as_people_write_them() {
+        for (text, bytes) in [
+            ("32KiB", Some(32 * 1024)),
+            ("10MiB", Some(10 << 20)),
+            ("1kB", Some(1000)),
+            ("7B", Some(7)),
+            ("1.5KiB", Some(1536)),
+            ("off", None),
+        ] {
+            assert_eq!(with_route(&format!("max_body: {text}")).routes[0].max_body, bytes, "{text}");
+        }
+        for bad in ["10", "0B", "10 apples", "-1KiB", "KiB", "NaNKiB", "99999999EiB", "{}"] {
+            let codes = refused_route(&format!("max_body: {bad}"));
+            assert!(matches!(codes[..], [Code::Quantity | Code::WrongType | Code::Range]), "{bad}: {codes:?}");
+        }
+    }
+
+    #[test]
+    fn a_bare_number_is_given_the_unit_it_most_likely_meant() {
+        let meant = [(10, "10KiB"), (32_768, "32KiB"), (10 << 20, "10MiB"), (1500, "1500B")];
+        assert_eq!(meant.map(|(n, _)| super::meant(n)), meant.map(|(_, text)| text.to_owned()));
+    }
+}

@@ -1,4 +1,5 @@
-//! What an exchanging route asks its issuer for: the keys of a route that only such a route can have.
+//! What an exchanging route asks its issuer for: the keys of a route that only such a route can have. It refuses a route that
+//! asks for nothing, and these keys on a route that does not exchange.
 
 use super::complaint::{Code, Complaint, quoted};
 use super::duration::positive;
@@ -81,5 +82,37 @@ pub fn settings(target: Target, cache_max_ttl: Duration) -> TargetSettings {
         resources: list(resource),
         max_ttl: max_ttl.map_or(cache_max_ttl, |at| at.value),
         allow_login_client: allow_login_client.is_some_and(|at| at.value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{refused_route, with_route};
+    use super::*;
+    use crate::stack::TokenMode;
+
+    fn target(route: &str) -> TargetSettings {
+        match with_route(route).routes.remove(0).token {
+            TokenMode::Exchange(target) => target,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_expected_is_what_is_asked_for_unless_it_is_written() {
+        let found = target("");
+        assert_eq!((&*found.audiences, &*found.expect_audiences), (&["orders-api".to_owned()][..], &["orders-api".to_owned()][..]));
+        assert_eq!((found.max_ttl, found.allow_login_client), (Duration::from_secs(300), false));
+        assert_eq!(target("expect_audience: [a, b]").expect_audiences, ["a", "b"]);
+    }
+
+    #[test]
+    fn everything_that_can_be_said() {
+        let found =
+            target("scopes: [a, b:c/d]\nresource: [\"https://orders.example.com/\", \"urn:x\"]\nmax_ttl: 1m\nallow_login_client: true");
+        assert_eq!((&*found.scopes.join(" "), &*found.resources.join(" ")), ("a b:c/d", "https://orders.example.com/ urn:x"));
+        assert_eq!((found.max_ttl, found.allow_login_client), (Duration::from_secs(60), true));
+        assert_eq!(refused_route("scopes: [a b]"), [Code::Impossible]);
+        assert_eq!(refused_route("resource: [orders]"), [Code::Url]);
     }
 }

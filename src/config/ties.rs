@@ -1,11 +1,12 @@
-//! Two routes that take the same requests: one of them would never match, and which one would be chance. Where the routes' own
-//! table finds the ties, only the telling of them stays here.
+//! Two routes that take the same requests: one of them would never match, and which one would be chance. The routes' own
+//! table finds the ties; only the telling of them is done here.
 
 use super::complaint::{Code, Complaint};
 use super::matching::rule;
 use super::reading::Reading;
 use super::routes::Route;
-use crate::route::PathPattern;
+use crate::route::Table;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Two routes by their number, and what they have in common.
 pub type Tie = (usize, usize, String);
@@ -24,42 +25,67 @@ pub fn tell(routes: &[Route], ties: &[Tie], reading: &Reading) {
     }
 }
 
+/// Asks the table that will run: what it cannot tell apart is a tie. A listener has a table of its own.
 fn find(routes: &[Route]) -> Vec<Tie> {
-    let mut ties = Vec::new();
-    for (i, b) in routes.iter().enumerate() {
-        // One tie a route is enough to be told of.
-        if let Some((j, why)) = routes[..i].iter().enumerate().find_map(|(j, a)| Some((j, tied(a, b)?))) {
-            ties.push((j, i, why));
+    let named = routes.iter().filter_map(|r| r.listeners.as_ref()).flat_map(|l| l.value.iter().map(|name| name.value.as_str()));
+    // The empty name stands for every listener that no route names.
+    let listeners: BTreeSet<&str> = named.chain([""]).collect();
+    let mut ties = BTreeMap::new();
+    for listener in listeners {
+        let here: Vec<usize> = (0..routes.len()).filter(|i| readable(&routes[*i]) && serves(&routes[*i], listener)).collect();
+        let rules =
+            here.iter().map(|i| (rule(&routes[*i].matches, routes[*i].as_written.as_ref().is_some_and(|at| at.value)), *i)).collect();
+        for tie in Table::build(rules).err().unwrap_or_default() {
+            // One tie a route is enough to be told of.
+            ties.entry(here[tie.second]).or_insert_with(|| (here[tie.first], why(&tie)));
         }
     }
-    ties
+    ties.into_iter().map(|(second, (first, why))| (first, second, why)).collect()
 }
 
-/// Why neither is more specific than the other, where that is so.
-fn tied(a: &Route, b: &Route) -> Option<String> {
-    if a.matches.broken
-        || b.matches.broken
-        || (a.listeners_written && a.listeners.is_none())
-        || (b.listeners_written && b.listeners.is_none())
-    {
-        return None;
+fn why(tie: &crate::route::Tie) -> String {
+    let both = if tie.both.starts_with('/') { format!("`{}`, on any host", tie.both) } else { format!("`{}`", tie.both) };
+    if tie.folded {
+        return format!("{both} is what both are read as where case, escapes and double slashes make no difference");
     }
-    let (x, y) = (rule(&a.matches, false), rule(&b.matches, false));
-    let listeners = |route: &Route| route.listeners.iter().flat_map(|at| &at.value).map(|at| at.value.clone()).collect::<Vec<_>>();
-    let (here, there) = (listeners(a), listeners(b));
-    let share_listeners = here.is_empty() || there.is_empty() || here.iter().any(|l| there.contains(l));
-    if x.path != y.path || x.headers != y.headers || !share_listeners || !overlap(&x.methods, &y.methods) || !overlap(&x.hosts, &y.hosts) {
-        return None;
-    }
-    let path = match &x.path {
-        PathPattern::Prefix(p) => format!("all below `{p}`"),
-        PathPattern::Exact(p) => format!("exactly `{p}`"),
-    };
-    let host = x.hosts.iter().find(|h| y.hosts.contains(h));
-    Some(host.map_or_else(|| format!("{path}, on any host"), |h| format!("{path}, on `{h}`")))
+    both
 }
 
-/// Both say nothing, or have one in common; where only one says something, it is the more specific one.
-fn overlap<T: PartialEq>(a: &[T], b: &[T]) -> bool {
-    a.is_empty() && b.is_empty() || a.iter().any(|x| b.contains(x))
+/// What could not be read cannot be compared.
+fn readable(route: &Route) -> bool {
+    !route.matches.broken && (route.listeners.is_some() || !route.listeners_written)
+}
+
+/// No listeners are all of them.
+fn serves(route: &Route, listener: &str) -> bool {
+    route.listeners.as_ref().is_none_or(|l| l.value.iter().any(|name| name.value == listener))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Code;
+    use super::super::sample::codes;
+
+    fn tied(a: &str, b: &str) -> bool {
+        let route = |name: &str, fields: &str| format!("  {name}: {{ upstream: \"http://{name}\", token: strip, {fields} }}\n");
+        let text = include_str!("../../config/minimal.yaml").replace("audience: orders-api", "token: strip");
+        let listeners = "listeners:\n  l: { address: 127.0.0.1:0 }\n  m: { address: 127.0.0.1:0 }\n";
+        let codes = codes(&format!("{text}{}{}{listeners}", route("a", a), route("b", b)));
+        assert!(codes.iter().all(|c| *c == Code::Tie), "{codes:?}");
+        !codes.is_empty()
+    }
+
+    #[test]
+    fn the_same_requests_are_a_tie_and_the_more_specific_is_none() {
+        assert!(tied("", "match: {}"));
+        assert!(tied("match: { path: /x }", "match: { path: /x/ }"));
+        assert!(tied("match: { hosts: [a, b] }", "match: { hosts: [B] }"));
+        assert!(tied("match: { methods: [GET, PUT], headers: { a: b } }", "match: { methods: [PUT], headers: { A: b } }"));
+        assert!(tied("listeners: [l]", ""));
+        assert!(!tied("listeners: [l]", "listeners: [m]"));
+        assert!(!tied("match: { path: /x }", "match: { path: { exact: /x } }"));
+        assert!(!tied("match: { hosts: [a] }", ""), "a host is more specific than any");
+        assert!(!tied("match: { methods: [GET] }", ""));
+        assert!(!tied("match: { headers: { a: b } }", "match: { headers: { a: c } }"));
+    }
 }

@@ -1,4 +1,5 @@
-//! `timeouts` of upstreams, and of routes, where they go over the upstream's.
+//! `timeouts` of upstreams, and of routes, where they go over the upstream's. It starts no timer, and refuses a total that is
+//! over before one of its parts.
 
 use super::complaint::{Code, Complaint};
 use super::duration::{or_off, positive};

@@ -166,7 +166,7 @@ impl Builder<'_> {
             Some(Inside::Map(entries, waiting)) => match waiting.take() {
                 None => *waiting = Some(node),
                 Some(key) => match key.kind {
-                    Kind::Scalar { text, .. } => entries.push(Entry { key: text, place: key.written, value: node }),
+                    Kind::Scalar { text, .. } if !text.contains('\n') => entries.push(Entry { key: text, place: key.written, value: node }),
                     _ => {
                         let it = Complaint::error(Code::Exotic, key.place, "a key must be a word");
                         self.reading.complain(it.cure("quote it if it is meant to be text"));
@@ -235,5 +235,45 @@ fn weight(node: &Node) -> usize {
         Kind::Scalar { text, .. } => 1 + text.len(),
         Kind::List(nodes) => 1 + nodes.iter().map(weight).sum::<usize>(),
         Kind::Map(entries) => 1 + entries.iter().map(|e| e.key.len() + weight(&e.value)).sum::<usize>(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::outside::Machine;
+    use super::*;
+
+    fn parsed(text: &str) -> (Option<Tree>, Vec<Code>) {
+        let reading = Reading::new(&Machine);
+        let tree = parse(text, &reading);
+        (tree, reading.into_complaints().iter().map(|c| c.code).collect())
+    }
+
+    #[test]
+    fn merged_maps_lose_to_what_is_written() {
+        let (tree, codes) = parsed("a: &a { x: 1, y: 1 }\nb: &b { y: 2, z: 2 }\nc: { <<: [*a, *b], x: 3 }\n");
+        let Kind::Map(entries) = tree.unwrap().root.kind else { panic!() };
+        let Kind::Map(merged) = &entries[2].value.kind else { panic!() };
+        let values =
+            merged.iter().map(|e| (e.key.as_str(), matches!(&e.value.kind, Kind::Scalar { text, .. } if text == "3" || text == "1")));
+        assert_eq!(values.collect::<Vec<_>>(), [("x", true), ("y", true), ("z", false)]);
+        assert_eq!(codes, []);
+    }
+
+    #[test]
+    fn bombs_and_endless_depth_are_refused() {
+        let doubling = (1..40).map(|i| format!("k{i}: &k{i} [*k{0}, *k{0}]\n", i - 1)).collect::<String>();
+        assert_eq!(parsed(&format!("k0: &k0 [x, x]\n{doubling}")).1, [Code::Alias]);
+        let deepening = (1..5000).map(|i| format!("k{i}: &k{i} [*k{}]\n", i - 1)).collect::<String>();
+        assert_eq!(parsed(&format!("k0: &k0 [x]\n{deepening}")).1, [Code::Alias]);
+        assert_eq!(parsed(&"[".repeat(100_000)).1, [Code::Syntax]);
+        assert_eq!(parsed(&"- ".repeat(100_000)).1, [Code::Syntax]);
+    }
+
+    #[test]
+    fn places_count_characters_and_know_bytes() {
+        let Kind::Map(entries) = parsed("\u{e9}: [\u{e9}, x]\n").0.unwrap().root.kind else { panic!() };
+        let Kind::List(nodes) = &entries[0].value.kind else { panic!() };
+        assert_eq!(nodes[1].place, Place { line: 1, column: 8, width: 1, start: 9, end: 10 });
     }
 }

@@ -58,3 +58,41 @@ pub fn settings(Upstream { name, endpoint, timeouts, pool_idle }: Upstream) -> O
 pub fn by_url(name: &str, endpoint: Endpoint) -> upstream::Settings {
     upstream::Settings { name: name.into(), endpoint, timeouts: upstream::Timeouts::default(), pool_idle: POOL_IDLE }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::whole;
+    use super::*;
+
+    const TWO: &str = include_str!("../../config/minimal.yaml");
+
+    #[test]
+    fn a_named_upstream_with_its_defaults_and_without() {
+        let named = TWO.replace("http://orders:8080", "orders");
+        let config = whole(&format!("{named}upstreams:\n  orders: {{ endpoints: [https://o:1] }}\n"));
+        let expected = upstream::Settings {
+            name: "orders".into(),
+            endpoint: Endpoint { tls: true, host: "o".into(), port: 1 },
+            timeouts: Default::default(),
+            pool_idle: POOL_IDLE,
+        };
+        assert_eq!(config.upstreams, [expected]);
+        let config = whole(&format!(
+            "{named}upstreams:\n  orders: {{ endpoints: [http://o], pool_idle: 1s, timeouts: {{ connect: 1s, total: off }} }}\n"
+        ));
+        assert_eq!(config.upstreams[0].pool_idle, Duration::from_secs(1));
+        assert_eq!(config.upstreams[0].timeouts, upstream::Timeouts { connect: Duration::from_secs(1), ..Default::default() });
+    }
+
+    #[test]
+    fn urls_make_one_upstream_each_and_never_take_a_name() {
+        let routes = "  a: { match: { path: /a }, upstream: \"http://orders:8080\", token: strip }\n  \
+                      b: { match: { path: /b }, upstream: \"https://orders:8080\", token: strip }\n  \
+                      c: { match: { path: /c }, upstream: orders, token: strip }\n";
+        let config = whole(&format!("{TWO}{routes}upstreams:\n  orders: {{ endpoints: [\"http://orders:8080\"] }}\n"));
+        let names = config.upstreams.iter().map(|u| (&*u.name, u.endpoint.tls)).collect::<Vec<_>>();
+        assert_eq!(names, [("orders", false), ("orders:8080", false), ("https://orders:8080", true)]);
+        let used = config.routes.iter().map(|r| (&*r.name, &*r.upstream)).collect::<Vec<_>>();
+        assert_eq!(used, [("orders", "orders:8080"), ("a", "orders:8080"), ("b", "https://orders:8080"), ("c", "orders")]);
+    }
+}

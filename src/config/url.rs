@@ -88,3 +88,36 @@ pub fn is_loopback(url: &Url) -> bool {
         None => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Code;
+    use super::super::sample::{refused_issuer, whole};
+
+    fn endpoint(url: &str) -> String {
+        let config = whole(&include_str!("../../config/minimal.yaml").replace("http://orders:8080", url));
+        let e = &config.upstreams[0].endpoint;
+        format!("{} {} {} {}", config.routes[0].upstream, e.tls, e.host, e.port)
+    }
+
+    #[test]
+    fn an_upstream_is_a_host_and_a_port() {
+        assert_eq!(endpoint("http://orders"), "orders:80 false orders 80");
+        assert_eq!(endpoint("https://Orders.example.com/"), "orders.example.com:443 true orders.example.com 443");
+        assert_eq!(endpoint("\"http://[::1]:8080\""), "[::1]:8080 false ::1 8080");
+    }
+
+    #[test]
+    fn http_needs_to_be_allowed_but_on_loopback() {
+        for (extra, codes) in [
+            ("jwks_uri: http://127.0.0.1/x", vec![]),
+            ("jwks_uri: http://localhost:1/x", vec![]),
+            ("jwks_uri: \"http://[::1]/x\"", vec![]),
+            ("jwks_uri: http://127.0.0.1.example.com/x", vec![Code::PlainHttp]),
+            ("jwks_uri: http://10.0.0.1/x", vec![Code::PlainHttp]),
+            ("jwks_uri: http://10.0.0.1/x\nallow_http: true", vec![]),
+        ] {
+            assert_eq!(refused_issuer(extra), codes, "{extra}");
+        }
+    }
+}

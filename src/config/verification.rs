@@ -1,4 +1,5 @@
-//! `verify` of an issuer: how its tokens are verified.
+//! `verify` of an issuer: how its tokens are verified. It verifies none, and knows only signatures made with a private key:
+//! `none` and HS256 cannot be written.
 
 use super::duration::{duration, positive};
 use super::place::At;
@@ -57,4 +58,30 @@ pub fn settings(written: Verification, client_id: &str) -> (verify::Settings, Du
 /// Values without their places.
 pub fn plain<T>(list: Vec<At<T>>) -> Vec<T> {
     list.into_iter().map(|at| at.value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::with_issuer;
+    use super::*;
+
+    #[test]
+    fn without_a_word_our_own_client_and_every_algorithm() {
+        let verify = with_issuer("").issuers.remove(0).verify;
+        assert_eq!((verify.audiences, verify.algorithms.len()), (vec!["gateway".to_owned()], 9));
+        assert_eq!((verify.clock_skew, verify.strict_at_jwt), (Duration::from_secs(30), false));
+    }
+
+    #[test]
+    fn what_is_written_stands() {
+        let written = "verify: { audiences: [a, b], algorithms: [EdDSA, ES256], clock_skew: 0s, jwks_refresh: 1m, strict_at_jwt: true }";
+        let found = with_issuer(written).issuers.remove(0);
+        let expected = verify::Settings {
+            audiences: vec!["a".into(), "b".into()],
+            algorithms: vec![Algorithm::EdDsa, Algorithm::Es256],
+            clock_skew: Duration::ZERO,
+            strict_at_jwt: true,
+        };
+        assert_eq!((found.verify, found.issuer.jwks_refresh), (expected, Duration::from_secs(60)));
+    }
 }

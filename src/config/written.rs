@@ -13,6 +13,7 @@ use super::section::Section;
 use super::upstreams::{self, Upstream};
 use super::{Config, issuers, shutdown, workers};
 use crate::upstream::{self, Endpoint};
+use std::collections::{HashMap, HashSet};
 
 #[derive(Debug)]
 pub struct Written {
@@ -66,17 +67,21 @@ impl Written {
         let routes = routes?;
         let mut upstreams: Vec<_> = upstreams.into_iter().map(upstreams::settings).collect::<Option<_>>()?;
         upstreams.extend(by_url(&routes));
+        let by_name: HashMap<&str, &upstream::Settings> = upstreams.iter().map(|u| (&*u.name, u)).collect();
+        let by_endpoint: HashMap<&Endpoint, &upstream::Settings> =
+            upstreams.iter().filter(|u| u.name.contains(':')).map(|u| (&u.endpoint, u)).collect();
         let only = issuers.first().map(|i| i.issuer.name.clone());
         let routes = routes.into_iter().map(|route| {
             let issuer = route.issuer.as_ref().map(|at| at.value.as_str().into()).or(only.clone())?;
             let upstream = match &route.upstream.as_ref()?.value {
-                To::Name(name) => upstreams.iter().find(|u| *u.name == **name),
-                To::Url(endpoint) => upstreams.iter().find(|u| u.endpoint == *endpoint && u.name.contains(':')),
+                To::Name(name) => by_name.get(name.as_str()),
+                To::Url(endpoint) => by_endpoint.get(endpoint),
             };
             Some(routes::settings(route, &Found { upstream: upstream?, issuer, cache_max_ttl: max_ttl }))
         });
+        let routes = routes.collect::<Option<_>>()?;
         Some(Config {
-            routes: routes.collect::<Option<_>>()?,
+            routes,
             listeners: listeners::settings(listeners)?,
             connections,
             requests,
@@ -94,17 +99,17 @@ impl Written {
 
 /// One upstream for each URL that routes give. A `:` is in each of their names, so that none is also a name in `upstreams`.
 fn by_url(routes: &[Route]) -> Vec<upstream::Settings> {
-    let mut endpoints: Vec<&Endpoint> = Vec::new();
+    let (mut endpoints, mut seen): (Vec<&Endpoint>, HashSet<&Endpoint>) = Default::default();
     for route in routes {
         if let Some(At { value: To::Url(endpoint), .. }) = &route.upstream
-            && !endpoints.contains(&endpoint)
+            && seen.insert(endpoint)
         {
             endpoints.push(endpoint);
         }
     }
     let name = |e: &Endpoint| {
         let host = if e.host.contains(':') { format!("[{}]", e.host) } else { e.host.clone() };
-        let twin = endpoints.iter().any(|other| other.tls != e.tls && other.host == e.host && other.port == e.port);
+        let twin = seen.contains(&Endpoint { tls: !e.tls, ..e.clone() });
         format!("{}{host}:{}", if twin && e.tls { "https://" } else { "" }, e.port)
     };
     endpoints.iter().map(|e| upstreams::by_url(&name(e), (*e).clone())).collect()

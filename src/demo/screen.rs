@@ -2,7 +2,7 @@
 //! and what others have written cannot steer the terminal.
 
 use super::ports::Ports;
-use super::tour::{Report, Scene, Step, text};
+use super::tour::{HITS, Report, Scene, Step, text};
 use anstream::adapter::strip_bytes;
 use anstream::{AutoStream, ColorChoice};
 use std::io::{self, Write};
@@ -43,7 +43,7 @@ fn draw(out: &mut dyn Write, scene: &Scene, report: &Report) -> io::Result<()> {
     }
     writeln!(out)?;
     step(out, &report.exchanged, &format!("exchanged, {}    backend saw aud={}", short(report.exchanged.took), text(upstream, "aud")))?;
-    step(out, &report.cached, &format!("from cache, {}", short(report.cached.took)))?;
+    step(out, &report.cached, &format!("from cache, {} (median of {HITS})", short(report.cached.took)))?;
     step(out, &report.refused, &format!("IAM: {}", printable(&report.words)))?;
     if let Some(cure) = &report.why.cure {
         writeln!(out, "{:18}fix: {}", "", printable(cure))?;

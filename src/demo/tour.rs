@@ -1,4 +1,4 @@
-//! The tour: three real requests through a running gateway, and what must be true of each, seen from the caller, the backends
+//! The tour: a few real requests through a running gateway, and what must be true of each, seen from the caller, the backends
 //! and the IAM alike. It measures and compares; what is printed of it is for `screen`.
 
 use super::backend::Backend;
@@ -49,7 +49,7 @@ pub(super) struct Step {
 }
 
 impl Scene {
-    /// Makes the three requests.
+    /// Makes the requests.
     pub(super) async fn tour(&self, gateway: &dyn Running) -> Result<Report> {
         self.ready().await?;
         let token = self.iam.caller_token(super::wiring::USER)?;
@@ -70,10 +70,10 @@ impl Scene {
         expect(text(&upstream, "aud") == "orders-api", format!("the backend should see aud=orders-api, not {}", text(&upstream, "aud")));
         expect(text(&upstream, "sub") == text(&incoming, "sub"), "the backend should see the caller's own sub".to_owned());
 
-        let (cached, _) = ask(&mut caller, "/orders", &token).await?;
-        expect(cached.status == 200, format!("the second GET /orders should be answered 200, not {}", cached.status));
+        let cached = hits(&mut caller, &token).await?;
+        expect(cached.status == 200, format!("the next GET /orders should be answered 200, not {}", cached.status));
         let exchanges = self.iam.exchanges();
-        expect(exchanges == 1, format!("the second GET /orders should come from the cache; exchanges so far: {exchanges}"));
+        expect(exchanges == 1, format!("the next GET /orders should come from the cache; exchanges so far: {exchanges}"));
 
         let (refused, answer) = ask(&mut caller, "/payroll", &token).await?;
         let code = answer.json()["code"].as_str().unwrap_or_default().to_owned();
@@ -115,6 +115,20 @@ pub(super) fn text(claims: &Map<String, Value>, name: &str) -> String {
         Some(other) => other.to_string(),
         None => "nothing".to_owned(),
     }
+}
+
+/// How many requests the time of a cache hit is the median of: one alone says more about the machine's mood.
+pub(super) const HITS: usize = 9;
+
+/// The one that took the median time; a failed one, where there was one.
+async fn hits(caller: &mut Connection, token: &str) -> Result<Step> {
+    let mut steps = Vec::new();
+    for _ in 0..HITS {
+        steps.push(ask(caller, "/orders", token).await?.0);
+    }
+    steps.sort_by_key(|step| step.took);
+    let failed = steps.iter().find(|step| step.status != 200).copied();
+    Ok(failed.unwrap_or(steps[HITS / 2]))
 }
 
 async fn ask(caller: &mut Connection, path: &'static str, token: &str) -> Result<(Step, Answer)> {

@@ -2,12 +2,12 @@
 //! nothing, and counts how it ended.
 
 use super::grant::token_exchange::{self, ACCESS_TOKEN, GRANT};
-use super::{Profile, Settings, answer, next_generation, refusal};
+use super::{Profile, Settings, answer, refusal};
 use crate::clock::Clock;
 use crate::fault::{Fault, Why};
 use crate::issuer::{self, CallError, Issuer};
 use crate::metrics::{Exchanged, IssuerMetrics};
-use crate::token::{Caller, Digest, Granted, Source, Target};
+use crate::token::{Caller, Digest, Granted, Source, Target, next_generation};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

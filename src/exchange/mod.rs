@@ -18,7 +18,6 @@ use futures_util::future::{Either, ready};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What shapes an exchange besides the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +51,7 @@ impl Exchange {
 impl TokenSource for Exchange {
     /// Whatever freshness is asked for: an exchange is always the newest there is.
     fn token(&self, caller: &Caller, target: &Arc<Target>, _: Freshness) -> Answer {
-        let fault = if login_client(caller, target) {
+        let fault = if target.forbids(&caller.subject) {
             Fault::LoginClient
         } else if caller.subject.issuer != target.issuer {
             // A token goes to the issuer that it is from, and to no other.
@@ -71,19 +70,6 @@ impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exchange").field("issuers", &self.issuers.load().keys()).finish_non_exhaustive()
     }
-}
-
-/// The seed's rule: whether the audience is the very client that the caller's token was issued to, and the route forbids that.
-/// To be asked on every request, a cached answer included: who the caller came through is no part of a cache key.
-pub fn login_client(caller: &Caller, target: &Target) -> bool {
-    let azp = caller.subject.azp.as_deref();
-    !target.allow_login_client && azp.is_some_and(|azp| target.audiences.iter().any(|a| a == azp))
-}
-
-/// A number greater than all before it, process-wide: of two exchanges, the one that started later has the higher.
-pub fn next_generation() -> u64 {
-    static GENERATION: AtomicU64 = AtomicU64::new(1);
-    GENERATION.fetch_add(1, Ordering::Relaxed)
 }
 
 fn mistake(cause: String) -> Fault {

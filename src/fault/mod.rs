@@ -1,7 +1,7 @@
 //! Every way a request can end badly, and the one table that says what the caller is told.
 //! It holds no logic of any layer: a [`Fault`] is made where the trouble is, and turned into an answer by the stack's `rescue`.
 
-use http::StatusCode;
+use http::StatusCode as S; // one letter, so that a row of the table stays a row
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl From<Why> for Arc<Explained> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Explained(pub Why);
 
-/// A way to end badly. The variants are the rows of the table in [`Fault::row`], in its order.
+/// A way to end badly. The variants are the rows of the table in [`TABLE`], in its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Ambiguous or malformed: framing, Host, path, several `Authorization`, a broken bearer. The connection is closed.
@@ -106,154 +106,124 @@ pub enum Fault {
 pub struct Row {
     /// Also the metric's `reason` and the anchor in `docs/errors.md`.
     pub code: &'static str,
-    pub status: StatusCode,
+    pub status: S,
     /// The `grpc-status` for gRPC requests.
     pub grpc: u8,
     pub title: &'static str,
     pub detail: &'static str,
 }
 
-const fn row(code: &'static str, status: StatusCode, grpc: u8, title: &'static str, detail: &'static str) -> Row {
+const fn row(code: &'static str, status: S, grpc: u8, title: &'static str, detail: &'static str) -> Row {
     Row { code, status, grpc, title, detail }
 }
 
+/// The table of `design.md` §7, whole, in the order of the variants.
+const TABLE: [Row; 24] = [
+    row("bad_request", S::BAD_REQUEST, 3, "Bad request", "The request is malformed or can be read in more than one way."),
+    row("no_token", S::UNAUTHORIZED, 16, "No token", "This resource needs a bearer token in the Authorization header."),
+    row("invalid_token", S::UNAUTHORIZED, 16, "Invalid token", "The token is expired, revoked, malformed or not meant for this gateway."),
+    row("interaction_required", S::UNAUTHORIZED, 16, "Interaction required", "The identity provider wants the user to sign in again."),
+    row("insufficient_scope", S::FORBIDDEN, 7, "Insufficient scope", "The token lacks a scope or claim that this resource requires."),
+    row(
+        "login_client",
+        S::FORBIDDEN,
+        7,
+        "Audience is the login client",
+        "A token cannot be exchanged for the client that it was issued to.",
+    ),
+    row("target_refused", S::FORBIDDEN, 7, "Target refused", "The identity provider does not grant this caller access to this resource."),
+    row("no_route", S::NOT_FOUND, 12, "No route", "Nothing is configured for this host and path."),
+    row("method_not_allowed", S::METHOD_NOT_ALLOWED, 12, "Method not allowed", "This path does not take this method."),
+    row(
+        "misdirected",
+        S::MISDIRECTED_REQUEST,
+        12,
+        "Misdirected request",
+        "The TLS server name and the Host header do not belong together.",
+    ),
+    row("body_too_large", S::PAYLOAD_TOO_LARGE, 8, "Body too large", "The request body is larger than this resource takes."),
+    row("uri_too_long", S::URI_TOO_LONG, 8, "URI too long", "The request target is longer than this gateway takes."),
+    row(
+        "headers_too_large",
+        S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        8,
+        "Headers too large",
+        "The request headers are larger or more than this gateway takes.",
+    ),
+    row("rate_limited", S::TOO_MANY_REQUESTS, 8, "Rate limited", "Too many requests; try again later."),
+    row(
+        "misconfigured",
+        S::INTERNAL_SERVER_ERROR,
+        13,
+        "Gateway misconfigured",
+        "The gateway is not set up correctly for this resource; its operator has been told.",
+    ),
+    row(
+        "bad_issuer_answer",
+        S::BAD_GATEWAY,
+        14,
+        "Bad answer from the identity provider",
+        "The identity provider gave an answer that cannot be trusted.",
+    ),
+    row(
+        "issuer_unavailable",
+        S::SERVICE_UNAVAILABLE,
+        14,
+        "Identity provider unavailable",
+        "The identity provider cannot be reached; try again later.",
+    ),
+    row("issuer_timeout", S::GATEWAY_TIMEOUT, 4, "Identity provider timed out", "The identity provider did not answer in time."),
+    row("overloaded", S::SERVICE_UNAVAILABLE, 14, "Overloaded", "The gateway has too much to do; try again later."),
+    row("draining", S::SERVICE_UNAVAILABLE, 14, "Shutting down", "This gateway is shutting down; try another."),
+    row("upstream_unreachable", S::BAD_GATEWAY, 14, "Upstream unreachable", "The backend cannot be reached."),
+    row("upstream_error", S::BAD_GATEWAY, 14, "Upstream error", "The backend broke off or answered nonsense."),
+    row("upstream_timeout", S::GATEWAY_TIMEOUT, 4, "Upstream timed out", "The backend did not answer in time."),
+    row("internal", S::INTERNAL_SERVER_ERROR, 13, "Internal error", "Something went wrong in the gateway."),
+];
+
 impl Fault {
     /// Every `code` there is, for metrics whose labels are closed.
-    pub const CODES: [&'static str; 24] = [
-        "bad_request",
-        "no_token",
-        "invalid_token",
-        "interaction_required",
-        "insufficient_scope",
-        "login_client",
-        "target_refused",
-        "no_route",
-        "method_not_allowed",
-        "misdirected",
-        "body_too_large",
-        "uri_too_long",
-        "headers_too_large",
-        "rate_limited",
-        "misconfigured",
-        "bad_issuer_answer",
-        "issuer_unavailable",
-        "issuer_timeout",
-        "overloaded",
-        "draining",
-        "upstream_unreachable",
-        "upstream_error",
-        "upstream_timeout",
-        "internal",
-    ];
+    pub const CODES: [&'static str; 24] = {
+        let mut codes = [""; 24];
+        let mut i = 0;
+        while i < codes.len() {
+            codes[i] = TABLE[i].code;
+            i += 1;
+        }
+        codes
+    };
 
-    /// The table of `design.md` §7, whole.
     pub fn row(&self) -> Row {
-        use StatusCode as S;
+        TABLE[self.at()]
+    }
+
+    /// Where it stands in the table.
+    fn at(&self) -> usize {
         match self {
-            Self::BadRequest(_) => {
-                row("bad_request", S::BAD_REQUEST, 3, "Bad request", "The request is malformed or can be read in more than one way.")
-            }
-            Self::NoToken => {
-                row("no_token", S::UNAUTHORIZED, 16, "No token", "This resource needs a bearer token in the Authorization header.")
-            }
-            Self::InvalidToken(_) => row(
-                "invalid_token",
-                S::UNAUTHORIZED,
-                16,
-                "Invalid token",
-                "The token is expired, revoked, malformed or not meant for this gateway.",
-            ),
-            Self::InteractionRequired { .. } => row(
-                "interaction_required",
-                S::UNAUTHORIZED,
-                16,
-                "Interaction required",
-                "The identity provider wants the user to sign in again.",
-            ),
-            Self::InsufficientScope { .. } => row(
-                "insufficient_scope",
-                S::FORBIDDEN,
-                7,
-                "Insufficient scope",
-                "The token lacks a scope or claim that this resource requires.",
-            ),
-            Self::LoginClient => row(
-                "login_client",
-                S::FORBIDDEN,
-                7,
-                "Audience is the login client",
-                "A token cannot be exchanged for the client that it was issued to.",
-            ),
-            Self::TargetRefused(_) => row(
-                "target_refused",
-                S::FORBIDDEN,
-                7,
-                "Target refused",
-                "The identity provider does not grant this caller access to this resource.",
-            ),
-            Self::NoRoute => row("no_route", S::NOT_FOUND, 12, "No route", "Nothing is configured for this host and path."),
-            Self::MethodNotAllowed { .. } => {
-                row("method_not_allowed", S::METHOD_NOT_ALLOWED, 12, "Method not allowed", "This path does not take this method.")
-            }
-            Self::Misdirected => row(
-                "misdirected",
-                S::MISDIRECTED_REQUEST,
-                12,
-                "Misdirected request",
-                "The TLS server name and the Host header do not belong together.",
-            ),
-            Self::BodyTooLarge => {
-                row("body_too_large", S::PAYLOAD_TOO_LARGE, 8, "Body too large", "The request body is larger than this resource takes.")
-            }
-            Self::UriTooLong => {
-                row("uri_too_long", S::URI_TOO_LONG, 8, "URI too long", "The request target is longer than this gateway takes.")
-            }
-            Self::HeadersTooLarge => row(
-                "headers_too_large",
-                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                8,
-                "Headers too large",
-                "The request headers are larger or more than this gateway takes.",
-            ),
-            Self::RateLimited { .. } => row("rate_limited", S::TOO_MANY_REQUESTS, 8, "Rate limited", "Too many requests; try again later."),
-            Self::Misconfigured(_) => row(
-                "misconfigured",
-                S::INTERNAL_SERVER_ERROR,
-                13,
-                "Gateway misconfigured",
-                "The gateway is not set up correctly for this resource; its operator has been told.",
-            ),
-            Self::BadIssuerAnswer(_) => row(
-                "bad_issuer_answer",
-                S::BAD_GATEWAY,
-                14,
-                "Bad answer from the identity provider",
-                "The identity provider gave an answer that cannot be trusted.",
-            ),
-            Self::IssuerUnavailable { .. } => row(
-                "issuer_unavailable",
-                S::SERVICE_UNAVAILABLE,
-                14,
-                "Identity provider unavailable",
-                "The identity provider cannot be reached; try again later.",
-            ),
-            Self::IssuerTimeout(_) => {
-                row("issuer_timeout", S::GATEWAY_TIMEOUT, 4, "Identity provider timed out", "The identity provider did not answer in time.")
-            }
-            Self::Overloaded(_) => {
-                row("overloaded", S::SERVICE_UNAVAILABLE, 14, "Overloaded", "The gateway has too much to do; try again later.")
-            }
-            Self::Draining => row("draining", S::SERVICE_UNAVAILABLE, 14, "Shutting down", "This gateway is shutting down; try another."),
-            Self::UpstreamUnreachable(_) => {
-                row("upstream_unreachable", S::BAD_GATEWAY, 14, "Upstream unreachable", "The backend cannot be reached.")
-            }
-            Self::UpstreamError(_) => {
-                row("upstream_error", S::BAD_GATEWAY, 14, "Upstream error", "The backend broke off or answered nonsense.")
-            }
-            Self::UpstreamTimeout(_) => {
-                row("upstream_timeout", S::GATEWAY_TIMEOUT, 4, "Upstream timed out", "The backend did not answer in time.")
-            }
-            Self::Internal(_) => row("internal", S::INTERNAL_SERVER_ERROR, 13, "Internal error", "Something went wrong in the gateway."),
+            Self::BadRequest(_) => 0,
+            Self::NoToken => 1,
+            Self::InvalidToken(_) => 2,
+            Self::InteractionRequired { .. } => 3,
+            Self::InsufficientScope { .. } => 4,
+            Self::LoginClient => 5,
+            Self::TargetRefused(_) => 6,
+            Self::NoRoute => 7,
+            Self::MethodNotAllowed { .. } => 8,
+            Self::Misdirected => 9,
+            Self::BodyTooLarge => 10,
+            Self::UriTooLong => 11,
+            Self::HeadersTooLarge => 12,
+            Self::RateLimited { .. } => 13,
+            Self::Misconfigured(_) => 14,
+            Self::BadIssuerAnswer(_) => 15,
+            Self::IssuerUnavailable { .. } => 16,
+            Self::IssuerTimeout(_) => 17,
+            Self::Overloaded(_) => 18,
+            Self::Draining => 19,
+            Self::UpstreamUnreachable(_) => 20,
+            Self::UpstreamError(_) => 21,
+            Self::UpstreamTimeout(_) => 22,
+            Self::Internal(_) => 23,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::bind::Bound;
 use super::drive::Accepted;
+use super::linger::linger;
 use super::shop::{Seat, Shop};
 use crate::fault::{Fault, Why};
 use std::io;
@@ -10,7 +11,6 @@ use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -120,7 +120,7 @@ static TURNED_AWAY: LazyLock<Vec<u8>> = LazyLock::new(|| {
 /// so a few may linger, and none for long.
 fn turn_away(stream: std::net::TcpStream) {
     static NOW: AtomicUsize = AtomicUsize::new(0);
-    let Ok(mut stream) = TcpStream::from_std(stream) else { return };
+    let Ok(stream) = TcpStream::from_std(stream) else { return };
     let written = socket2::SockRef::from(&stream).send(&TURNED_AWAY);
     if written.is_err() || NOW.fetch_add(1, Ordering::Relaxed) >= LINGERING {
         NOW.fetch_sub(usize::from(written.is_ok()), Ordering::Relaxed);
@@ -128,9 +128,7 @@ fn turn_away(stream: std::net::TcpStream) {
     }
     tokio::spawn(async move {
         let _ = socket2::SockRef::from(&stream).shutdown(Shutdown::Write);
-        let mut unread = [0; 1024];
-        let drained = async { while matches!(stream.read(&mut unread).await, Ok(n) if n > 0) {} };
-        let _ = tokio::time::timeout(LINGER, drained).await;
+        linger(stream, LINGER).await;
         NOW.fetch_sub(1, Ordering::Relaxed);
     });
 }

@@ -4,8 +4,8 @@
 use super::shop::Desk;
 use crate::clock::Ticked;
 use futures_util::task::AtomicWaker;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
 /// No head is awaited: none has begun, or the last one is complete.
@@ -16,9 +16,6 @@ const FIRST_BYTE: u64 = 1000;
 
 /// How long an HTTP/2 peer has to take its leave after GOAWAY, in milliseconds.
 const LEAVE: u64 = 1000;
-
-/// How long one who is still sending may take to read its answer, in milliseconds.
-const LINGER: u64 = 1000;
 
 /// What is to become of the connection; what has been asked for is never taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
@@ -31,6 +28,17 @@ pub(super) enum Asked {
     Cut,
 }
 
+/// How the socket ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Farewell {
+    Close,
+    /// Without one, a body that ends with the connection would look whole.
+    Reset,
+    /// All is said, and the caller may still be sending.
+    Linger,
+}
+
 pub struct Connection {
     desk: Arc<Desk>,
     accepted_at: u64,
@@ -41,14 +49,14 @@ pub struct Connection {
     /// When something last moved between requests.
     quiet_since: AtomicU64,
     closing_since: AtomicU64,
-    lingering_since: AtomicU64,
-    /// The last request came with a body.
-    had_body: AtomicBool,
     heard: AtomicBool,
     served: AtomicBool,
     http2: AtomicBool,
-    /// The socket is to be reset, since the answer on it is not whole.
-    reset: AtomicBool,
+    /// The last request had a body, of which some may be unread or still to come.
+    uploads: AtomicBool,
+    farewell: AtomicU8,
+    /// The socket, where it is to linger.
+    left: Mutex<Option<socket2::Socket>>,
     asked: AtomicU8,
     driver: AtomicWaker,
 }
@@ -63,12 +71,12 @@ impl Connection {
             head_since: AtomicU64::new(now),
             quiet_since: AtomicU64::new(now),
             closing_since: AtomicU64::new(NONE),
-            lingering_since: AtomicU64::new(NONE),
-            had_body: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             served: AtomicBool::new(false),
             http2: AtomicBool::new(false),
-            reset: AtomicBool::new(false),
+            uploads: AtomicBool::new(false),
+            farewell: AtomicU8::new(Farewell::Close as u8),
+            left: Mutex::new(None),
             asked: AtomicU8::new(Asked::Nothing as u8),
             driver: AtomicWaker::new(),
         })
@@ -80,8 +88,8 @@ impl Connection {
     }
 
     /// A request's head is complete; its answer is out when the guard goes.
-    pub(super) fn begin(self: &Arc<Self>, has_body: bool) -> InFlight {
-        self.had_body.store(has_body, Ordering::Relaxed);
+    pub(super) fn begin(self: &Arc<Self>, uploads: bool) -> InFlight {
+        self.uploads.store(uploads, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.served.store(true, Ordering::Relaxed);
         self.head_since.store(NONE, Ordering::Relaxed);
@@ -128,23 +136,24 @@ impl Connection {
         self.busy() || self.is_http2() || (self.served.load(Ordering::Relaxed) && !self.head_under_way())
     }
 
-    /// All that was owed is out. Whether the peer may still be sending a body that nobody reads.
-    pub(super) fn may_be_sent_more(&self) -> bool {
-        !self.is_http2() && self.had_body.load(Ordering::Relaxed)
+    pub(super) fn part(&self, how: Farewell) {
+        self.farewell.store(how as u8, Ordering::Relaxed);
     }
 
-    /// The connection waits for the peer to close it, for a while.
-    pub(super) fn linger(&self) {
-        self.lingering_since.store(self.desk.now(), Ordering::Relaxed);
+    pub(super) fn parts(&self, how: Farewell) -> bool {
+        self.farewell.load(Ordering::Relaxed) == how as u8
     }
 
-    /// Makes the socket's end a reset: without one, a body that ends with the connection would look whole.
-    pub(super) fn reset(&self) {
-        self.reset.store(true, Ordering::Relaxed);
+    pub(super) fn leave(&self, socket: socket2::Socket) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket);
     }
 
-    pub(super) fn is_reset(&self) -> bool {
-        self.reset.load(Ordering::Relaxed)
+    pub(super) fn left(&self) -> Option<socket2::Socket> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub(super) fn uploads(&self) -> bool {
+        self.uploads.load(Ordering::Relaxed)
     }
 
     pub(super) fn busy(&self) -> bool {
@@ -191,11 +200,7 @@ impl Ticked for Connection {
             return;
         }
         let over = |since: &AtomicU64, limit| now.saturating_sub(since.load(Ordering::Relaxed)) > limit;
-        if self.lingering_since.load(Ordering::Relaxed) != NONE {
-            if over(&self.lingering_since, LINGER) {
-                self.cut();
-            }
-        } else if self.head_under_way() {
+        if self.head_under_way() {
             if over(&self.head_since, self.desk.header_timeout) {
                 self.cut();
             }

@@ -1,6 +1,7 @@
 //! Drives one connection: hyper's settings, and the loop that heeds what the tick asks for. It makes no decision about requests.
 
-use super::connection::{Asked, Connection};
+use super::connection::{Asked, Connection, Farewell};
+use super::linger::linger;
 use super::service::Counted;
 use super::shop::{Desk, Seat};
 use super::stamped::Stamped;
@@ -13,6 +14,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
+use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// hyper panics on a smaller buffer.
@@ -21,6 +23,9 @@ const LEAST_BUFFER: usize = 8192;
 /// What one stream of HTTP/2 may have under way towards us or in our buffers, and what all of a connection may.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// How long a caller may go on sending what nobody reads after its last answer.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// hyper's settings, made once per worker.
 pub(super) struct Protocol(Builder<TokioExecutor>);
@@ -70,21 +75,34 @@ pub(super) fn start<H: Handler>(accepted: Accepted, handler: &H, desk: &Arc<Desk
     let connection = Connection::new(Arc::clone(desk));
     let watched: Weak<Connection> = Arc::downgrade(&connection);
     ticker.watch(watched);
-    let service = handler.connection(Peer { address, local, listener, connection: Arc::clone(&connection) });
+    let peer = Peer { address, local, listener, connection: Arc::clone(&connection) };
+    let handler = handler.clone();
+    // All of the handler's code runs in the connection's own task: a panic there takes nobody else along.
     tokio::spawn(async move {
+        let _seat = seat;
+        let service = handler.connection(peer);
         drive::<H>(stream, service, connection).await;
-        drop(seat);
     });
 }
 
 async fn drive<H: Handler>(stream: TcpStream, service: H::Service, connection: Arc<Connection>) {
-    let io = TokioIo::new(Stamped::new(stream, Arc::clone(&connection)));
+    speak::<H>(stream, service, &connection).await;
+    if let Some(left) = connection.left()
+        && let Ok(left) = TcpStream::from_std(left.into())
+    {
+        linger(left, LINGER).await;
+    }
+}
+
+/// Speaks HTTP until hyper is done, or the tick has it cut.
+async fn speak<H: Handler>(stream: TcpStream, service: H::Service, connection: &Arc<Connection>) {
+    let io = TokioIo::new(Stamped::new(stream, Arc::clone(connection)));
     let builder = &connection.desk().protocol.0;
-    let mut http = pin!(builder.serve_connection(io, Counted::new(service, Arc::clone(&connection))));
-    let (mut driven, mut told) = (false, false);
+    let mut http = pin!(builder.serve_connection(io, Counted::new(service, Arc::clone(connection))));
+    let (mut driven, mut told, mut idle) = (false, false, false);
     let end = poll_fn(|cx| {
-        if !driven {
-            // Once is enough: this future is a task of its own, so its waker stays the same.
+        if !driven || connection.asked() != Asked::Nothing {
+            // This future is a task of its own, so its waker stays the same; but being woken uses up what was registered.
             connection.driven_by(cx.waker());
             driven = true;
         }
@@ -99,6 +117,7 @@ async fn drive<H: Handler>(stream: TcpStream, service: H::Service, connection: A
                 }
                 if connection.may_close() {
                     told = true;
+                    idle = !connection.busy();
                     http.as_mut().graceful_shutdown();
                 }
             }
@@ -107,10 +126,11 @@ async fn drive<H: Handler>(stream: TcpStream, service: H::Service, connection: A
     })
     .await;
     match end {
+        Some(Ok(())) if connection.uploads() && !idle => connection.part(Farewell::Linger),
         Some(Ok(())) => {}
-        None if connection.busy() => connection.reset(),
+        None if connection.busy() => connection.part(Farewell::Reset),
         None => {}
-        Some(Err(error)) => failed(&connection, error.as_ref()),
+        Some(Err(error)) => failed(connection, error.as_ref()),
     }
 }
 
@@ -118,7 +138,8 @@ fn failed(connection: &Connection, error: &(dyn std::error::Error + Send + Sync 
     let Some(error) = error.downcast_ref::<hyper::Error>() else { return };
     if error.is_parse() {
         (connection.desk().shop.hooks.malformed)();
+        connection.part(Farewell::Linger);
     } else if error.is_user() || error.is_body_write_aborted() {
-        connection.reset();
+        connection.part(Farewell::Reset);
     }
 }

@@ -5,6 +5,7 @@ mod accept;
 mod bind;
 mod connection;
 mod drive;
+mod linger;
 mod plain;
 mod service;
 mod shop;

@@ -1,7 +1,7 @@
 //! A caller's socket that leaves stamps on its connection: when bytes came and went, and whether it opened with HTTP/2's preface.
-//! At the end it stays until a caller who is still sending has had its answer; it changes no byte.
+//! It changes no byte and waits for nothing.
 
-use super::connection::Connection;
+use super::connection::{Connection, Farewell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,17 +16,18 @@ pub(super) struct Stamped {
     connection: Arc<Connection>,
     /// How much of the preface has been seen; `None` when the question is settled.
     preface: Option<usize>,
-    /// Our side of it is closed.
-    shut: bool,
+    /// The caller sends no more.
+    ended: bool,
 }
 
 impl Stamped {
     pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, preface: Some(0), shut: false }
+        Self { stream, connection, preface: Some(0), ended: false }
     }
 
     fn read(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
+            self.ended = true;
             return;
         }
         self.connection.read();
@@ -74,31 +75,20 @@ impl AsyncWrite for Stamped {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Closed with bytes unread, or still to come, a socket is reset, and the answer may be lost on its way (RFC 9112 §9.6).
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let me = &mut *self;
-        if !me.shut {
-            ready!(Pin::new(&mut me.stream).poll_shutdown(cx))?;
-            me.shut = true;
-            me.connection.linger();
-        }
-        let mut waits = me.connection.may_be_sent_more();
-        let mut scrap = [0; 4096];
-        loop {
-            let mut unread = ReadBuf::new(&mut scrap);
-            match Pin::new(&mut me.stream).poll_read(cx, &mut unread) {
-                Poll::Ready(Ok(())) if !unread.filled().is_empty() => waits = true,
-                Poll::Pending if waits => return Poll::Pending,
-                _ => return Poll::Ready(Ok(())),
-            }
-        }
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
 impl Drop for Stamped {
     fn drop(&mut self) {
-        if self.connection.is_reset() {
+        if self.connection.parts(Farewell::Reset) {
             let _ = self.stream.set_zero_linger();
+        } else if self.connection.parts(Farewell::Linger)
+            && !self.ended
+            && let Ok(left) = socket2::SockRef::from(&self.stream).try_clone()
+        {
+            self.connection.leave(left);
         }
     }
 }

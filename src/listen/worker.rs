@@ -36,7 +36,13 @@ pub struct Workers {
 /// A worker as seen from the acceptor.
 struct Place {
     connections: Arc<AtomicUsize>,
-    to: mpsc::UnboundedSender<Accepted>,
+    to: mpsc::UnboundedSender<Message>,
+}
+
+enum Message {
+    Serve(Accepted),
+    /// The shop is draining or closing: no need to wait for the next tick.
+    Look,
 }
 
 impl Workers {
@@ -85,7 +91,11 @@ impl Workers {
         for task in accepting {
             let _ = task.await;
         }
-        self.shop.draining.store(true, Ordering::Relaxed);
+        self.shop.draining.store(true, Ordering::SeqCst);
+        for desk in self.desks.iter() {
+            // A worker that is gone has no connections.
+            let _ = desk.to.send(Message::Look);
+        }
         drained(&self.shop, until).await
     }
 }
@@ -110,12 +120,14 @@ struct Fewest(Arc<[Place]>);
 
 impl HandOver for Fewest {
     fn next(&self) -> (usize, Arc<AtomicUsize>) {
-        let fewest = (0..self.0.len()).min_by_key(|i| self.0[*i].connections.load(Ordering::Relaxed)).unwrap_or(0);
+        // One that is gone has the fewest for ever.
+        let there = (0..self.0.len()).filter(|i| !self.0[*i].to.is_closed());
+        let fewest = there.min_by_key(|i| self.0[*i].connections.load(Ordering::Relaxed)).unwrap_or(0);
         (fewest, Arc::clone(&self.0[fewest].connections))
     }
 
     fn hand(&self, to: usize, accepted: Accepted) {
-        if self.0[to].to.send(accepted).is_err() {
+        if self.0[to].to.send(Message::Serve(accepted)).is_err() {
             tracing::error!(worker = to, "a worker is gone; its connections are closed");
         }
     }
@@ -136,8 +148,11 @@ where
             let desk = Desk::new(shop, &ticker);
             tokio::spawn(Arc::clone(&ticker).run());
             let handler = make(&WorkerContext { index, ticker: Arc::clone(&ticker) });
-            while let Some(accepted) = from.recv().await {
-                drive::start(accepted, &handler, &desk, &ticker);
+            while let Some(message) = from.recv().await {
+                match message {
+                    Message::Serve(accepted) => drive::start(accepted, &handler, &desk, &ticker),
+                    Message::Look => ticker.tick(),
+                }
             }
         });
     })?;

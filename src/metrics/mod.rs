@@ -2,11 +2,14 @@
 //! Nobody else sees the prometheus crate. A label is never a user, a path, a raw host or an issuer's text.
 
 mod codes;
+mod issuer;
 mod process;
 mod register;
 
 use crate::fault::Fault;
 use crate::token::Source;
+pub use issuer::{Exchanged, IssuerMetrics};
+
 use codes::Codes;
 use http::{Method, StatusCode};
 use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
@@ -26,37 +29,22 @@ const OVERHEAD: [f64; 13] = [0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005
 /// Upper bounds in seconds, for the life of an issued token.
 const LIFETIMES: [f64; 9] = [10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 86400.0];
 
-/// How an exchange ended; the values of the label `result` of `cambist_token_exchanges_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exchanged {
-    Success,
-    Denied,
-    Misconfigured,
-    Unavailable,
-    Timeout,
-    BadAnswer,
-}
-
-impl Exchanged {
-    pub const ALL: [Self; 6] = [Self::Success, Self::Denied, Self::Misconfigured, Self::Unavailable, Self::Timeout, Self::BadAnswer];
-
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Denied => "denied",
-            Self::Misconfigured => "misconfigured",
-            Self::Unavailable => "unavailable",
-            Self::Timeout => "timeout",
-            Self::BadAnswer => "bad_answer",
-        }
-    }
-}
-
 type Hook = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// All families. One of it is shared by the whole program.
 pub struct Metrics {
     registry: Registry,
+    http: Http,
+    tokens: Tokens,
+    pub cache_entries: Gauge,
+    pub cache_capacity: Gauge,
+    log_lines_dropped: IntCounter,
+    process: process::Process,
+    hooks: Mutex<Vec<Hook>>,
+}
+
+/// Families about requests.
+struct Http {
     requests: IntCounterVec,
     duration: HistogramVec,
     overhead: HistogramVec,
@@ -65,20 +53,19 @@ pub struct Metrics {
     upstream_duration: HistogramVec,
     upstream_unauthorized: IntCounterVec,
     rejections: IntCounterVec,
+    malformed: IntCounter,
+}
+
+/// Families about tokens and who issues them.
+struct Tokens {
     lookups: IntCounterVec,
     evictions: IntCounterVec,
-    pub cache_entries: Gauge,
-    pub cache_capacity: Gauge,
     exchanges: IntCounterVec,
     exchange_duration: HistogramVec,
     exchanges_in_flight: IntGaugeVec,
     lifetimes: HistogramVec,
     issuer_up: IntGaugeVec,
     jwks_success: IntGaugeVec,
-    malformed: IntCounter,
-    log_lines_dropped: IntCounter,
-    process: process::Process,
-    hooks: Mutex<Vec<Hook>>,
 }
 
 /// A gauge that somebody else sets.
@@ -106,85 +93,10 @@ impl Metrics {
         let build = gauges(&r, "cambist_build_info", "1, with the version of the running program.", &["version", "revision"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), option_env!("CAMBIST_REVISION").unwrap_or("unknown")]).set(1);
         Arc::new(Self {
-            requests: counters(&r, "cambist_http_requests_total", "Requests answered.", &["route", "method", "code"]),
-            duration: histograms(
-                &r,
-                "cambist_http_request_duration_seconds",
-                "From a request's head to the last byte of its answer.",
-                &["route"],
-                &SECONDS,
-            ),
-            overhead: histograms(
-                &r,
-                "cambist_overhead_duration_seconds",
-                "What the gateway adds to a request before it is sent on, exchange included.",
-                &["token_source"],
-                &OVERHEAD,
-            ),
-            in_flight: gauges(&r, "cambist_http_requests_in_flight", "Requests whose answer is not out yet.", &["listener"]),
-            upstream_requests: counters(
-                &r,
-                "cambist_upstream_requests_total",
-                "Answers of upstreams; code is the HTTP status or the reason that none came.",
-                &["upstream", "code"],
-            ),
-            upstream_duration: histograms(
-                &r,
-                "cambist_upstream_request_duration_seconds",
-                "From sending to an upstream until its headers.",
-                &["upstream"],
-                &SECONDS,
-            ),
-            upstream_unauthorized: counters(
-                &r,
-                "cambist_upstream_unauthorized_total",
-                "Upstreams' 401 answers that were passed on.",
-                &["route"],
-            ),
-            rejections: counters(
-                &r,
-                "cambist_rejections_total",
-                "Requests that the gateway answered itself, by reason.",
-                &["route", "reason"],
-            ),
-            lookups: counters(
-                &r,
-                "cambist_token_cache_lookups_total",
-                "Where the exchanged token of a request came from.",
-                &["route", "result"],
-            ),
-            evictions: counters(&r, "cambist_token_cache_evictions_total", "Tokens that left the cache.", &["cause"]),
+            http: Http::new(&r),
+            tokens: Tokens::new(&r),
             cache_entries: Gauge(gauge(&r, "cambist_token_cache_entries", "Exchanged tokens in the cache.")),
             cache_capacity: Gauge(gauge(&r, "cambist_token_cache_capacity_entries", "The most exchanged tokens that the cache holds.")),
-            exchanges: counters(
-                &r,
-                "cambist_token_exchanges_total",
-                "Token exchanges with an issuer, by result.",
-                &["issuer", "audience", "result"],
-            ),
-            exchange_duration: histograms(
-                &r,
-                "cambist_token_exchange_duration_seconds",
-                "How long an exchange with the issuer took.",
-                &["issuer"],
-                &SECONDS,
-            ),
-            exchanges_in_flight: gauges(&r, "cambist_token_exchanges_in_flight", "Exchanges under way.", &["issuer"]),
-            lifetimes: histograms(
-                &r,
-                "cambist_issued_token_lifetime_seconds",
-                "How long issued tokens are good for, by the issuer's word.",
-                &["issuer"],
-                &LIFETIMES,
-            ),
-            issuer_up: gauges(
-                &r,
-                "cambist_issuer_up",
-                "1: the last call to the issuer, any endpoint, got a well-formed answer, a refusal included.",
-                &["issuer"],
-            ),
-            jwks_success: gauges(&r, "cambist_jwks_last_success_timestamp_seconds", "When the issuer's keys last came in.", &["issuer"]),
-            malformed: counter(&r, "cambist_malformed_requests_total", "Heads that the HTTP parser refused by itself, before any route."),
             log_lines_dropped: counter(&r, "cambist_log_lines_dropped_total", "Log lines lost because the output was too slow."),
             process: process::Process::new(&r),
             hooks: Mutex::default(),
@@ -215,52 +127,152 @@ impl Metrics {
     }
 
     pub fn malformed(&self) {
-        self.malformed.inc();
+        self.http.malformed.inc();
     }
 
     pub fn evicted(&self, cause: &'static str, n: u64) {
         if n > 0 {
-            self.evictions.with_label_values(&[cause]).inc_by(n);
+            self.tokens.evictions.with_label_values(&[cause]).inc_by(n);
         }
     }
 
     pub fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
-        Arc::new(ListenerMetrics { in_flight: self.in_flight.with_label_values(&[name]) })
+        Arc::new(ListenerMetrics { in_flight: self.http.in_flight.with_label_values(&[name]) })
     }
 
     pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
         // The series that alerts and dashboards ask for exist from the start, at 0.
         Arc::new(RouteMetrics {
-            requests: METHODS.map(|m| Codes::new(&self.requests, &[name, m])),
-            duration: self.duration.with_label_values(&[name]),
-            rejections: Fault::CODES.map(|code| (code, self.rejections.with_label_values(&[name, code]))),
-            lookups: Source::ALL.map(|s| self.lookups.with_label_values(&[name, s.label()])),
-            denied: self.lookups.with_label_values(&[name, "denied"]),
-            overhead: Source::ALL.map(|s| self.overhead.with_label_values(&[s.label()])),
-            overhead_none: self.overhead.with_label_values(&["none"]),
-            unauthorized: self.upstream_unauthorized.with_label_values(&[name]),
+            requests: METHODS.map(|m| Codes::new(&self.http.requests, &[name, m])),
+            duration: self.http.duration.with_label_values(&[name]),
+            rejections: Fault::CODES.map(|code| (code, self.http.rejections.with_label_values(&[name, code]))),
+            lookups: Source::ALL.map(|s| self.tokens.lookups.with_label_values(&[name, s.label()])),
+            denied: self.tokens.lookups.with_label_values(&[name, "denied"]),
+            overhead: Source::ALL.map(|s| self.http.overhead.with_label_values(&[s.label()])),
+            overhead_none: self.http.overhead.with_label_values(&["none"]),
+            unauthorized: self.http.upstream_unauthorized.with_label_values(&[name]),
         })
     }
 
     pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
         Arc::new(UpstreamMetrics {
-            answers: Codes::new(&self.upstream_requests, &[name]),
-            failures: (self.upstream_requests.clone(), name.to_owned()),
-            duration: self.upstream_duration.with_label_values(&[name]),
+            answers: Codes::new(&self.http.upstream_requests, &[name]),
+            failures: (self.http.upstream_requests.clone(), name.to_owned()),
+            duration: self.http.upstream_duration.with_label_values(&[name]),
         })
     }
 
     pub fn issuer(&self, name: &str) -> Arc<IssuerMetrics> {
-        let up = self.issuer_up.with_label_values(&[name]);
+        let up = self.tokens.issuer_up.with_label_values(&[name]);
         Arc::new(IssuerMetrics {
             name: name.to_owned(),
-            exchanges: self.exchanges.clone(),
-            duration: self.exchange_duration.with_label_values(&[name]),
-            in_flight: self.exchanges_in_flight.with_label_values(&[name]),
-            lifetime: self.lifetimes.with_label_values(&[name]),
+            exchanges: self.tokens.exchanges.clone(),
+            duration: self.tokens.exchange_duration.with_label_values(&[name]),
+            in_flight: self.tokens.exchanges_in_flight.with_label_values(&[name]),
+            lifetime: self.tokens.lifetimes.with_label_values(&[name]),
             up,
-            jwks_success: self.jwks_success.with_label_values(&[name]),
+            jwks_success: self.tokens.jwks_success.with_label_values(&[name]),
         })
+    }
+}
+
+impl Http {
+    fn new(r: &Registry) -> Self {
+        Self {
+            requests: counters(r, "cambist_http_requests_total", "Requests answered.", &["route", "method", "code"]),
+            duration: histograms(
+                r,
+                "cambist_http_request_duration_seconds",
+                "From a request's head to the last byte of its answer.",
+                &["route"],
+                &SECONDS,
+            ),
+            overhead: histograms(
+                r,
+                "cambist_overhead_duration_seconds",
+                "What the gateway adds to a request before it is sent on, exchange included.",
+                &["token_source"],
+                &OVERHEAD,
+            ),
+            in_flight: gauges(r, "cambist_http_requests_in_flight", "Requests whose answer is not out yet.", &["listener"]),
+            upstream_requests: counters(
+                r,
+                "cambist_upstream_requests_total",
+                "Answers of upstreams; code is the HTTP status or the reason that none came.",
+                &["upstream", "code"],
+            ),
+            upstream_duration: histograms(
+                r,
+                "cambist_upstream_request_duration_seconds",
+                "From sending to an upstream until its headers.",
+                &["upstream"],
+                &SECONDS,
+            ),
+            upstream_unauthorized: counters(
+                r,
+                "cambist_upstream_unauthorized_total",
+                "Upstreams' 401 answers that were passed on.",
+                &["route"],
+            ),
+            rejections: counters(
+                r,
+                "cambist_rejections_total",
+                "Requests that the gateway answered itself, by reason.",
+                &["route", "reason"],
+            ),
+            malformed: counter(r, "cambist_malformed_requests_total", "Heads that the HTTP parser refused by itself, before any route."),
+        }
+    }
+}
+
+/// Both causes exist from the start, at 0: an alert asks for them before anything was thrown out.
+fn evictions(r: &Registry) -> IntCounterVec {
+    let evictions = counters(r, "cambist_token_cache_evictions_total", "Tokens that left the cache.", &["cause"]);
+    for cause in ["expired", "size"] {
+        evictions.with_label_values(&[cause]);
+    }
+    evictions
+}
+
+impl Tokens {
+    fn new(r: &Registry) -> Self {
+        Self {
+            lookups: counters(
+                r,
+                "cambist_token_cache_lookups_total",
+                "Where the exchanged token of a request came from.",
+                &["route", "result"],
+            ),
+            evictions: evictions(r),
+            exchanges: counters(
+                r,
+                "cambist_token_exchanges_total",
+                "Token exchanges with an issuer, by result.",
+                &["issuer", "audience", "result"],
+            ),
+            exchange_duration: histograms(
+                r,
+                "cambist_token_exchange_duration_seconds",
+                "How long an exchange with the issuer took.",
+                &["issuer"],
+                &SECONDS,
+            ),
+            exchanges_in_flight: gauges(r, "cambist_token_exchanges_in_flight", "Exchanges under way.", &["issuer"]),
+            lifetimes: histograms(
+                r,
+                "cambist_issued_token_lifetime_seconds",
+                "How long issued tokens are good for, by the issuer's word.",
+                &["issuer"],
+                &LIFETIMES,
+            ),
+            issuer_up: gauges(
+                r,
+                "cambist_issuer_up",
+                "1: the last call to the issuer, any endpoint, got a well-formed answer, a refusal included.",
+                &["issuer"],
+            ),
+            jwks_success: gauges(r, "cambist_jwks_last_success_timestamp_seconds", "When the issuer's keys last came in.", &["issuer"]),
+        }
     }
 }
 
@@ -334,48 +346,5 @@ impl UpstreamMetrics {
     /// No answer came; `code` is the fault's.
     pub fn failed(&self, code: &'static str) {
         self.failures.0.with_label_values(&[self.failures.1.as_str(), code]).inc();
-    }
-}
-
-pub struct IssuerMetrics {
-    name: String,
-    exchanges: IntCounterVec,
-    duration: Histogram,
-    in_flight: IntGauge,
-    lifetime: Histogram,
-    up: IntGauge,
-    jwks_success: IntGauge,
-}
-
-impl IssuerMetrics {
-    pub fn begin(&self) -> InFlight {
-        self.in_flight.inc();
-        InFlight(self.in_flight.clone())
-    }
-
-    /// An exchange ended after `took`; `audience` is the target's label, which comes from the configuration.
-    pub fn exchanged(&self, audience: &str, result: Exchanged, took: Duration) {
-        self.exchanges.with_label_values(&[self.name.as_str(), audience, result.label()]).inc();
-        self.duration.observe(took.as_secs_f64());
-    }
-
-    /// Makes the series of one target exist, at 0.
-    pub fn expect(&self, audience: &str) {
-        for result in Exchanged::ALL {
-            self.exchanges.with_label_values(&[self.name.as_str(), audience, result.label()]);
-        }
-    }
-
-    pub fn issued(&self, lifetime: Duration) {
-        self.lifetime.observe(lifetime.as_secs_f64());
-    }
-
-    /// The last call to the issuer got a well-formed answer, or did not.
-    pub fn up(&self, up: bool) {
-        self.up.set(i64::from(up));
-    }
-
-    pub fn keys_came(&self, unix: u64) {
-        self.jwks_success.set(i64::try_from(unix).unwrap_or(i64::MAX));
     }
 }

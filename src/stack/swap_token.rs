@@ -48,8 +48,7 @@ where
                 return self.go(verified, Some(own));
             }
         };
-        // On hits too: another route may have exchanged this very token where the rule is off.
-        if target.is_login_client_of(&verified.caller.subject) && !target.allow_login_client {
+        if target.forbids(&verified.caller.subject) {
             return Either::Left(ready(Err(Fault::LoginClient)));
         }
         match self.tokens.token(&verified.caller, &target, Freshness::Any) {

@@ -102,7 +102,8 @@ where
 
     async fn open(&self, upstream: &Arc<Upstream>, timeouts: &Timeouts) -> Result<Box<Connection<B>>, Error> {
         let limit = timeouts.total.map_or(timeouts.connect, |total| total.min(timeouts.connect));
-        let (sender, task) = connect::open(upstream, limit).await?;
+        // Boxed, since it is rare and large: unboxed it would make every request's future five times as big.
+        let (sender, task) = Box::pin(connect::open(upstream, limit)).await?;
         let watch = Watch::new(self.ticker.clock().clone());
         let watched: Weak<Watch> = Arc::downgrade(&watch);
         self.ticker.watch(watched);

@@ -4,7 +4,7 @@
 use crate::wire::{Message, Wire};
 use bytes::Bytes;
 use cambist::app::Gateway;
-use cambist::clock::Clock;
+use cambist::clock::{Clock, Ticker};
 use cambist::config;
 use cambist::demo::backend::{Backend, Trust};
 use cambist::demo::fetch::{Answer, Connection};
@@ -163,6 +163,13 @@ impl Running {
             answer.extend_from_slice(&chunk[..n]);
         }
         String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// Pushes the clock forward and lets the workers see it. Their stamps are as old as their last tick: a caller who came in
+    /// before the next one would look as late as the clock was turned.
+    pub async fn turn(&self, by: Duration) {
+        self.world.clock.turn(by);
+        tokio::time::sleep(5 * Ticker::PERIOD).await;
     }
 
     pub async fn metrics(&self) -> String {

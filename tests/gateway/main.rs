@@ -5,13 +5,17 @@
 
 mod bad_input;
 mod exchange;
+mod flood;
 mod headers;
 mod http2;
 mod kit;
+mod life;
 mod limits;
 mod paths;
 mod proxy;
 mod routing;
+mod scrape;
+mod seen;
 mod streaming;
 mod timeouts;
 mod wire;

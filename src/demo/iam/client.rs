@@ -2,6 +2,8 @@
 //! form-decoded. It knows no assertions and no certificates, and judges nothing but the client.
 
 use super::refusal::Refusal;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, header};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -96,7 +98,7 @@ pub(super) fn authenticate<'a>(clients: &'a BTreeMap<String, Client>, headers: &
 /// RFC 6749 §2.3.1: id and secret are form-encoded before they are joined.
 fn basic(value: &str) -> Option<(String, String)> {
     let (scheme, encoded) = value.split_once(' ')?;
-    let decoded = String::from_utf8(base64(encoded.trim())?).ok()?;
+    let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
     let (id, secret) = decoded.split_once(':')?;
     scheme.eq_ignore_ascii_case("basic").then(|| (form_decoded(id), form_decoded(secret)))
 }
@@ -105,29 +107,6 @@ fn form_decoded(text: &str) -> String {
     // Escaped, since here the two are data: a raw `&` or `=` would otherwise end the value.
     let value = text.replace('&', "%26").replace('=', "%3D");
     url::form_urlencoded::parse(value.as_bytes()).next().map(|(name, _)| name.into_owned()).unwrap_or_default()
-}
-
-/// Standard base64; `None` for anything else.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() * 3 / 4);
-    let (mut bits, mut held) = (0_u32, 0_u32);
-    for b in text.trim_end_matches('=').bytes() {
-        let six = match b {
-            b'A'..=b'Z' => b - b'A',
-            b'a'..=b'z' => b - b'a' + 26,
-            b'0'..=b'9' => b - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(six);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            out.push(u8::try_from((bits >> held) & 0xff).ok()?);
-        }
-    }
-    Some(out)
 }
 
 #[cfg(test)]

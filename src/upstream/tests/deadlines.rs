@@ -103,6 +103,29 @@ async fn nobody_at_the_port_and_nobody_at_the_address() {
 }
 
 #[tokio::test]
+async fn tls_to_a_backend_that_speaks_none() {
+    let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let worker = Worker::to(backend.local_addr().unwrap());
+    let mut settings = worker.upstream.settings().clone();
+    settings.endpoint.tls = true;
+    tokio::spawn(async move {
+        let (mut stream, _) = backend.accept().await.unwrap();
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    });
+    match Upstream::new(settings.clone(), Metrics::new().upstream("orders")) {
+        Ok(upstream) => {
+            let error = worker.pools.send(&upstream, post("/", "x"), worker.timeouts, None).await.unwrap_err();
+            assert!(matches!(&error, Error::Unreachable { why, .. } if why.contains("https://127.0.0.1")), "{error}");
+        }
+        // A machine without certificate authorities.
+        Err(error) => assert!(error.to_string().contains("ca-certificates"), "{error}"),
+    }
+    settings.endpoint.host = "not a name".into();
+    let error = Upstream::new(settings, Metrics::new().upstream("orders")).err().unwrap();
+    assert!(error.to_string().contains("`not a name`"), "{error}");
+}
+
+#[tokio::test]
 async fn a_broken_answer_is_an_error_and_never_a_clean_end() {
     for answer in
         ["HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"]

@@ -182,3 +182,11 @@ impl http_body::Body for Broken {
         http_body::SizeHint::with_exact(100)
     }
 }
+
+#[tokio::test]
+async fn what_every_request_carries_stays_small() {
+    let worker = Worker::to("127.0.0.1:1".parse().unwrap());
+    let sending = worker.pools.send(&worker.upstream, post("/", ""), worker.timeouts, None);
+    let size = std::mem::size_of_val(&sending);
+    assert!(size < 1600, "{size}");
+}
