@@ -74,7 +74,7 @@ impl Running for Shown {
     fn last_failure(&self) -> Option<Why> {
         let failure = self.0.failures().into_iter().next()?;
         let mut why = Why::new(failure.cause);
-        why.cure = failure.cure.map(Into::into);
+        why.cure = Some(failure.cure.into());
         why.issuer_words = failure.issuer_words;
         Some(why)
     }

@@ -2,9 +2,10 @@
 //! it out) the caller's own. On an exchanging route the caller's token never goes upstream, whatever fails.
 
 use super::body::Body;
+use super::headers;
 use super::request::{Authorized, Verified};
 use super::route::{Injection, Route};
-use crate::fault::Fault;
+use crate::fault::{Fault, Why};
 use crate::token::{Freshness, Granted, TokenSource};
 use futures_util::future::{BoxFuture, Either, FutureExt, Ready, ready};
 use http::header::AUTHORIZATION;
@@ -40,6 +41,9 @@ where
     }
 
     fn call(&mut self, verified: Verified) -> Self::Future {
+        if let Some(fault) = still_held(&verified) {
+            return Either::Left(ready(Err(fault)));
+        }
         let target = match &verified.routed.route.token {
             Injection::Exchange(target) => target.clone(),
             Injection::Nothing => return self.go(verified, None),
@@ -80,6 +84,16 @@ where
     ) -> Either<Ready<Outcome>, Either<S::Future, BoxFuture<'static, Outcome>>> {
         Either::Right(Either::Left(self.inner.call(authorized(verified, value))))
     }
+}
+
+/// Where the caller's token is taken out, a copy of it elsewhere would go upstream all the same.
+fn still_held(verified: &Verified) -> Option<Fault> {
+    let Verified { routed, caller } = verified;
+    let stays = matches!(routed.route.token, Injection::Callers);
+    (!stays && headers::holds(&routed.scrubbed.caught.head, caller.token.expose())).then(|| {
+        let why = Why::new("the caller's token stands in another place too (a header, a cookie or the URL): it would reach the backend");
+        Fault::BadRequest(why.cure("the caller has to send its token in Authorization alone").into())
+    })
 }
 
 /// Notes where the token came from, or that none came.
