@@ -1,13 +1,13 @@
-//! How we prove to the token endpoint who we are (RFC 6749 §2.3.1), and the form that goes there. A secret goes into the header
-//! or into the form, never into both; neither is ever printed.
+//! The form that goes to the token endpoint, and our proof with it. A secret goes into the header or into the form, never into
+//! both; neither is ever printed.
 
-use super::{ClientAuth, Settings};
+use super::proof::Shown;
 use crate::token::Secret;
 use reqwest::RequestBuilder;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use std::borrow::Cow;
 use std::fmt;
-use url::form_urlencoded::{Serializer, byte_serialize};
+use url::form_urlencoded::Serializer;
 
 /// A form on its way to the token endpoint: it holds the caller's token, so it prints as nothing.
 pub struct Form(String);
@@ -35,27 +35,26 @@ impl fmt::Debug for Form {
     }
 }
 
-/// The form with our authentication, in the way that the settings say.
-pub(super) fn authenticated(request: RequestBuilder, form: Form, settings: &Settings) -> RequestBuilder {
-    let (request, form) = match &settings.client_auth {
-        // Encoded apart before they are joined: a colon or a percent sign in either stays what it is.
-        ClientAuth::ClientSecretBasic(secret) => (request.basic_auth(encoded(&settings.client_id), Some(encoded(secret.expose()))), form),
-        ClientAuth::ClientSecretPost(secret) => {
-            (request, form.with("client_id", &settings.client_id).with("client_secret", secret.expose()))
-        }
-    };
-    let Form(body) = form;
+/// The form with our authentication: in the header or in the form, never in both.
+pub(super) fn authenticated(request: RequestBuilder, form: &Form, shown: &Shown) -> RequestBuilder {
     let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
-    request.header(CONTENT_TYPE, kind).body(body)
+    let request = request.header(CONTENT_TYPE, kind);
+    match shown {
+        Shown::Basic { user, password } => request.basic_auth(user, Some(password.expose())).body(form.0.clone()),
+        Shown::Fields(fields) => {
+            let form = fields.iter().fold(Form(form.0.clone()), |form, (name, value)| form.with(name, value.expose()));
+            request.body(form.0)
+        }
+    }
 }
 
 /// Runs of token characters longer than this are taken out of an issuer's words: no error text has a word like that.
 const LONGEST_WORD: usize = 64;
 
 /// An issuer's words without our secret and without what could be a token: some echo what they refuse.
-pub(super) fn cleaned(words: &str, secret: &Secret) -> String {
+pub(super) fn cleaned(words: &str, secret: Option<&Secret>) -> String {
     const GONE: &str = "[removed]";
-    let secret = secret.expose();
+    let secret = secret.map(Secret::expose).unwrap_or_default();
     let words: Cow<'_, str> = if secret.is_empty() { words.into() } else { words.replace(secret, GONE).into() };
     let token_like = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
     let mut out = String::with_capacity(words.len());
@@ -70,10 +69,6 @@ pub(super) fn cleaned(words: &str, secret: &Secret) -> String {
     out
 }
 
-fn encoded(part: &str) -> String {
-    byte_serialize(part.as_bytes()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,8 +78,8 @@ mod tests {
         let secret = Secret::new("s3cr:t");
         let token = format!("eyJ{}.{}", "a".repeat(40), "b".repeat(40));
         let words = format!("invalid_request: Invalid token {token} for s3cr:t, ä");
-        assert_eq!(cleaned(&words, &secret), "invalid_request: Invalid token [removed] for [removed], ä");
-        assert_eq!(cleaned("Client is not within the token audience", &Secret::new("")), "Client is not within the token audience");
+        assert_eq!(cleaned(&words, Some(&secret)), "invalid_request: Invalid token [removed] for [removed], ä");
+        assert_eq!(cleaned("Client is not within the token audience", None), "Client is not within the token audience");
         assert_eq!(format!("{:?}", Form::new().with("subject_token", &token)), "[form]");
     }
 }
