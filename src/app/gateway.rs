@@ -85,7 +85,11 @@ impl Gateway {
             access_log: config.log.access,
         });
 
-        let at = |(b, s): (&Bound, &listen::Settings)| Ok((s.name.clone(), b.local_addr()?));
+        let at = |(b, s): (&Bound, &listen::Settings)| {
+            // Its gauge exists before the first caller comes.
+            metrics.listener(&s.name);
+            Ok((s.name.clone(), b.local_addr()?))
+        };
         let listeners = bound.iter().zip(&config.listeners).map(at).collect::<anyhow::Result<Vec<_>>>()?;
         let workers = start_workers(&config, &clock, &shared)?;
         for socket in bound {

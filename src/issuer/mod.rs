@@ -22,7 +22,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use auth::Form;
+pub use auth::{Form, without_tokens};
 pub use breaker::Settings as BreakerSettings;
 pub use client::{CallError, Reply};
 pub use keys::{Algorithm, Found, Key, Keys};

@@ -1,6 +1,7 @@
 //! What we show the token endpoint, made of the settings and of what is in the files now. A proof is of one moment: when a file
 //! changes, another is made. It is shown to the token endpoint alone and printed nowhere.
 
+use super::auth::encoded;
 use super::jws::Jws;
 use super::settings::{ClientAuth, Credential, Encoding, Error, Settings};
 use super::signing::SigningKey;
@@ -10,7 +11,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
 /// `client_assertion_type` of RFC 7523 §2.2, and of draft-ietf-oauth-spiffe-client-auth.
@@ -189,8 +189,4 @@ pub fn bytes(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
     file.take(LARGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
-}
-
-fn encoded(part: &str) -> String {
-    byte_serialize(part.as_bytes()).collect()
 }
