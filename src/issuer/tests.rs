@@ -1,5 +1,6 @@
 //! The issuer against an IAM over real sockets: keys that come, change and go, and calls that end in every way they can.
 
+mod mutual;
 mod protecting;
 mod proving;
 
@@ -127,17 +128,24 @@ async fn an_unknown_kid_fetches_once_and_in_ten_seconds_once() {
 async fn keys_are_renewed_and_without_renewal_trusted_for_an_hour() {
     let clock = Clock::turned();
     let iam = Iam::start(&[Signer::ed().jwk("one")]).await;
-    let issuer = iam.loaded(&clock).await;
+    let (issuer, metrics) = iam.issuer(&clock, |_| ());
+    issuer.start();
+    issuer.when_loaded().await;
     let first = issuer.generation();
     clock.turn(Duration::from_secs(601));
-    eventually("the keys are fetched anew", || iam.count(KEYS) == 2).await;
-    assert_eq!(issuer.generation(), first);
+    let now = clock.unix();
+    let came = |text: &str| text.strip_prefix("cambist_jwks_last_success_timestamp_seconds{issuer=\"main\"} ")?.parse::<u64>().ok();
+    // That the request was seen is not enough: the answer must be in before the clock is turned again.
+    let renewed = || String::from_utf8(metrics.encode()).unwrap().lines().find_map(came).is_some_and(|at| at >= now);
+    eventually("the keys are fetched anew", renewed).await;
+    assert_eq!((iam.count(KEYS), issuer.generation()), (2, first));
 
     for broken in [Canned::text(503, "{}"), Canned::text(200, "{\"keys\":"), Canned::text(200, &"x".repeat(300 * 1024))] {
-        let asked = iam.count(KEYS);
+        let before = issuer.trouble();
         iam.answer(KEYS, broken);
         clock.turn(Duration::from_secs(1000));
-        eventually("the failure is noticed", || iam.count(KEYS) > asked && issuer.trouble().is_some()).await;
+        let told = || issuer.trouble().is_some_and(|now| before.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &now)));
+        eventually("the failure is noticed", told).await;
         assert_eq!(issuer.generation(), first, "a failure takes nothing away");
     }
     clock.turn(Duration::from_secs(1300));
