@@ -7,6 +7,8 @@ mod bad_input;
 mod exchange;
 mod flood;
 mod headers;
+mod issuer_client_auth;
+mod issuer_protection;
 mod kit;
 mod life;
 mod limits;
