@@ -116,7 +116,8 @@ impl Gateway {
         for (name, address) in &self.listeners {
             tracing::info!(listener = &**name, %address, "listening");
         }
-        tracing::info!(metrics = %self.metrics_address, admin = ?self.admin_address, version = env!("CARGO_PKG_VERSION"), "started");
+        let admin = self.admin_address.map_or_else(|| "off".to_owned(), |a| a.to_string());
+        tracing::info!(metrics = %self.metrics_address, admin, version = env!("CARGO_PKG_VERSION"), "started");
     }
 
     /// Where a listener really listens: its port may have been 0.
