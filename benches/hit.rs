@@ -8,7 +8,7 @@
 use cambist::cache::{Cache, Settings};
 use cambist::clock::Clock;
 use cambist::demo::iam::{self, Algorithm, Iam};
-use cambist::issuer::{ClientAuth, Issuer, Timeouts};
+use cambist::issuer::{ClientAuth, Issuer, Protection, Timeouts};
 use cambist::metrics::Metrics;
 use cambist::token::{AccessToken, Answer, Caller, Digest, Freshness, Granted, Secret, Source, SubjectToken, Target, TokenSource};
 use cambist::verify::{self, Verifier};
@@ -78,11 +78,12 @@ fn issuer_settings(iam: &Iam) -> cambist::issuer::Settings {
         token_endpoint: None,
         jwks_uri: None,
         client_id: "gateway".into(),
-        client_auth: ClientAuth::ClientSecretBasic(Secret::new("gateway-secret")),
+        client_auth: ClientAuth::basic(Secret::new("gateway-secret")),
         ca_file: None,
         allow_http: false,
         jwks_refresh: Duration::from_secs(600),
         timeouts: Timeouts { connect: Duration::from_secs(1), total: Duration::from_secs(5) },
+        protection: Protection::default(),
     }
 }
 

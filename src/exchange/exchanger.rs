@@ -5,7 +5,7 @@ use super::grant::token_exchange::{self, ACCESS_TOKEN, GRANT};
 use super::{Profile, Settings, answer, refusal};
 use crate::clock::Clock;
 use crate::fault::{Fault, Why};
-use crate::issuer::{self, CallError, Issuer};
+use crate::issuer::{self, CallError, Issuer, Priority};
 use crate::metrics::{Exchanged, IssuerMetrics};
 use crate::token::{Caller, Digest, Granted, Source, Target, next_generation};
 use std::fmt;
@@ -61,7 +61,7 @@ impl Exchanger {
         let generation = next_generation();
         let sent = Sent { millis: clock.millis(), unix: clock.unix() };
         let form = token_exchange::form(&caller.token, target);
-        let reply = self.issuer.post_token(form).await.map_err(|e| self.not_answered(&e))?;
+        let reply = self.issuer.post_token(form, Priority::Caller).await.map_err(|e| self.not_answered(&e))?;
         if reply.status != 200 {
             return Err(refusal::fault(self.settings.profile, &reply, |words| self.issuer.cleaned(words)));
         }
@@ -80,6 +80,19 @@ impl Exchanger {
                 let why = self.issuer.trouble().unwrap_or_else(|| why.into());
                 Fault::IssuerUnavailable { retry_after: None, why }
             }
+            CallError::Busy => {
+                let why = why.cure(format!("check how fast the IAM answers, or raise issuers.{name}.max_in_flight and max_queue"));
+                Fault::IssuerUnavailable { retry_after: None, why: why.into() }
+            }
+            CallError::CircuitOpen { left, .. } => {
+                let why = why.cure("check that the IAM is up and well; it is tried again every few seconds, and cached tokens go on");
+                Fault::IssuerUnavailable { retry_after: Some(*left), why: why.into() }
+            }
+            CallError::Paused { left } => {
+                let why = why.cure("check the IAM's load and rate limits");
+                Fault::IssuerUnavailable { retry_after: Some(*left), why: why.into() }
+            }
+            CallError::Unsigned => Fault::Misconfigured(why.cure(format!("check issuers.{name}.private_key")).into()),
             CallError::Unreachable(_) => {
                 let why = why.cure("check that the IAM is up and reachable from here (name resolution, network policy, ca_file)");
                 Fault::IssuerUnavailable { retry_after: None, why: why.into() }
@@ -110,6 +123,7 @@ impl Exchanger {
             allow_http: _,
             jwks_refresh: _,
             timeouts: _,
+            protection: _,
         } = self.issuer.settings();
         let profile: &[u8] = match profile {
             Profile::Keycloak => b"keycloak",

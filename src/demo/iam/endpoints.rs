@@ -88,7 +88,10 @@ impl Realm {
         if ![exchange::GRANT, "password", "client_credentials"].contains(&grant) {
             return Err(Refusal::unsupported_grant_type());
         }
-        let client = authenticate(&self.state().clients, headers, form)?.clone();
+        let client = match field(form, "client_assertion") {
+            Some(assertion) => self.asserted(assertion, form)?,
+            None => authenticate(&self.state().clients, headers, form)?.clone(),
+        };
         let repeatable = |name: &str| grant == exchange::GRANT && matches!(name, "audience" | "resource");
         for (i, (name, _)) in form.iter().enumerate() {
             if !repeatable(name) && form[..i].iter().any(|(before, _)| before == name) {
@@ -171,9 +174,9 @@ impl Realm {
     }
 
     fn client_credentials(&self, client: &Client) -> Result<Value, Refusal> {
-        match client.secret {
-            Some(_) => self.login(client, &format!("service-account-{}", client.id)),
-            None => Err(Refusal::no_service_account()),
+        match client.is_public() {
+            false => self.login(client, &format!("service-account-{}", client.id)),
+            true => Err(Refusal::no_service_account()),
         }
     }
 
