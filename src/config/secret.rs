@@ -40,19 +40,28 @@ fn referred(value: &Value) -> Option<Secret> {
 
 fn from_file(value: &Value) -> Option<Secret> {
     let path = path(value)?;
-    let shown = quoted(&path.display().to_string());
+    let shown = path.to_str().filter(|path| is_plainly_a_path(path)).map_or_else(
+        // What is no path may well be the secret itself, put in the wrong place.
+        || "the file named there (its name is not shown: it may be a secret itself)".to_owned(),
+        quoted,
+    );
     let bytes = match value.reading.outside.file(&path) {
         Ok(bytes) => Zeroizing::new(bytes),
         Err(e) => {
-            return value.refuse(Code::SecretFile, format_args!("{shown} cannot be read: {}", reason(&e)), cure(&e));
+            let cure = cure(&e, "check the path, and that the secret is mounted there");
+            return value.refuse(Code::SecretFile, format_args!("{shown} cannot be read: {}", reason(&e)), cure);
         }
     };
+    let one_line = "a secret is one line of text";
     let Ok(text) = std::str::from_utf8(&bytes) else {
-        return value.refuse(Code::SecretFile, format_args!("{shown} holds bytes that are no UTF-8"), "a secret is one line of text");
+        return value.refuse(Code::SecretFile, format_args!("{shown} holds bytes that are no UTF-8"), one_line);
     };
     let text = without_newline(text);
     if text.trim().is_empty() {
         return value.refuse(Code::SecretFile, format_args!("{shown} is empty"), "write the secret into it");
+    }
+    if text.contains(['\n', '\r']) {
+        return value.refuse(Code::SecretFile, format_args!("{shown} holds more than one line"), one_line);
     }
     Some(Secret::new(text))
 }
@@ -89,6 +98,11 @@ pub fn is_variable_name(text: &str) -> bool {
     text.bytes().all(good) && text.bytes().next().is_some_and(|b| !b.is_ascii_digit())
 }
 
+/// What nobody would take for a secret, where the path of a secret's file is wanted.
+pub fn is_plainly_a_path(text: &str) -> bool {
+    text.contains(['/', '.'])
+}
+
 pub fn path(value: &Value) -> Option<PathBuf> {
     value.text().map(PathBuf::from)
 }
@@ -98,7 +112,11 @@ pub fn authorities(value: &Value) -> Option<PathBuf> {
     let path = path(value)?;
     let shown = quoted(&path.display().to_string());
     match value.reading.outside.file(&path) {
-        Err(e) => value.refuse(Code::Authorities, format_args!("{shown} cannot be read: {}", reason(&e)), cure(&e)),
+        Err(e) => value.refuse(
+            Code::Authorities,
+            format_args!("{shown} cannot be read: {}", reason(&e)),
+            cure(&e, "check the path, and that the authorities' file is there"),
+        ),
         Ok(bytes) => match holds_certificates(&bytes) {
             true => Some(path),
             false => value.refuse(
@@ -128,9 +146,9 @@ pub fn reason(error: &io::Error) -> String {
     }
 }
 
-fn cure(error: &io::Error) -> &'static str {
+fn cure(error: &io::Error, missing: &'static str) -> &'static str {
     match error.kind() {
-        io::ErrorKind::NotFound => "check the path, and that the secret is mounted there",
+        io::ErrorKind::NotFound => missing,
         io::ErrorKind::PermissionDenied => "let the user that the gateway runs as read it",
         _ => "check the path",
     }
