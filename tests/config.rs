@@ -23,10 +23,11 @@ static KEYS: LazyLock<(String, String, String)> = LazyLock::new(|| {
 impl Fake {
     fn new() -> Self {
         let mut fake = Self::default();
-        let files: [(&str, &[u8]); 6] = [
+        let files: [(&str, &[u8]); 7] = [
             ("/run/secrets/iam", b"c4nary-file\n"),
             ("/run/secrets/iam/client-secret", b"c4nary-file\r\n"),
             ("/run/secrets/empty", b"\n"),
+            ("/run/secrets/two-lines", b"c4nary-file\nc4nary-comment\n"),
             ("/run/secrets/binary", b"\xff\xfe"),
             ("/tls/ca.crt", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
             ("/tls/key.pem", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),

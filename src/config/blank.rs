@@ -5,7 +5,7 @@ use super::complaint::{Code, Complaint, Excerpt};
 use super::nearest::distance;
 use super::place::Place;
 use super::reading::Reading;
-use super::secret::is_variable_name;
+use super::secret::{is_plainly_a_path, is_variable_name};
 use super::tree::{Entry, Kind, Node, Tree};
 
 const BLANK: &str = "[secret]";
@@ -66,7 +66,11 @@ fn sweep(node: &Node, path: &mut Vec<String>, secret: bool, secrets: &mut Vec<(u
     match &node.kind {
         Kind::Nothing => {}
         Kind::Scalar { text, .. } => {
-            let displaced = path.last().is_some_and(|key| key == "env") && !is_variable_name(text);
+            let displaced = match path.last().map(String::as_str) {
+                Some("env") => !is_variable_name(text),
+                Some("file") => !is_plainly_a_path(text),
+                _ => false,
+            };
             let swallowed = text.contains('\n') && has_secretish_word(text);
             if secret || displaced || swallowed || (text.contains("://") && text.contains('@')) {
                 secrets.push((node.written.start, node.written.end));
