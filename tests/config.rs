@@ -26,6 +26,7 @@ impl Fake {
         ];
         fake.files.extend(files.map(|(path, bytes)| (path.into(), bytes.to_vec())));
         fake.variables.insert("PARTNERS_SECRET".into(), "c4nary-variable".into());
+        fake.variables.insert("ENTRA_SECRET".into(), "c4nary-variable".into());
         fake.variables.insert("EMPTY".into(), String::new());
         fake
     }

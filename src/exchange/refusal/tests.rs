@@ -10,7 +10,7 @@ fn reply(status: u16, body: &str) -> Reply {
 
 fn said(profile: Profile, status: u16, error: &str, description: &str) -> Fault {
     let body = serde_json::json!({"error": error, "error_description": description}).to_string();
-    fault(profile, &reply(status, &body), str::to_owned)
+    fault(profile, Grant::TokenExchange, &reply(status, &body), str::to_owned)
 }
 
 #[test]
@@ -106,13 +106,13 @@ fn by_status_where_there_are_no_words() {
         (404, "bad_issuer_answer"),
     ] {
         for body in ["", "<html>", "[]", "{}", r#"{"error":1}"#, r#"{"error":"invalid_grant","error":"x"}"#] {
-            assert_eq!(fault(Profile::Keycloak, &reply(status, body), str::to_owned).code(), code, "{status} {body}");
+            assert_eq!(fault(Profile::Keycloak, Grant::TokenExchange, &reply(status, body), str::to_owned).code(), code, "{status} {body}");
         }
     }
     for status in [429, 503] {
         let words = r#"{"error":"invalid_grant","error_description":"no"}"#;
         let later = Reply { retry_after: Some(Duration::from_secs(9)), ..reply(status, words) };
-        let fault = fault(Profile::Keycloak, &later, str::to_owned);
+        let fault = fault(Profile::Keycloak, Grant::TokenExchange, &later, str::to_owned);
         assert!(matches!(&fault, Fault::IssuerUnavailable { retry_after: Some(t), .. } if t.as_secs() == 9), "{fault:?}");
     }
     assert_eq!(said(Profile::Keycloak, 500, "invalid_grant", "").code(), "bad_issuer_answer", "a broken IAM kills no session");
