@@ -225,6 +225,15 @@ impl Http {
     }
 }
 
+/// Both causes exist from the start, at 0: an alert asks for them before anything was thrown out.
+fn evictions(r: &Registry) -> IntCounterVec {
+    let evictions = counters(r, "cambist_token_cache_evictions_total", "Tokens that left the cache.", &["cause"]);
+    for cause in ["expired", "size"] {
+        evictions.with_label_values(&[cause]);
+    }
+    evictions
+}
+
 impl Tokens {
     fn new(r: &Registry) -> Self {
         Self {
@@ -234,7 +243,7 @@ impl Tokens {
                 "Where the exchanged token of a request came from.",
                 &["route", "result"],
             ),
-            evictions: counters(r, "cambist_token_cache_evictions_total", "Tokens that left the cache.", &["cause"]),
+            evictions: evictions(r),
             exchanges: counters(
                 r,
                 "cambist_token_exchanges_total",

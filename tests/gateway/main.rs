@@ -3,5 +3,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod bad_input;
 mod exchange;
+mod flood;
+mod headers;
+mod http2;
 mod kit;
+mod life;
+mod limits;
+mod paths;
+mod proxy;
+mod routing;
+mod scrape;
+mod seen;
+mod streaming;
+mod timeouts;
+mod wire;
