@@ -22,5 +22,6 @@ mod tokens_actor;
 mod tokens_entra;
 mod tokens_introspection;
 mod tokens_issuers;
+mod tokens_misbehaviour;
 mod tokens_own;
 mod wire;
