@@ -1,5 +1,7 @@
 //! Exchanges over real sockets: what is asked, what of the answer is believed, how long it lives, and every way to fail.
 
+mod grants;
+
 use super::*;
 use crate::issuer::testing::{Canned, Iam, Lines, Signer, TOKEN, b64};
 use crate::metrics::Metrics;

@@ -101,7 +101,7 @@ async fn what_was_delegated_ends_with_the_actors_token() {
     let g = delegating().await;
     let (ada, actor) = (g.token("ada"), g.world.iam.caller("agent").expires_in(100).token().unwrap());
     assert_eq!(g.acted("/agents", &ada, &actor).await.status, 200);
-    g.world.clock.turn(Duration::from_secs(131));
+    g.turn(Duration::from_secs(131)).await;
     assert_eq!(said(&g.acted("/agents", &ada, &actor).await), (401, "invalid_token".into()), "although the caller's own lives");
     assert_eq!(g.get("/plain", &ada).await.status, 200);
 }
@@ -137,7 +137,7 @@ async fn the_gateway_acts_with_one_token_of_its_own() {
     assert_eq!(g.world.iam.requests(Endpoint::Token), 21, "its own token is got once, however many need it");
 
     // It is got anew before its end (300 s), and at once where the issuer does not take it any more.
-    g.world.clock.turn(Duration::from_secs(280));
+    g.turn(Duration::from_secs(280)).await;
     assert_eq!(g.get("/gateway", &g.token("late")).await.status, 200);
     assert_eq!(g.world.iam.requests(Endpoint::Token), 23);
     g.world.iam.logout("service-account-gateway");

@@ -49,23 +49,23 @@ async fn a_good_answer_counts_for_half_a_minute_and_no_longer_than_the_token() {
     let g = asking().await;
     let token = g.opaque("ada");
     assert_eq!(g.get("/orders", &token).await.status, 200);
-    g.world.clock.turn(Duration::from_secs(29));
+    g.turn(Duration::from_secs(29)).await;
     assert_eq!(g.get("/orders", &token).await.status, 200);
     assert_eq!(g.world.iam.introspections(), 1);
-    g.world.clock.turn(Duration::from_secs(2));
+    g.turn(Duration::from_secs(2)).await;
     assert_eq!(g.get("/orders", &token).await.status, 200);
     assert_eq!((g.world.iam.introspections(), g.world.iam.exchanges()), (2, 1), "the exchanged token is good for longer");
 
     // Logged out, it counts until it is asked about again, although what was exchanged for it lives.
     g.world.iam.logout("ada");
     assert_eq!(g.get("/orders", &token).await.status, 200);
-    g.world.clock.turn(Duration::from_secs(31));
+    g.turn(Duration::from_secs(31)).await;
     assert_eq!(said(&g.get("/orders", &token).await), (401, "invalid_token".into()));
 
     let short = g.world.iam.opaque(&g.world.iam.caller("bob").expires_in(10)).unwrap();
     assert_eq!(g.get("/strip", &short).await.status, 200);
     let before = g.world.iam.introspections();
-    g.world.clock.turn(Duration::from_secs(11));
+    g.turn(Duration::from_secs(11)).await;
     assert_eq!(said(&g.get("/strip", &short).await), (401, "invalid_token".into()));
     assert_eq!(g.world.iam.introspections(), before + 1, "at its end it is asked about again");
 }
@@ -77,7 +77,7 @@ async fn a_bad_answer_counts_for_five_seconds() {
         assert_eq!(said(&g.get("/orders", "made-up").await), (401, "invalid_token".into()));
     }
     assert_eq!(g.world.iam.introspections(), 1);
-    g.world.clock.turn(Duration::from_secs(6));
+    g.turn(Duration::from_secs(6)).await;
     assert_eq!(said(&g.get("/orders", "made-up").await), (401, "invalid_token".into()));
     assert_eq!((g.world.iam.introspections(), g.world.iam.exchanges()), (2, 0));
 }

@@ -187,9 +187,9 @@ impl Keycloak {
         Connection::open(self.address).await.unwrap().send(Method::POST, path, map, form.into()).await.unwrap()
     }
 
-    /// A request of one's own.
-    pub async fn raw(&self, method: Method, path: &str, headers: HeaderMap, body: String) -> Answer {
-        Connection::open(self.address).await.unwrap().send(method, path, headers, body.into()).await.unwrap()
+    /// A request of one's own, which may fail.
+    pub async fn raw(&self, method: Method, path: &str, headers: HeaderMap, body: String) -> anyhow::Result<Answer> {
+        Connection::open(self.address).await?.send(method, path, headers, body.into()).await
     }
 
     /// A form of one's own, to anywhere.
