@@ -42,6 +42,18 @@ async fn a_caller_that_says_nothing_is_closed_after_header_timeout() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_who_comes_after_a_long_pause_has_all_its_time() {
+    let g = running().await;
+    for _ in 0..20 {
+        // Between two ticks, as when the machine has slept.
+        g.world.clock.turn(seconds(15));
+        let mut wire = g.wire().await;
+        tokio::time::sleep(2 * Ticker::PERIOD).await;
+        assert_eq!(wire.ask(get("/orders", &g.token("ada"), &[])).await.status(), 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_drips_is_closed_after_header_timeout_however_busily_it_drips() {
     let g = running().await;
     let mut first_head = g.wire().await;
