@@ -5,6 +5,7 @@ use cambist::config::{self, Code, Loaded, Outside, Report};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// Files and variables for one test.
 #[derive(Default)]
@@ -12,6 +13,12 @@ struct Fake {
     files: HashMap<PathBuf, Vec<u8>>,
     variables: HashMap<String, String>,
 }
+
+/// A certificate, its key, and a key that is not its.
+static KEYS: LazyLock<(String, String, String)> = LazyLock::new(|| {
+    let made = rcgen::generate_simple_self_signed(["gateway".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem(), rcgen::KeyPair::generate().unwrap().serialize_pem())
+});
 
 impl Fake {
     fn new() -> Self {
@@ -25,6 +32,10 @@ impl Fake {
             ("/tls/key.pem", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
         ];
         fake.files.extend(files.map(|(path, bytes)| (path.into(), bytes.to_vec())));
+        let (certificate, key, other) = &*KEYS;
+        for (path, text) in [("/tls/client.crt", certificate), ("/tls/client.key", key), ("/tls/p256.pem", other)] {
+            fake.files.insert(path.into(), text.clone().into_bytes());
+        }
         fake.variables.insert("PARTNERS_SECRET".into(), "c4nary-variable".into());
         fake.variables.insert("ENTRA_SECRET".into(), "c4nary-variable".into());
         fake.variables.insert("EMPTY".into(), String::new());

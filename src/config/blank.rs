@@ -81,7 +81,7 @@ fn sweep(node: &Node, path: &mut Vec<String>, secret: bool, secrets: &mut Vec<(u
 fn sweep_map(entries: &[Entry], path: &mut Vec<String>, secret: bool, secrets: &mut Vec<(usize, usize)>, reading: &Reading) {
     for entry in entries {
         complain_of_substitution(&entry.key, entry.place, reading);
-        let reference = matches!(entry.key.as_str(), "file" | "env") || entry.key.ends_with("_file");
+        let reference = matches!(entry.key.as_str(), "file" | "env" | "algorithm" | "key_id") || entry.key.ends_with("_file");
         let route_mode = entry.key == "token" && path.len() == 2 && path[0] == "routes";
         let inside = !route_mode && (secret || is_secretish(&entry.key)) && !reference;
         path.push(entry.key.clone());

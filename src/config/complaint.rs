@@ -105,6 +105,14 @@ codes! {
     UncheckedAudience = "C045",
     /// The admin address can be reached from outside this machine.
     OpenAdmin = "C046",
+    /// A credential that the issuer's token_endpoint_auth_method has no use for.
+    Credential = "C051",
+    /// A private key that is none, or is not for its algorithm.
+    PrivateKey = "C052",
+    /// A client certificate that cannot be read, or does not fit its key.
+    ClientCertificate = "C053",
+    /// A file that should hold a client assertion, and does not.
+    Assertion = "C054",
     /// Anybody may call a route on which a caller's token is needed.
     Anonymous = "C060",
     /// Two issuers with one url, where the token's `iss` has to say which of them is meant.

@@ -5,38 +5,20 @@ use super::duration::positive;
 use super::params::params;
 use super::place::At;
 use super::reading::Value;
-use super::secret::{authorities, secret};
+use super::secret::authorities;
 use super::section::{Section, named};
-use super::url;
 use super::verification::{self, Verification};
-use super::{Issuer, timeouts};
+use super::{Issuer, client_auth, protection, timeouts, url};
 use crate::exchange::{self, Profile};
-use crate::issuer::{self, ClientAuth};
-use crate::token::Secret;
+use crate::issuer::{self, ClientAuth, Protection};
 use crate::verify::By;
 use ::url::Url;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const LATER: &[&str] = &[
-    "client_secret_encoding",
-    "private_key",
-    "client_certificate",
-    "client_assertion_file",
-    "retries",
-    "max_in_flight",
-    "max_queue",
-    "circuit_breaker",
-];
 const PROFILES: &[(&str, Profile)] = &[("keycloak", Profile::Keycloak), ("rfc8693", Profile::Rfc8693), ("entra_obo", Profile::EntraObo)];
 const CONNECT: Duration = Duration::from_secs(1);
 const TOTAL: Duration = Duration::from_secs(5);
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Method {
-    Basic,
-    Post,
-}
 
 #[derive(Debug)]
 pub struct Written {
@@ -45,13 +27,13 @@ pub struct Written {
     pub endpoints: Endpoints,
     pub profile: Option<At<Profile>>,
     pub client_id: Option<At<String>>,
-    pub method: Option<At<Method>>,
-    pub client_secret: Option<At<Secret>>,
+    pub client_auth: Option<ClientAuth>,
     pub ca_file: Option<At<PathBuf>>,
     pub allow_http: Option<At<bool>>,
     pub verify: Verification,
     pub connect: Option<At<Duration>>,
     pub total: Option<At<Duration>>,
+    pub protection: Protection,
     pub extra_params: Option<At<Vec<(String, String)>>>,
 }
 
@@ -72,13 +54,13 @@ impl Written {
             endpoints: Endpoints::default(),
             profile: None,
             client_id: None,
-            method: None,
-            client_secret: None,
+            client_auth: None,
             ca_file: None,
             allow_http: None,
             verify: Verification::default(),
             connect: None,
             total: None,
+            protection: Protection::default(),
             extra_params: None,
         }
     }
@@ -89,7 +71,7 @@ pub fn read(root: &mut Section) -> Option<Vec<Written>> {
     let value = root.value("issuers")?;
     named(&value, "issuer", |value, name| {
         // One that cannot be read is still one that routes may name.
-        Some(value.section(LATER).map_or_else(|| Written::unread(name.clone()), |section| one(section, name.clone())))
+        Some(value.section(&[]).map_or_else(|| Written::unread(name.clone()), |section| one(section, name.clone())))
     })
     .or(Some(Vec::new()))
 }
@@ -105,17 +87,12 @@ fn one(mut section: Section, name: At<String>) -> Written {
     };
     let profile = s.take("profile", |v| v.choice(PROFILES, &[]));
     let client_id = s.require("client_id", "write the name under which the issuer knows this gateway", client_id);
-    let method = s.take("token_endpoint_auth_method", |v| {
-        v.choice(
-            &[("client_secret_basic", Method::Basic), ("client_secret_post", Method::Post)],
-            &["private_key_jwt", "tls_client_auth", "client_assertion"],
-        )
-    });
-    let client_secret = s.require("client_secret", "write `client_secret: { file: /path }` or `{ env: NAME }`", secret);
+    let client_auth = client_auth::read(s);
     let ca_file = s.take("ca_file", authorities);
     let allow_http = s.take("allow_http", |v| v.boolean());
     let verify = verification::read(s);
     let (connect, total) = read_timeouts(s);
+    let protection = protection::read(s);
     let extra_params = s.take("extra_params", params);
     let written = Written {
         name,
@@ -123,13 +100,13 @@ fn one(mut section: Section, name: At<String>) -> Written {
         endpoints,
         profile,
         client_id,
-        method,
-        client_secret,
+        client_auth,
         ca_file,
         allow_http,
         verify,
         connect,
         total,
+        protection,
         extra_params,
     };
     check_http(s, &written);
@@ -169,6 +146,11 @@ fn check_http(section: &Section, written: &Written) {
     // With every endpoint given, the issuer's own URL is only compared with `iss` and never asked.
     let asked = discovery_url.is_none() && (token_endpoint.is_none() || jwks_uri.is_none());
     let allowed = written.allow_http.is_some_and(|at| at.value);
+    let certificate = matches!(written.client_auth, Some(ClientAuth::TlsClientAuth(_)));
+    if let Some(at) = token_endpoint.as_ref().filter(|at| certificate && at.value.scheme() == "http") {
+        let message = format!("{}: `token_endpoint`: a client certificate cannot be shown over http", section.name);
+        section.reading.complain(Complaint::error(Code::PlainHttp, at.place, message).cure("write its https address"));
+    }
     for (key, url, place) in issuer.filter(|_| asked).into_iter().chain(others) {
         if url.scheme() == "http" && !allowed && !url::is_loopback(url) {
             let message = format!("{}: `{key}`: http would show our secret and the tokens to whoever listens", section.name);
@@ -204,17 +186,17 @@ pub fn settings(written: Written) -> Option<Issuer> {
         endpoints,
         profile,
         client_id,
-        method,
-        client_secret,
+        client_auth,
         ca_file,
         allow_http,
         verify,
         connect,
         total,
+        protection,
         extra_params,
     } = written;
     let Endpoints { discovery_url, token_endpoint, jwks_uri, introspection_endpoint } = endpoints;
-    let (client_id, secret) = (client_id?.value, client_secret?.value);
+    let client_id = client_id?.value;
     let (verify, jwks_refresh) = verification::settings(verify, &client_id);
     let issuer = issuer::Settings {
         name: name.value.into(),
@@ -223,15 +205,13 @@ pub fn settings(written: Written) -> Option<Issuer> {
         token_endpoint: token_endpoint.map(|at| at.value),
         jwks_uri: jwks_uri.map(|at| at.value),
         introspection_endpoint: introspection_endpoint.map(|at| at.value),
-        client_auth: match method.map_or(Method::Basic, |at| at.value) {
-            Method::Basic => ClientAuth::ClientSecretBasic(secret),
-            Method::Post => ClientAuth::ClientSecretPost(secret),
-        },
+        client_auth: client_auth?,
         client_id,
         ca_file: ca_file.map(|at| at.value),
         allow_http: allow_http.is_some_and(|at| at.value),
         jwks_refresh,
         timeouts: issuer::Timeouts { connect: connect.map_or(CONNECT, |at| at.value), total: total.map_or(TOTAL, |at| at.value) },
+        protection,
     };
     let exchange = exchange::Settings {
         profile: profile.map_or(Profile::Keycloak, |at| at.value),
@@ -244,13 +224,16 @@ pub fn settings(written: Written) -> Option<Issuer> {
 mod tests {
     use super::super::sample::{refused_issuer, with_issuer};
     use super::*;
+    use crate::issuer::{Credential, Encoding};
 
     #[test]
     fn the_defaults_of_the_contract() {
         let Issuer { issuer, verify: _, exchange } = with_issuer("").issuers.remove(0);
         assert_eq!((&*issuer.name, &*issuer.url, &*issuer.client_id), ("main", "https://iam.example.com/realms/main", "gateway"));
         assert_eq!((issuer.discovery_url, issuer.token_endpoint, issuer.jwks_uri, issuer.ca_file), (None, None, None, None));
-        assert_eq!(issuer.client_auth, ClientAuth::ClientSecretBasic(Secret::new("file-secret")));
+        let secret = Credential::File("/run/secrets/iam".into());
+        assert_eq!(issuer.client_auth, ClientAuth::ClientSecretBasic { secret, encoding: Encoding::Form });
+        assert_eq!(issuer.protection, Protection::default());
         assert_eq!(issuer.timeouts, issuer::Timeouts { connect: Duration::from_secs(1), total: Duration::from_secs(5) });
         assert_eq!((issuer.allow_http, issuer.jwks_refresh), (false, Duration::from_secs(600)));
         assert_eq!(exchange.profile, Profile::Keycloak);
@@ -261,7 +244,7 @@ mod tests {
         let said = "profile: rfc8693\ntoken_endpoint_auth_method: client_secret_post\nca_file: /tls/ca.crt\nallow_http: true\n\
                     token_endpoint: http://iam:8080/t\njwks_uri: http://iam:8080/j\ntimeouts: { connect: 2s, total: 3s }";
         let Issuer { issuer, verify: _, exchange } = with_issuer(said).issuers.remove(0);
-        assert_eq!(issuer.client_auth, ClientAuth::ClientSecretPost(Secret::new("file-secret")));
+        assert_eq!(issuer.client_auth, ClientAuth::ClientSecretPost { secret: Credential::File("/run/secrets/iam".into()) });
         assert_eq!(issuer.token_endpoint.unwrap().as_str(), "http://iam:8080/t");
         assert_eq!(issuer.jwks_uri.unwrap().as_str(), "http://iam:8080/j");
         assert_eq!((issuer.ca_file, issuer.allow_http), (Some("/tls/ca.crt".into()), true));

@@ -6,9 +6,9 @@ use super::grant::{self, Acting, Asking};
 use super::own::{Held, Own};
 use super::{Profile, Settings, mistake, refusal};
 use crate::clock::Clock;
-use crate::fault::{Fault, Why};
+use crate::fault::Fault;
 use crate::issuer::jws::Jws;
-use crate::issuer::{self, CallError, Issuer};
+use crate::issuer::{self, Issuer, Priority};
 use crate::metrics::{Exchanged, IssuerMetrics};
 use crate::token::{Actor, Asker, Digest, Grant, Granted, Source, Target, TargetSettings, next_generation};
 use std::fmt;
@@ -124,32 +124,11 @@ impl Exchanger {
     async fn post(&self, asking: &Asking<'_>, target: &Target, sent: Sent, clock: &Clock) -> Result<Issued, Fault> {
         let profile = self.settings.profile;
         let form = asking.form(target, profile == Profile::Rfc8693);
-        let reply = self.issuer.post_token(form).await.map_err(|e| self.not_answered(&e))?;
+        let reply = self.issuer.post_token(form, Priority::Caller).await.map_err(|e| self.issuer.not_answered("for a token", &e))?;
         if reply.status != 200 {
             return Err(refusal::fault(profile, target.grant, &reply, |words| self.issuer.cleaned(words)));
         }
         Asked { profile, asking, target, sent }.judge(&reply, clock.unix())
-    }
-
-    fn not_answered(&self, e: &CallError) -> Fault {
-        let name = &self.issuer.settings().name;
-        let why = Why::new(format!("asked issuer {name} for a token: {e}"));
-        match e {
-            CallError::NoEndpoint => {
-                let why = self.issuer.trouble().unwrap_or_else(|| why.into());
-                Fault::IssuerUnavailable { retry_after: None, why }
-            }
-            CallError::Unreachable(_) => {
-                let why = why.cure("check that the IAM is up and reachable from here (name resolution, network policy, ca_file)");
-                Fault::IssuerUnavailable { retry_after: None, why: why.into() }
-            }
-            CallError::Timeout => {
-                Fault::IssuerTimeout(why.cure(format!("check the IAM's load, or raise issuers.{name}.timeouts.total")).into())
-            }
-            CallError::TooLarge(_) | CallError::Broken(_) => {
-                Fault::BadIssuerAnswer(why.cure("check that the token endpoint is the IAM's, and what stands between").into())
-            }
-        }
     }
 }
 
@@ -194,6 +173,7 @@ fn digest(settings: &Settings, issuer: &issuer::Settings, grant: Grant, wanted: 
         allow_http: _,
         jwks_refresh: _,
         timeouts: _,
+        protection: _,
     } = issuer;
     let profile: &[u8] = match profile {
         Profile::Keycloak => b"keycloak",

@@ -38,7 +38,8 @@ const fn rule(error: &'static str, begins: &'static str, class: Class, cause: &'
     Rule { error, begins, class, cause, cure }
 }
 
-const SECRET: &str = "check client_id, client_secret and token_endpoint_auth_method against the IAM's client";
+const SECRET: &str = "check client_id, token_endpoint_auth_method and what belongs to it (client_secret, private_key, client_certificate or \
+    client_assertion_file) against the IAM's client";
 const ACCOUNT: &str = "switch on Service accounts roles and Client authentication for the gateway's client in Keycloak";
 const CONSENT: &str = "grant admin consent to the gateway's application, or list it in the resource's knownClientApplications";
 const SWITCH: &str =
@@ -162,6 +163,44 @@ const KEYCLOAK: &[Rule] = &[
         Class::Ours,
         "the gateway's client is public",
         Some(ACCOUNT),
+    ),
+    rule(
+        "invalid_client",
+        "Client authentication with signed JWT failed",
+        Class::Ours,
+        "the IAM cannot verify the gateway's client assertion",
+        Some(
+            "give the IAM's client the public half of private_key under the name of its key_id, with the same algorithm \
+             (token_endpoint_auth_method: private_key_jwt; Keycloak: Clients, Keys)",
+        ),
+    ),
+    rule(
+        "invalid_client",
+        "Token is not active",
+        Class::Ours,
+        "the gateway's client assertion has expired, or is not good yet",
+        Some("compare the clocks of the IAM and of this machine; client_assertion: see that the file is renewed"),
+    ),
+    rule(
+        "invalid_client",
+        "Token reuse detected",
+        Class::Ours,
+        "the IAM has seen the gateway's client assertion before",
+        Some("look for something between that sends requests twice; client_assertion: allow the IAM to take such a token more than once"),
+    ),
+    rule(
+        "invalid_client",
+        "Invalid token audience",
+        Class::Ours,
+        "the gateway's client assertion is for another issuer",
+        Some("set the issuer's url to what the realm calls itself; client_assertion: have the token made for that audience alone"),
+    ),
+    rule(
+        "invalid_client",
+        "Multiple audiences not allowed",
+        Class::Ours,
+        "the gateway's client assertion is for several audiences",
+        Some("client_assertion: have the token made for the issuer's url alone"),
     ),
     rule("unauthorized_client", "Invalid client", Class::Ours, "the IAM does not accept the gateway's client credentials", Some(SECRET)),
     rule("invalid_client", "Invalid client", Class::Ours, "the IAM does not know the gateway's client, or it is disabled", Some(SECRET)),

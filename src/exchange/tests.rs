@@ -296,6 +296,8 @@ async fn every_way_to_fail_has_its_fault_and_its_count() {
         let fault = s.ask(canned).await.unwrap_err();
         assert_eq!((fault.code(), count()), (code, before + 1));
         assert!(!fault.why().unwrap().cause.is_empty());
+        // What it asked for with Retry-After is over.
+        s.clock.turn(Duration::from_secs(3));
     }
     assert_eq!(s.iam.count("/elsewhere"), 0);
     s.iam.stop();

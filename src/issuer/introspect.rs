@@ -1,7 +1,8 @@
-//! Asking an issuer about a token (RFC 7662), authenticated like at the token endpoint. What the answer means is for `verify` to
+//! Asking an issuer about a token (RFC 7662), with the proof and the protection that questions to the token endpoint have. What the answer means is for `verify` to
 //! judge; the token is sent as it is and nowhere else.
 
-use super::{CallError, Form, Issuer, Reply};
+use super::ask;
+use super::{CallError, Form, Issuer, Priority, Reply};
 use std::sync::Arc;
 use url::Url;
 
@@ -17,9 +18,7 @@ impl Issuer {
         let this = self.clone();
         self.control.spawn(async move {
             let Some(endpoint) = this.introspection_endpoint() else { return then(Err(CallError::NoEndpoint)) };
-            let reply = this.client.post_token(endpoint, form, &this.settings).await;
-            this.metrics.up(reply.as_ref().is_ok_and(Reply::well_formed));
-            then(reply);
+            then(ask::ask(&this, &endpoint, &form, Priority::Caller).await);
         });
     }
 

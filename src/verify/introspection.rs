@@ -147,7 +147,11 @@ fn plausible(verifier: &Verifier, token: &SubjectToken) -> Result<(), Why> {
 }
 
 fn judge(verifier: &Verifier, reply: &Result<Reply, CallError>) -> Outcome {
-    let reply = reply.as_ref().map_err(|e| not_answered(verifier, e))?;
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(CallError::NoEndpoint) if verifier.issuer.trouble().is_none() => return Err(nowhere(verifier)),
+        Err(e) => return Err(verifier.issuer.not_answered("about a token", e)),
+    };
     match reply.status {
         200 => {}
         429 | 503 => {
@@ -173,22 +177,11 @@ fn judge(verifier: &Verifier, reply: &Result<Reply, CallError>) -> Outcome {
     claims::read(&said, Found::ByAsking, verifier).map(Arc::new).map_err(refused)
 }
 
-fn not_answered(verifier: &Verifier, e: &CallError) -> Fault {
+fn nowhere(verifier: &Verifier) -> Fault {
     let name = &verifier.issuer.settings().name;
-    let why = Why::new(format!("asked issuer {name} about a token: {e}"));
-    match e {
-        CallError::NoEndpoint => {
-            let unknown =
-                || Why::new(format!("where issuer {name} is asked about tokens is not known")).cure("give introspection_endpoint");
-            Fault::IssuerUnavailable { retry_after: None, why: verifier.issuer.trouble().unwrap_or_else(|| unknown().into()) }
-        }
-        CallError::Unreachable(_) => {
-            let cure = "check that the IAM is up and reachable from here (name resolution, network policy, ca_file)";
-            Fault::IssuerUnavailable { retry_after: None, why: why.cure(cure).into() }
-        }
-        CallError::Timeout => Fault::IssuerTimeout(why.cure("check the IAM's load, or raise the issuer's timeouts.total").into()),
-        CallError::TooLarge(_) | CallError::Broken(_) => Fault::BadIssuerAnswer(why.into()),
-    }
+    let why = Why::new(format!("where issuer {name} is asked about tokens is not known (yet): discovery does not say so"));
+    let cure = format!("give issuers.{name}.introspection_endpoint, or verify by jwks");
+    Fault::IssuerUnavailable { retry_after: None, why: why.cure(cure).into() }
 }
 
 fn bad(cause: String) -> Fault {

@@ -8,6 +8,8 @@ mod exchange;
 mod flood;
 mod headers;
 mod http2;
+mod issuer_client_auth;
+mod issuer_protection;
 mod kit;
 mod life;
 mod limits;

@@ -15,12 +15,13 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Every family of this version: name, kind, labels.
-const FAMILIES: [(&str, &str, &[&str]); 28] = [
+const FAMILIES: [(&str, &str, &[&str]); 29] = [
     ("cambist_build_info", "gauge", &["revision", "version"]),
     ("cambist_http_request_duration_seconds", "histogram", &["route"]),
     ("cambist_http_requests_in_flight", "gauge", &["listener"]),
     ("cambist_http_requests_total", "counter", &["code", "method", "route"]),
     ("cambist_issued_token_lifetime_seconds", "histogram", &["issuer"]),
+    ("cambist_issuer_circuit_open", "gauge", &["issuer"]),
     ("cambist_issuer_up", "gauge", &["issuer"]),
     ("cambist_jwks_last_success_timestamp_seconds", "gauge", &["issuer"]),
     ("cambist_log_lines_dropped_total", "counter", &[]),
@@ -183,6 +184,7 @@ async fn what_alerts_ask_for_is_there_before_anything_happened() {
     let s = scrape(&g).await;
     for (name, labels) in [
         ("cambist_issuer_up", vec![("issuer", "main")]),
+        ("cambist_issuer_circuit_open", vec![("issuer", "main")]),
         ("cambist_token_cache_evictions_total", vec![("cause", "size")]),
         ("cambist_token_cache_evictions_total", vec![("cause", "expired")]),
         ("cambist_token_cache_lookups_total", vec![("result", "hit"), ("route", "orders")]),

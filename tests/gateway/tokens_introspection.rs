@@ -161,8 +161,9 @@ async fn an_issuer_that_cannot_say_sends_nobody_away_to_log_in() {
     ];
     for (misbehave, status, code) in cases {
         let shown = format!("{misbehave:?}");
-        g.world.iam.script(Endpoint::Introspection, misbehave);
+        g.world.iam.script_always(Endpoint::Introspection, misbehave);
         assert_eq!(said(&g.get("/orders", &token).await), (status, code.into()), "{shown}");
+        g.world.iam.behave();
         // What protects the issuer from us is over, too.
         g.turn(Duration::from_secs(11)).await;
     }

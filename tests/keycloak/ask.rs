@@ -14,6 +14,7 @@ use std::time::Duration;
 #[derive(Clone, Copy)]
 pub struct Ask<'a> {
     pub client: &'a str,
+    /// None where it is empty: `issuer` then says how the client proves itself.
     pub secret: &'a str,
     pub audiences: &'a [&'a str],
     pub scopes: &'a [&'a str],
@@ -52,13 +53,14 @@ impl Ask<'_> {
         let more = |keys: &str| if keys.is_empty() { String::new() } else { format!(", {keys}") };
         let verify = if verify.is_empty() { String::new() } else { format!(", verify: {{ {verify} }}") };
         let (issuer, route) = (more(issuer), more(route));
+        let secret = if secret.is_empty() { String::new() } else { format!(", client_secret: {secret}") };
         format!(
             "
 listeners: {{ main: {{ address: 127.0.0.1:0 }} }}
 metrics: {{ address: 127.0.0.1:0 }}
 workers: 1
 issuers:
-  main: {{ url: \"{url}\", client_id: {client}, client_secret: {secret}, timeouts: {{ connect: 2s, total: 9s }}{issuer}{verify} }}
+  main: {{ url: \"{url}\", client_id: {client}{secret}, timeouts: {{ connect: 2s, total: 9s }}{issuer}{verify} }}
 routes:
   it: {{ upstream: \"{upstream}\"{}{}{}{route} }}
 ",

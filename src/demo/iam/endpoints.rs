@@ -86,7 +86,7 @@ impl Realm {
             }
             Endpoint::Token => answer(&self.token(&parts.headers, form, edit)),
             Endpoint::Introspection => {
-                let client = authenticate(&self.state().clients, &parts.headers, form).cloned();
+                let client = self.client(&parts.headers, form);
                 answer(&client.map(|client| self.introspection(&client, form)))
             }
         }
@@ -98,7 +98,7 @@ impl Realm {
         if ![exchange::GRANT, JWT_BEARER, "password", "client_credentials"].contains(&grant) {
             return Err(Refusal::unsupported_grant_type());
         }
-        let client = authenticate(&self.state().clients, headers, form)?.clone();
+        let client = self.client(headers, form)?;
         let repeatable = |name: &str| grant == exchange::GRANT && matches!(name, "audience" | "resource");
         for (i, (name, _)) in form.iter().enumerate() {
             if !repeatable(name) && form[..i].iter().any(|(before, _)| before == name) {
@@ -120,6 +120,14 @@ impl Realm {
                 });
                 outcome
             }
+        }
+    }
+
+    /// The client that proves who it is.
+    fn client(&self, headers: &HeaderMap, form: &Form) -> Result<Client, Refusal> {
+        match field(form, "client_assertion") {
+            Some(assertion) => self.asserted(assertion, form),
+            None => authenticate(&self.state().clients, headers, form).cloned(),
         }
     }
 
@@ -184,9 +192,9 @@ impl Realm {
     }
 
     fn client_credentials(&self, client: &Client) -> Result<Value, Refusal> {
-        match client.secret {
-            Some(_) => self.login(client, &format!("service-account-{}", client.id)),
-            None => Err(Refusal::no_service_account()),
+        match client.is_public() {
+            false => self.login(client, &format!("service-account-{}", client.id)),
+            true => Err(Refusal::no_service_account()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! A development IAM, embedded: discovery, JWKS and a token endpoint with RFC 8693, in Keycloak's shapes and with Keycloak's
 //! refusals. It is the demo's IAM and the tests' fake one. It serves loopback only, keeps nothing, and `run` cannot reach it.
 
+mod assertion;
 mod client;
 mod endpoints;
 mod exchange;
@@ -22,6 +23,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub use assertion::Assertions;
 pub use client::{Client, Form, field};
 pub use endpoints::Endpoint;
 pub use exchange::{ACCESS_TOKEN, GRANT};
@@ -120,6 +122,8 @@ struct State {
     /// Sessions of each user, and those that are over.
     sessions: HashMap<String, HashSet<String>>,
     ended: HashSet<String>,
+    /// `jti` of assertions that were good once.
+    used: HashSet<String>,
     scripts: HashMap<Endpoint, super::misbehave::Script>,
     log: Log,
     /// What tokens from exchanges are signed with; RS256 unless said otherwise.
@@ -328,7 +332,7 @@ impl Realm {
             "jwks_uri": self.jwks_uri(),
             "introspection_endpoint": self.introspection_endpoint(),
             "grant_types_supported": ["password", "client_credentials", GRANT, JWT_BEARER],
-            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256", "PS256", "ES256", "EdDSA"],
