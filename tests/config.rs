@@ -38,6 +38,7 @@ impl Fake {
             fake.files.insert(path.into(), text.clone().into_bytes());
         }
         fake.variables.insert("PARTNERS_SECRET".into(), "c4nary-variable".into());
+        fake.variables.insert("ENTRA_SECRET".into(), "c4nary-variable".into());
         fake.variables.insert("EMPTY".into(), String::new());
         fake
     }

@@ -46,6 +46,8 @@
 //! | introspection | `measured::introspection_by_those_in_aud_alone` (Keycloak alone) |
 //! | realm keys | `measured::realm_keys` |
 //! | cost of one exchange | none: a figure of one machine, which a test could only get wrong on another |
+//! | **what routes may ask besides** | |
+//! | the gateway's own token, actors, introspection, lightweight tokens, scopes, `require`, two realms | `tokens::*` |
 //!
 //! *Keycloak alone*: the gateway of this version never sends such a thing, so Keycloak is asked directly, and the row stays true.
 
@@ -67,3 +69,5 @@ mod path;
 mod proofs;
 #[path = "keycloak/server.rs"]
 mod server;
+#[path = "keycloak/tokens.rs"]
+mod tokens;

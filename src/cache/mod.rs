@@ -7,7 +7,7 @@ mod store;
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::token::{Answer, Caller, Digest, Freshness, Granted, Source, Target, TokenSource};
+use crate::token::{Answer, Asker, Digest, Freshness, Granted, Source, Target, TokenSource, Whose};
 use flight::{Flight, Flights, Landing, Takeoff};
 use futures_util::future::{Either, FutureExt, ready};
 use std::sync::Arc;
@@ -33,7 +33,7 @@ impl Default for Settings {
 /// Whose token, and what for. Built by naming both fields, so that a third cannot be forgotten anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
-    subject: Digest,
+    subject: Whose,
     target: Digest,
 }
 
@@ -87,9 +87,10 @@ impl<S: TokenSource> Cache<S> {
 }
 
 impl<S: TokenSource> TokenSource for Cache<S> {
-    fn token(&self, caller: &Caller, target: &Arc<Target>, freshness: Freshness) -> Answer {
+    fn token(&self, asker: &Asker, target: &Arc<Target>, freshness: Freshness) -> Answer {
         let shared = &self.shared;
-        let key = Key { subject: caller.digest, target: target.digest };
+        let (subject, wanted) = asker.key(target);
+        let key = Key { subject, target: wanted };
         if let Some(held) = shared.store.get(&key, shared.clock.millis(), freshness) {
             return Either::Left(ready(Ok(held)));
         }
@@ -99,7 +100,7 @@ impl<S: TokenSource> TokenSource for Cache<S> {
             Flight::Landed(held) => Either::Left(ready(Ok(held))),
             Flight::Joined(wait) => Either::Right(async move { wait.await.map(|g| Granted { source: Source::Coalesced, ..g }) }.boxed()),
             Flight::Started { wait, takeoff } => {
-                Shared::fly(shared.clone(), key, takeoff, (caller.clone(), target.clone(), freshness));
+                Shared::fly(shared.clone(), key, takeoff, (asker.clone(), target.clone(), freshness));
                 Either::Right(wait.boxed())
             }
         }
@@ -108,12 +109,12 @@ impl<S: TokenSource> TokenSource for Cache<S> {
 
 impl<S: TokenSource> Shared<S> {
     /// Runs one exchange to its end, whoever still waits for it.
-    fn fly(self: Arc<Self>, key: Key, takeoff: Takeoff, (caller, target, freshness): (Caller, Arc<Target>, Freshness)) {
+    fn fly(self: Arc<Self>, key: Key, takeoff: Takeoff, (asker, target, freshness): (Asker, Arc<Target>, Freshness)) {
         let control = self.control.clone();
         control.spawn(async move {
             // Made before anything can go wrong: it frees the key even if the source panics.
             let landing = Landing::new(&self.flights, takeoff);
-            let answer = self.source.token(&caller, &target, freshness).await;
+            let answer = self.source.token(&asker, &target, freshness).await;
             let answer = answer.map(|granted| Granted { generation: landing.generation(), source: Source::Miss, ..granted });
             if let Ok(granted) = &answer {
                 self.store.put(&key, granted.clone(), self.clock.millis());

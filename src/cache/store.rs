@@ -5,11 +5,11 @@ use super::life::usable_until;
 use super::{Key, Settings};
 use crate::bounded::{Bounded, Kept};
 use crate::metrics::Metrics;
-use crate::token::{Digest, Freshness, Granted, Source};
+use crate::token::{Digest, Freshness, Granted, Source, Whose};
 use std::sync::Arc;
 
 pub(super) struct Store {
-    buckets: Bounded<Digest, Bucket>,
+    buckets: Bounded<Whose, Bucket>,
     settings: Settings,
     metrics: Arc<Metrics>,
 }
@@ -70,8 +70,9 @@ impl Store {
             return;
         }
         let new = Held { target, granted, until };
-        let (dropped, evicted) =
-            self.buckets.alter(&subject, now, Bucket::default, |bucket| bucket.take(new, self.settings.max_per_token, now));
+        // Nobody's are as many as the configuration has routes for them: no caller can make more.
+        let most = if subject == Whose::Nobody { usize::MAX } else { self.settings.max_per_token };
+        let (dropped, evicted) = self.buckets.alter(&subject, now, Bucket::default, |bucket| bucket.take(new, most, now));
         self.metrics.evicted("expired", evicted.expired + dropped.expired);
         self.metrics.evicted("size", evicted.size + dropped.size);
     }

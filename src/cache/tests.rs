@@ -1,6 +1,6 @@
 use super::*;
 use crate::fault::{Fault, Why};
-use crate::token::{AccessToken, Subject, SubjectToken};
+use crate::token::{AccessToken, Caller, Grant, Subject, SubjectToken, TargetSettings};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -16,18 +16,18 @@ struct Counted {
 }
 
 impl TokenSource for Arc<Fake> {
-    fn token(&self, _: &Caller, target: &Arc<Target>, _: Freshness) -> Answer {
+    fn token(&self, _: &Asker, target: &Arc<Target>, _: Freshness) -> Answer {
         let (me, target) = (self.0.clone(), target.clone());
         let n = me.asked.fetch_add(1, Ordering::SeqCst);
         let _ = me.started.send(());
         Either::Right(
             async move {
                 me.gate.acquire().await.unwrap().forget();
-                assert!(target.audiences[0] != "panic", "the source panics");
+                assert!(target.settings.audiences[0] != "panic", "the source panics");
                 if me.fail {
                     return Err(Fault::TargetRefused(Why::new("no").into()));
                 }
-                let token = AccessToken::new(&format!("{}-{n}", target.audiences[0])).unwrap();
+                let token = AccessToken::new(&format!("{}-{n}", target.settings.audiences[0])).unwrap();
                 let expires_at = me.clock.millis() + crate::clock::millis(me.lifetime);
                 Ok(Granted { token, source: Source::Miss, generation: 0, expires_at, lifetime: me.lifetime })
             }
@@ -54,7 +54,7 @@ fn bench(permits: usize, fail: bool, settings: Settings) -> Bench {
     Bench { cache, source, clock, started }
 }
 
-fn caller(name: &str) -> Caller {
+fn caller(name: &str) -> Asker {
     let header = http::HeaderValue::from_str(&format!("Bearer {name}")).unwrap();
     let token = SubjectToken::from_authorization(&header).unwrap().unwrap();
     let subject = Subject {
@@ -63,23 +63,16 @@ fn caller(name: &str) -> Caller {
         sid: None,
         azp: None,
         scopes: vec![],
+        claims: vec![],
         expires_at: u64::MAX,
         clock_skew: Duration::ZERO,
     };
-    Caller { digest: token.digest(), token, subject: Arc::new(subject) }
+    Asker::Caller(Caller { digest: token.digest(), token, subject: Arc::new(subject) })
 }
 
 fn target(audience: &str) -> Arc<Target> {
-    Arc::new(Target {
-        issuer: "i".into(),
-        audiences: vec![audience.into()],
-        scopes: vec![],
-        resources: vec![],
-        expect_audiences: vec![],
-        max_ttl: Duration::from_secs(300),
-        allow_login_client: false,
-        digest: Digest::of(audience.as_bytes()),
-    })
+    let settings = TargetSettings { audiences: vec![audience.into()], ..TargetSettings::default() };
+    Arc::new(Target { issuer: "i".into(), grant: Grant::TokenExchange, settings, digest: Digest::of(audience.as_bytes()) })
 }
 
 impl Bench {

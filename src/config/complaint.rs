@@ -113,6 +113,16 @@ codes! {
     ClientCertificate = "C053",
     /// A file that should hold a client assertion, and does not.
     Assertion = "C054",
+    /// Anybody may call a route on which a caller's token is needed.
+    Anonymous = "C060",
+    /// Two issuers with one url, where the token's `iss` has to say which of them is meant.
+    SameIssuer = "C061",
+    /// A parameter that the gateway sets itself.
+    Reserved = "C062",
+    /// A key that means nothing to the issuer, by its profile; or one that it cannot do without.
+    Profile = "C063",
+    /// Tokens are verified by asking their issuer, and nothing says where.
+    Introspection = "C064",
     /// A mistake of Cambist's own.
     Bug = "C099",
 }

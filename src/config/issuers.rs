@@ -2,6 +2,7 @@
 
 use super::complaint::{Code, Complaint};
 use super::duration::positive;
+use super::params::params;
 use super::place::At;
 use super::reading::Value;
 use super::secret::authorities;
@@ -10,11 +11,12 @@ use super::verification::{self, Verification};
 use super::{Issuer, client_auth, protection, timeouts, url};
 use crate::exchange::{self, Profile};
 use crate::issuer::{self, ClientAuth, Protection};
+use crate::verify::By;
 use ::url::Url;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const LATER: &[&str] = &["introspection_endpoint", "extra_params"];
+const PROFILES: &[(&str, Profile)] = &[("keycloak", Profile::Keycloak), ("rfc8693", Profile::Rfc8693), ("entra_obo", Profile::EntraObo)];
 const CONNECT: Duration = Duration::from_secs(1);
 const TOTAL: Duration = Duration::from_secs(5);
 
@@ -32,6 +34,7 @@ pub struct Written {
     pub connect: Option<At<Duration>>,
     pub total: Option<At<Duration>>,
     pub protection: Protection,
+    pub extra_params: Option<At<Vec<(String, String)>>>,
 }
 
 /// What may be given instead of what discovery would say.
@@ -40,6 +43,7 @@ pub struct Endpoints {
     pub discovery_url: Option<At<Url>>,
     pub token_endpoint: Option<At<Url>>,
     pub jwks_uri: Option<At<Url>>,
+    pub introspection_endpoint: Option<At<Url>>,
 }
 
 impl Written {
@@ -57,6 +61,7 @@ impl Written {
             connect: None,
             total: None,
             protection: Protection::default(),
+            extra_params: None,
         }
     }
 }
@@ -66,7 +71,7 @@ pub fn read(root: &mut Section) -> Option<Vec<Written>> {
     let value = root.value("issuers")?;
     named(&value, "issuer", |value, name| {
         // One that cannot be read is still one that routes may name.
-        Some(value.section(LATER).map_or_else(|| Written::unread(name.clone()), |section| one(section, name.clone())))
+        Some(value.section(&[]).map_or_else(|| Written::unread(name.clone()), |section| one(section, name.clone())))
     })
     .or(Some(Vec::new()))
 }
@@ -78,8 +83,9 @@ fn one(mut section: Section, name: At<String>) -> Written {
         discovery_url: s.take("discovery_url", url::http),
         token_endpoint: s.take("token_endpoint", url::http),
         jwks_uri: s.take("jwks_uri", url::http),
+        introspection_endpoint: s.take("introspection_endpoint", url::http),
     };
-    let profile = s.take("profile", |v| v.choice(&[("keycloak", Profile::Keycloak), ("rfc8693", Profile::Rfc8693)], &["entra_obo"]));
+    let profile = s.take("profile", |v| v.choice(PROFILES, &[]));
     let client_id = s.require("client_id", "write the name under which the issuer knows this gateway", client_id);
     let client_auth = client_auth::read(s);
     let ca_file = s.take("ca_file", authorities);
@@ -87,10 +93,25 @@ fn one(mut section: Section, name: At<String>) -> Written {
     let verify = verification::read(s);
     let (connect, total) = read_timeouts(s);
     let protection = protection::read(s);
-    let written =
-        Written { name, url, endpoints, profile, client_id, client_auth, ca_file, allow_http, verify, connect, total, protection };
+    let extra_params = s.take("extra_params", params);
+    let written = Written {
+        name,
+        url,
+        endpoints,
+        profile,
+        client_id,
+        client_auth,
+        ca_file,
+        allow_http,
+        verify,
+        connect,
+        total,
+        protection,
+        extra_params,
+    };
     check_http(s, &written);
     check_discovery(s, &written.endpoints);
+    check_introspection(s, &written);
     section.finish();
     written
 }
@@ -117,9 +138,10 @@ fn read_timeouts(parent: &mut Section) -> (Option<At<Duration>>, Option<At<Durat
 }
 
 fn check_http(section: &Section, written: &Written) {
-    let Endpoints { discovery_url, token_endpoint, jwks_uri } = &written.endpoints;
+    let Endpoints { discovery_url, token_endpoint, jwks_uri, introspection_endpoint } = &written.endpoints;
     let issuer = written.url.as_ref().map(|at| ("url", &at.value.1, at.place));
     let others = [("discovery_url", discovery_url), ("token_endpoint", token_endpoint), ("jwks_uri", jwks_uri)];
+    let others = others.into_iter().chain([("introspection_endpoint", introspection_endpoint)]);
     let others = others.into_iter().filter_map(|(key, at)| at.as_ref().map(|at| (key, &at.value, at.place)));
     // With every endpoint given, the issuer's own URL is only compared with `iss` and never asked.
     let asked = discovery_url.is_none() && (token_endpoint.is_none() || jwks_uri.is_none());
@@ -139,17 +161,41 @@ fn check_http(section: &Section, written: &Written) {
 }
 
 fn check_discovery(section: &Section, endpoints: &Endpoints) {
-    let Endpoints { discovery_url, token_endpoint, jwks_uri } = endpoints;
+    let Endpoints { discovery_url, token_endpoint, jwks_uri, introspection_endpoint: _ } = endpoints;
     if let (Some(unused), Some(_), Some(_)) = (discovery_url, token_endpoint, jwks_uri) {
         let message = format!("{}: `discovery_url` is never asked: `token_endpoint` and `jwks_uri` are both given", section.name);
         section.reading.complain(Complaint::warning(Code::Discovery, unused.key, message).cure("take one of the three out"));
     }
 }
 
+/// Without discovery nobody else says where tokens are asked about.
+fn check_introspection(section: &Section, written: &Written) {
+    let Endpoints { token_endpoint, jwks_uri, introspection_endpoint, discovery_url: _ } = &written.endpoints;
+    let Some(by) = written.verify.by.filter(|at| at.value == By::Introspection) else { return };
+    if introspection_endpoint.is_none() && token_endpoint.is_some() && jwks_uri.is_some() {
+        let message = format!("{}: it is asked about tokens, and without discovery nothing says where", section.name);
+        let it = Complaint::error(Code::Introspection, by.place, message);
+        section.reading.complain(it.cure("write `introspection_endpoint: https://…`"));
+    }
+}
+
 pub fn settings(written: Written) -> Option<Issuer> {
-    let Written { name, url, endpoints, profile, client_id, client_auth, ca_file, allow_http, verify, connect, total, protection } =
-        written;
-    let Endpoints { discovery_url, token_endpoint, jwks_uri } = endpoints;
+    let Written {
+        name,
+        url,
+        endpoints,
+        profile,
+        client_id,
+        client_auth,
+        ca_file,
+        allow_http,
+        verify,
+        connect,
+        total,
+        protection,
+        extra_params,
+    } = written;
+    let Endpoints { discovery_url, token_endpoint, jwks_uri, introspection_endpoint } = endpoints;
     let client_id = client_id?.value;
     let (verify, jwks_refresh) = verification::settings(verify, &client_id);
     let issuer = issuer::Settings {
@@ -158,6 +204,7 @@ pub fn settings(written: Written) -> Option<Issuer> {
         discovery_url: discovery_url.map(|at| at.value),
         token_endpoint: token_endpoint.map(|at| at.value),
         jwks_uri: jwks_uri.map(|at| at.value),
+        introspection_endpoint: introspection_endpoint.map(|at| at.value),
         client_auth: client_auth?,
         client_id,
         ca_file: ca_file.map(|at| at.value),
@@ -166,7 +213,11 @@ pub fn settings(written: Written) -> Option<Issuer> {
         timeouts: issuer::Timeouts { connect: connect.map_or(CONNECT, |at| at.value), total: total.map_or(TOTAL, |at| at.value) },
         protection,
     };
-    Some(Issuer { issuer, verify, exchange: exchange::Settings { profile: profile.map_or(Profile::Keycloak, |at| at.value) } })
+    let exchange = exchange::Settings {
+        profile: profile.map_or(Profile::Keycloak, |at| at.value),
+        extra_params: extra_params.map_or_else(Vec::new, |at| at.value),
+    };
+    Some(Issuer { issuer, verify, exchange })
 }
 
 #[cfg(test)]

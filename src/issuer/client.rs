@@ -80,8 +80,9 @@ impl Client {
             .pool_idle_timeout(IDLE)
             .connect_timeout(settings.timeouts.connect)
             .timeout(settings.timeouts.total);
-        let urls = [discovery, settings.token_endpoint.as_ref(), settings.jwks_uri.as_ref()];
-        let plain = urls.into_iter().flatten().all(|u| u.scheme() == "http");
+        let given = [&settings.token_endpoint, &settings.jwks_uri, &settings.introspection_endpoint];
+        let urls = given.into_iter().map(Option::as_ref).chain([discovery]);
+        let plain = urls.flatten().all(|u| u.scheme() == "http");
         let identity = match &settings.client_auth {
             ClientAuth::TlsClientAuth(identity) => Some(identity),
             _ => None,

@@ -5,17 +5,22 @@ use super::{ClientAuth, Error, Settings, json};
 use std::net::IpAddr;
 use url::{Host, Url};
 
-/// Where the token endpoint and the keys are.
+/// Where the token endpoint and the keys are, and where to ask about tokens, if anywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoints {
     pub token: Url,
     pub jwks: Url,
+    pub introspection: Option<Url>,
 }
 
 impl Endpoints {
     /// Where the operator gave both, nothing needs to be discovered.
     pub(super) fn given(settings: &Settings) -> Option<Self> {
-        Some(Self { token: settings.token_endpoint.clone()?, jwks: settings.jwks_uri.clone()? })
+        Some(Self {
+            token: settings.token_endpoint.clone()?,
+            jwks: settings.jwks_uri.clone()?,
+            introspection: settings.introspection_endpoint.clone(),
+        })
     }
 
     /// Reads a discovery document; what the operator gave wins over it.
@@ -62,14 +67,25 @@ impl Endpoints {
             let cause = format!("the token endpoint {} is not https, and a client certificate cannot be shown there", shown(&token));
             return Err((cause, format!("have the IAM name an https token endpoint, or give issuers.{name}.token_endpoint")));
         }
-        Ok(Self { token, jwks: endpoint("jwks_uri", &settings.jwks_uri, text("jwks_uri")?)? })
+        let given = &settings.introspection_endpoint;
+        // Not everybody has one; what is there must be as good as the others.
+        let introspection = match (given, text("introspection_endpoint")?) {
+            (None, None) => None,
+            (given, found) => Some(endpoint("introspection_endpoint", given, found)?),
+        };
+        let jwks = endpoint("jwks_uri", &settings.jwks_uri, text("jwks_uri")?)?;
+        Ok(Self { token, jwks, introspection })
     }
 }
 
 /// Where discovery is read from, if it has to be; all URLs of the settings are looked at on the way.
 pub(super) fn url(settings: &Settings) -> Result<Option<Url>, Error> {
-    let given =
-        [("discovery_url", &settings.discovery_url), ("token_endpoint", &settings.token_endpoint), ("jwks_uri", &settings.jwks_uri)];
+    let given = [
+        ("discovery_url", &settings.discovery_url),
+        ("token_endpoint", &settings.token_endpoint),
+        ("jwks_uri", &settings.jwks_uri),
+        ("introspection_endpoint", &settings.introspection_endpoint),
+    ];
     let refused = |what, url: &Url| permitted(url, settings.allow_http).map_err(|why| Error::Refused { what, url: shown(url), why });
     for (what, url) in given {
         if let Some(url) = url {

@@ -7,6 +7,7 @@ mod breaker;
 mod client;
 mod credentials;
 mod discovery;
+mod introspect;
 pub mod json;
 mod jwk;
 pub mod jws;
@@ -21,6 +22,7 @@ mod signing;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod unanswered;
 
 pub use auth::{Form, without_tokens};
 pub use breaker::Settings as BreakerSettings;

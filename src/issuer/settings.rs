@@ -20,6 +20,8 @@ pub struct Settings {
     /// With both this and `jwks_uri` given, no discovery is needed.
     pub token_endpoint: Option<Url>,
     pub jwks_uri: Option<Url>,
+    /// Where to ask about tokens (RFC 7662), unless discovery says so.
+    pub introspection_endpoint: Option<Url>,
     pub client_id: String,
     pub client_auth: ClientAuth,
     pub ca_file: Option<PathBuf>,

@@ -25,6 +25,7 @@ use tokio::runtime::Handle;
 pub(crate) const DISCOVERY: &str = "/realms/a/.well-known/openid-configuration";
 pub(crate) const KEYS: &str = "/realms/a/keys";
 pub(crate) const TOKEN: &str = "/realms/a/token";
+pub(crate) const INTROSPECTION: &str = "/realms/a/introspect";
 
 pub(crate) fn settings(url: &str) -> Settings {
     Settings {
@@ -33,6 +34,7 @@ pub(crate) fn settings(url: &str) -> Settings {
         discovery_url: None,
         token_endpoint: None,
         jwks_uri: None,
+        introspection_endpoint: None,
         client_id: "gateway".into(),
         client_auth: ClientAuth::basic(Secret::new("gateway-c4nary-secret")),
         ca_file: None,
@@ -113,7 +115,10 @@ impl Iam {
         let origin = format!("http://{addr}");
         let iam = Self { url: format!("{origin}/realms/a"), addr, inside, task };
         let endpoint = |path: &str| format!("{origin}{path}");
-        let document = json!({"issuer": iam.url, "token_endpoint": endpoint(TOKEN), "jwks_uri": endpoint(KEYS)});
+        let document = json!({
+            "issuer": iam.url, "token_endpoint": endpoint(TOKEN), "jwks_uri": endpoint(KEYS),
+            "introspection_endpoint": endpoint(INTROSPECTION),
+        });
         iam.answer(DISCOVERY, Canned::json(200, &document));
         iam.keys(keys);
         iam

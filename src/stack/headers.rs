@@ -90,6 +90,33 @@ fn is_alias(name: &str) -> bool {
     HEARSAY.contains(&plain) || OWNED.contains(&plain) || plain == "content-length" || HOP_BY_HOP.iter().any(|h| h.as_str() == plain)
 }
 
+/// Takes a token for the gateway out, under every spelling, and returns what stood under the right one.
+///
+/// # Errors
+/// When it stands there more than once.
+pub(super) fn take(headers: &mut HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>, Fault> {
+    let mut values = headers.get_all(name).iter();
+    let (value, more) = (values.next().cloned(), values.next());
+    if more.is_some() {
+        return Err(bad_request("a header that holds a token for the gateway, more than once"));
+    }
+    let spellings: Vec<HeaderName> = headers.keys().filter(|found| spells(found.as_str(), name.as_str())).cloned().collect();
+    for spelling in spellings {
+        headers.remove(spelling);
+    }
+    Ok(value)
+}
+
+/// Whether some backend reads one name as the other.
+fn spells(found: &str, name: &str) -> bool {
+    let bent = |s: &str| s.bytes().any(|b| b == b'_' || b == b'.');
+    found == name
+        || (bent(found) || bent(name)) && {
+            let plain = |s: &str| s.chars().map(|c| if c == '_' || c == '.' { '-' } else { c }).collect::<String>();
+            plain(found).trim_matches('-') == plain(name).trim_matches('-')
+        }
+}
+
 /// A response's trailers without those that the gateway sets or strips, or that frame or route a message (RFC 9110 §6.5.1).
 pub(super) fn passing_trailers(mut trailers: HeaderMap) -> HeaderMap {
     let not_for_trailers = |name: &str| {
@@ -199,6 +226,17 @@ mod tests {
         let mut left: Vec<_> = h.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["my_header", "x-tenant"]);
+    }
+
+    #[test]
+    fn a_token_for_the_gateway_goes_under_every_spelling_and_counts_under_one() {
+        let name = HeaderName::from_static("x-actor-token");
+        let mut h = map(&[("X-Actor-Token", "a"), ("x_actor_token", "b"), ("X-Actor.Token_", "c"), ("x-actor-tokens", "d")]);
+        assert_eq!(take(&mut h, &name).unwrap().unwrap(), "a");
+        assert_eq!(h.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-actor-tokens"]);
+        let mut h = map(&[("x_actor_token", "b")]);
+        assert!(take(&mut h, &name).unwrap().is_none() && h.is_empty());
+        assert!(take(&mut map(&[("x-actor-token", "a"), ("x-actor-token", "a")]), &name).is_err());
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub use admit::Admission;
 pub use body::{Body, RequestBody};
 pub use failures::{Failure, Failures};
 pub use request::Caught;
-pub use route::{Injection, Limits, Route, RouteSettings, Routes, TargetSettings, TokenMode};
+pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenMode};
 
 /// What all workers' stacks share. Reload swaps what is inside.
 pub struct Shared<T> {

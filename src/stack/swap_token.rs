@@ -1,15 +1,16 @@
-//! Takes the caller's token away and puts in what the route says: an exchanged token, nothing, or (where the operator spelled
-//! it out) the caller's own. On an exchanging route the caller's token never goes upstream, whatever fails.
+//! Takes the caller's token away and puts in what the route says: an exchanged token, the gateway's own, nothing, or (where the
+//! operator spelled it out) the caller's own. On an exchanging route the caller's token never goes upstream, whatever fails.
 
 use super::body::Body;
 use super::headers;
-use super::request::{Authorized, Verified};
-use super::route::{Injection, Route};
-use crate::fault::{Fault, Why};
-use crate::token::{Freshness, Granted, TokenSource};
+use super::request::{Authorized, Bearer, Known, Verified};
+use super::route::{Injection, Route, Targets};
+use crate::fault::{Fault, Why, bad_request};
+use crate::token::{Asker, Freshness, Granted, Target, TokenSource};
 use futures_util::future::{BoxFuture, Either, FutureExt, Ready, ready};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Response};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 #[derive(Clone)]
@@ -44,18 +45,12 @@ where
         if let Some(fault) = still_held(&verified) {
             return Either::Left(ready(Err(fault)));
         }
-        let target = match &verified.routed.route.token {
-            Injection::Exchange(target) => target.clone(),
-            Injection::Nothing => return self.go(verified, None),
-            Injection::Callers => {
-                let own = verified.caller.token.authorization();
-                return self.go(verified, Some(own));
-            }
+        let (asker, target) = match wanted(&verified) {
+            Ok(Wanted::Token(asker, target)) => (asker, target),
+            Ok(Wanted::Value(value)) => return self.go(verified, value),
+            Err(fault) => return Either::Left(ready(Err(fault))),
         };
-        if target.forbids(&verified.caller.subject) {
-            return Either::Left(ready(Err(Fault::LoginClient)));
-        }
-        match self.tokens.token(&verified.caller, &target, Freshness::Any) {
+        match self.tokens.token(asker, target, Freshness::Any) {
             Either::Left(known) => match counted(known.into_inner(), &verified) {
                 Ok(granted) => self.go(verified, Some(granted.token.authorization())),
                 Err(fault) => Either::Left(ready(Err(fault))),
@@ -88,12 +83,50 @@ where
 
 /// Where the caller's token is taken out, a copy of it elsewhere would go upstream all the same.
 fn still_held(verified: &Verified) -> Option<Fault> {
-    let Verified { routed, caller } = verified;
-    let stays = matches!(routed.route.token, Injection::Callers);
-    (!stays && headers::holds(&routed.scrubbed.caught.head, caller.token.expose())).then(|| {
+    let head = &verified.routed.scrubbed.caught.head;
+    let token = match &verified.caller {
+        _ if matches!(verified.routed.route.token, Injection::Callers) => return None,
+        Known::Caller(asker) => &asker.caller()?.token,
+        Known::Anybody(Bearer::Token(token)) => token,
+        Known::Anybody(_) => return None,
+    };
+    headers::holds(head, token.expose()).then(|| {
         let why = Why::new("the caller's token stands in another place too (a header, a cookie or the URL): it would reach the backend");
         Fault::BadRequest(why.cure("the caller has to send its token in Authorization alone").into())
     })
+}
+
+/// What a request is to carry.
+enum Wanted<'a> {
+    /// A token that has to be found.
+    Token(&'a Asker, &'a Arc<Target>),
+    /// This, or nothing.
+    Value(Option<HeaderValue>),
+}
+
+fn wanted(verified: &Verified) -> Result<Wanted<'_>, Fault> {
+    match (&verified.routed.route.token, &verified.caller) {
+        (Injection::Exchange(targets), Known::Caller(asker)) => {
+            let target = target(targets, verified)?;
+            match asker.caller() {
+                Some(caller) if target.forbids(&caller.subject) => Err(Fault::LoginClient),
+                _ => Ok(Wanted::Token(asker, target)),
+            }
+        }
+        // No configuration makes such a route.
+        (Injection::Exchange(_), Known::Anybody(_)) => Err(Fault::NoToken),
+        (Injection::Own(targets), _) => Ok(Wanted::Token(&Asker::Gateway, target(targets, verified)?)),
+        (Injection::Nothing, _) => Ok(Wanted::Value(None)),
+        (Injection::Callers, Known::Caller(asker)) => Ok(Wanted::Value(asker.caller().map(|caller| caller.token.authorization()))),
+        (Injection::Callers, Known::Anybody(Bearer::Token(token))) => Ok(Wanted::Value(Some(token.authorization()))),
+        (Injection::Callers, Known::Anybody(Bearer::None)) => Ok(Wanted::Value(None)),
+        (Injection::Callers, Known::Anybody(Bearer::Broken(why))) => Err(bad_request(*why)),
+    }
+}
+
+fn target<'a>(targets: &'a Targets, verified: &Verified) -> Result<&'a Arc<Target>, Fault> {
+    let none = || Fault::Misconfigured(Why::new("the route has no target at the issuer of the caller's token").into());
+    targets.of(verified.caller.issuer()).ok_or_else(none)
 }
 
 /// Notes where the token came from, or that none came.

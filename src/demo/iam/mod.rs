@@ -11,6 +11,7 @@ mod record;
 mod refusal;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use super::misbehave::Misbehave;
 use super::serve::Server;
@@ -31,6 +32,7 @@ pub use keys::{Keys, OldKeys, verified};
 pub use mint::CallerToken;
 pub use record::{Exchange, Seen};
 pub use refusal::Refusal;
+pub use ways::JWT_BEARER;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -126,6 +128,7 @@ struct State {
     log: Log,
     /// What tokens from exchanges are signed with; RS256 unless said otherwise.
     signing: Option<Algorithm>,
+    ways: ways::Ways,
 }
 
 impl Iam {
@@ -178,6 +181,10 @@ impl Iam {
 
     pub fn jwks_uri(&self) -> String {
         self.0.realm.jwks_uri()
+    }
+
+    pub fn introspection_endpoint(&self) -> String {
+        self.0.realm.introspection_endpoint()
     }
 
     /// A handle on its keys, for backends that verify what it issued.
@@ -310,6 +317,10 @@ impl Realm {
         format!("{}/protocol/openid-connect/token", self.base)
     }
 
+    fn introspection_endpoint(&self) -> String {
+        format!("{}/introspect", self.token_endpoint())
+    }
+
     fn jwks_uri(&self) -> String {
         format!("{}/protocol/openid-connect/certs", self.base)
     }
@@ -319,7 +330,8 @@ impl Realm {
             "issuer": self.issuer,
             "token_endpoint": self.token_endpoint(),
             "jwks_uri": self.jwks_uri(),
-            "grant_types_supported": ["password", "client_credentials", GRANT],
+            "introspection_endpoint": self.introspection_endpoint(),
+            "grant_types_supported": ["password", "client_credentials", GRANT, JWT_BEARER],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],

@@ -99,6 +99,11 @@ impl Refusal {
         Self::request(format!("Requested audience not available: {}", audiences.join(", ")))
     }
 
+    /// Entra's codes, with a number that is not to be relied on.
+    pub(super) fn entra(error: &'static str, description: &str) -> Self {
+        Self::bad(error, description)
+    }
+
     fn request(description: impl Into<String>) -> Self {
         Self::bad("invalid_request", description)
     }
