@@ -216,10 +216,12 @@ mod spoilt {
             let found = report(&text);
             let shown = format!("{}{found:?}", found.render(true));
             prop_assert!(!shown.contains("c4nary"), "{shown}\n\n{text}");
+            // Of what could not be read to its end, nobody knows the secrets: a place may lie inside of what is hidden by its looks.
+            let unread = found.complaints.iter().any(|c| matches!(c.code, Code::Syntax | Code::Document | Code::Alias | Code::Exotic));
             for complaint in &found.complaints {
                 if let Some(place) = complaint.place {
                     prop_assert!(place.line >= 1 && place.column >= 1 && place.end <= text.len(), "{complaint:?}");
-                    prop_assert!(complaint.excerpt.is_some(), "{complaint:?}");
+                    prop_assert!(complaint.excerpt.is_some() || unread, "{complaint:?}");
                 }
             }
         }
