@@ -153,11 +153,14 @@ async fn scopes_are_what_the_route_asks_for_and_not_what_the_caller_has() {
     let token = k.ada().await;
     for (scopes, audiences, scope) in [
         (&[][..], &["orders-api"][..], "orders"),
-        (&["billing"], &["billing-api"], "orders billing"),
+        (&["billing"], &["billing-api"], "billing orders"),
         (&["orders"], &["orders-api"], "orders"),
     ] {
         let seen = k.gateway(&Ask { scopes, audiences, ..ASK }).await.passes(&token).await;
-        assert_eq!((seen.claim("scope"), seen.claim("aud")), (Some(scope), Some(audiences[0])));
+        // Their order is Keycloak's own matter, and not the same after every import.
+        let mut granted: Vec<_> = seen.claim("scope").unwrap_or_default().split(' ').collect();
+        granted.sort_unstable();
+        assert_eq!((granted.join(" ").as_str(), seen.claim("aud")), (scope, Some(audiences[0])));
     }
     let both = k.gateway(&Ask { scopes: &["billing"], audiences: &["orders-api", "billing-api"], ..ASK }).await.passes(&token).await;
     assert_eq!(both.claims.unwrap()["aud"].as_array().unwrap().len(), 2);
