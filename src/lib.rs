@@ -28,6 +28,7 @@ pub mod verify; // the caller's token -> Subject
 // Floor 3: the service.
 pub mod admin; // metrics, probes, status as JSON
 pub mod stack; // THE tower stack; a route and its layers
+pub mod swap; // the exchange as a tower layer, for programs of one's own
 
 // Floor 4: what the operator wrote.
 pub mod config;
