@@ -170,13 +170,18 @@ impl Drop for Gateway {
     }
 }
 
-struct MadeIssuer {
-    issuer: Arc<Issuer>,
-    verifier: Arc<Verifier>,
-    exchanger: Arc<Exchanger>,
+pub(super) struct MadeIssuer {
+    pub issuer: Arc<Issuer>,
+    pub verifier: Arc<Verifier>,
+    pub exchanger: Arc<Exchanger>,
 }
 
-fn make_issuers(config: &Config, clock: &Clock, metrics: &Arc<Metrics>, control: &Handle) -> anyhow::Result<HashMap<Arc<str>, MadeIssuer>> {
+pub(super) fn make_issuers(
+    config: &Config,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+    control: &Handle,
+) -> anyhow::Result<HashMap<Arc<str>, MadeIssuer>> {
     let mut made = HashMap::new();
     for config::Issuer { issuer, verify, exchange } in &config.issuers {
         let handles = metrics.issuer(&issuer.name);
@@ -189,7 +194,7 @@ fn make_issuers(config: &Config, clock: &Clock, metrics: &Arc<Metrics>, control:
     Ok(made)
 }
 
-fn make_routes(config: &Config, issuers: &HashMap<Arc<str>, MadeIssuer>, metrics: &Arc<Metrics>) -> anyhow::Result<Routes> {
+pub(super) fn make_routes(config: &Config, issuers: &HashMap<Arc<str>, MadeIssuer>, metrics: &Arc<Metrics>) -> anyhow::Result<Routes> {
     let mut upstreams = HashMap::new();
     for settings in &config.upstreams {
         let upstream = Upstream::new(settings.clone(), metrics.upstream(&settings.name));
