@@ -27,6 +27,7 @@ pub mod verify; // the caller's token -> Subject
 
 // Floor 3: the service.
 pub mod admin; // metrics, probes, status as JSON
+pub mod api; // what the gateway answers itself: the exchange API
 pub mod stack; // THE tower stack; a route and its layers
 pub mod swap; // the exchange as a tower layer, for programs of one's own
 

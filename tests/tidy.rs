@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 6] = [
     &["clock", "fault", "token", "bounded", "metrics", "tls", "telemetry"],
     &["issuer", "route", "upstream", "listen"],
     &["verify", "exchange", "cache"],
-    &["stack", "admin", "swap"],
+    &["stack", "api", "admin", "swap"],
     &["config"],
     &["app", "demo"],
 ];

@@ -75,9 +75,11 @@ impl Gateway {
         exchange.set(issuers.iter().map(|(name, made)| (name.clone(), made.exchanger.clone())).collect());
         let routes = make_routes(&config, &issuers, &metrics)?;
         let tokens = Cache::new(config.cache, Arc::new(exchange), clock.clone(), control.handle().clone(), metrics.clone());
+        let doors = super::doors::make(&config, &issuers, &tokens, &clock, &metrics)?;
         let shared = Arc::new(Shared {
             routes: ArcSwap::from_pointee(routes),
             admission: Admission::new(config.requests),
+            doors,
             tokens,
             unmatched: metrics.route(metrics::UNMATCHED),
             metrics: metrics.clone(),

@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod doors;
 mod exchange;
 pub mod gateway;
 mod healthcheck;

@@ -8,6 +8,7 @@ mod cache;
 mod check;
 mod complaint;
 mod duration;
+mod exchange_api;
 mod issuers;
 mod limits;
 mod listeners;
@@ -62,6 +63,8 @@ pub struct Config {
     pub upstreams: Vec<upstream::Settings>,
     pub routes: Vec<stack::RouteSettings>,
     pub cache: crate::cache::Settings,
+    /// `None`: off.
+    pub exchange_api: Option<crate::api::Settings>,
     pub shutdown: Shutdown,
     /// Worker threads; `None`: one per core.
     pub workers: Option<usize>,

@@ -33,7 +33,7 @@ pub fn read(route: &mut Section) -> Target {
 }
 
 /// RFC 6749 §3.3: printable ASCII without blanks, quotes and backslashes.
-fn scope(value: &Value) -> Option<String> {
+pub fn scope(value: &Value) -> Option<String> {
     let text = value.text()?;
     if text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)) {
         return Some(text);

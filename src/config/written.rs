@@ -3,6 +3,7 @@
 
 use super::admin::{self, Admin};
 use super::cache::{self, Cache};
+use super::exchange_api::{self, ExchangeApi};
 use super::limits::{self, Limits};
 use super::listeners::{self, Listener};
 use super::log::{self, Log};
@@ -23,6 +24,7 @@ pub struct Written {
     pub issuers: Option<Vec<issuers::Written>>,
     pub upstreams: Vec<Upstream>,
     pub routes: Option<Vec<Route>>,
+    pub exchange_api: Option<ExchangeApi>,
     pub cache: Cache,
     pub limits: Limits,
     pub shutdown: shutdown::Written,
@@ -31,7 +33,7 @@ pub struct Written {
 }
 
 /// Sections that a later version will know.
-const LATER: &[&str] = &["exchange_api", "force_update", "logout", "tracing"];
+const LATER: &[&str] = &["force_update", "logout", "tracing"];
 
 impl Written {
     pub fn later() -> &'static [&'static str] {
@@ -48,6 +50,7 @@ impl Written {
             issuers: issuers::read(&mut root),
             upstreams: upstreams::read(&mut root),
             routes: routes::read(&mut root),
+            exchange_api: exchange_api::read(&mut root),
             cache: cache::read(&mut root),
             limits: limits::read(&mut root),
             shutdown: shutdown::read(&mut root),
@@ -60,7 +63,7 @@ impl Written {
 
     /// `None` only where something was refused, and complained about, before.
     pub fn settings(self) -> Option<Config> {
-        let Self { listeners, metrics, admin, issuers, upstreams, routes, cache, limits, shutdown, workers, log } = self;
+        let Self { listeners, metrics, admin, issuers, upstreams, routes, exchange_api, cache, limits, shutdown, workers, log } = self;
         let (connections, requests) = limits::settings(limits);
         let (cache, max_ttl) = cache::settings(cache);
         let issuers: Vec<_> = issuers?.into_iter().map(issuers::settings).collect::<Option<_>>()?;
@@ -71,6 +74,7 @@ impl Written {
         let by_endpoint: HashMap<&Endpoint, &upstream::Settings> =
             upstreams.iter().filter(|u| u.name.contains(':')).map(|u| (&u.endpoint, u)).collect();
         let only = issuers.first().map(|i| i.issuer.name.clone());
+        let exchange_api = exchange_api::settings(exchange_api, only.as_ref(), max_ttl);
         let routes = routes.into_iter().map(|route| {
             let issuer = route.issuer.as_ref().map(|at| at.value.as_str().into()).or(only.clone())?;
             let upstream = match &route.upstream.as_ref()?.value {
@@ -90,6 +94,7 @@ impl Written {
             issuers,
             upstreams,
             cache,
+            exchange_api,
             shutdown: shutdown::settings(shutdown),
             workers: workers.and_then(|at| at.value),
             log: log::settings(log),

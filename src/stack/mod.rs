@@ -4,6 +4,7 @@
 mod admit;
 mod answer;
 mod body;
+mod divert;
 mod failures;
 mod find_route;
 mod forward;
@@ -22,6 +23,7 @@ use crate::token::TokenSource;
 use crate::{listen, upstream};
 use admit::Admit;
 use arc_swap::ArcSwap;
+use divert::Divert;
 use find_route::FindRoute;
 use forward::Forward;
 use measure::Measure;
@@ -35,6 +37,7 @@ use verify::Verify;
 
 pub use admit::Admission;
 pub use body::{Body, RequestBody};
+pub use divert::{Answering, Door};
 pub use failures::{Failure, Failures};
 pub use request::Caught;
 pub use route::{Injection, Limits, Route, RouteSettings, Routes, TargetSettings, TokenMode};
@@ -43,6 +46,8 @@ pub use route::{Injection, Limits, Route, RouteSettings, Routes, TargetSettings,
 pub struct Shared<T> {
     pub routes: ArcSwap<Routes>,
     pub admission: Arc<Admission>,
+    /// Paths of the gateway's own.
+    pub doors: Vec<Arc<Door>>,
     pub tokens: T,
     pub metrics: Arc<Metrics>,
     /// For requests that match no route.
@@ -66,7 +71,7 @@ impl<T> Clone for Stack<T> {
 }
 
 /// What a connection's requests go through.
-pub type Service<T> = Measure<Rescue<Admit<Scrub<FindRoute<T, Verify<SwapToken<T, Forward>>>>>>>;
+pub type Service<T> = Measure<Rescue<Admit<Scrub<Divert<T, FindRoute<T, Verify<SwapToken<T, Forward>>>>>>>>;
 
 impl<T: TokenSource + Clone> Stack<T> {
     pub fn new(shared: Arc<Shared<T>>, pools: Arc<upstream::Pools<RequestBody>>) -> Self {
@@ -86,6 +91,8 @@ impl<T: TokenSource + Clone> Stack<T> {
             .layer(layer_fn(|inner| Admit::new(inner, shared.admission.clone())))
             // Before anything looks at host, path or token: from here on they have one reading.
             .layer(layer_fn(Scrub::new))
+            // Before routes: what the gateway answers itself is never sent on, whatever a route says.
+            .layer(layer_fn(|inner| Divert::new(inner, shared.clone())))
             // Before verification, since the route says whose tokens it takes.
             .layer(layer_fn(|inner| FindRoute::new(inner, shared.clone())))
             // Before the exchange: a token that fails here never reaches the issuer.

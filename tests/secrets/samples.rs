@@ -96,6 +96,7 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
     let shared = Shared {
         routes: ArcSwap::from_pointee(Routes { by_listener: vec![("main".into(), table)] }),
         admission: Admission::new(config.requests),
+        doors: Vec::new(),
         tokens: Samples,
         unmatched: metrics.route(UNMATCHED),
         metrics,
