@@ -23,6 +23,7 @@ pub mod upstream; // endpoints, connections, pools
 // Floor 2: tokens.
 pub mod cache; // a TokenSource around a TokenSource
 pub mod exchange; // a TokenSource over HTTP
+pub mod revocation; // who was logged out
 pub mod verify; // the caller's token -> Subject
 
 // Floor 3: the service.

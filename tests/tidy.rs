@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 6] = [
     &["clock", "fault", "token", "bounded", "metrics", "tls", "telemetry"],
     &["issuer", "route", "upstream", "listen"],
-    &["verify", "exchange", "cache"],
+    &["verify", "exchange", "cache", "revocation"],
     &["stack", "api", "admin", "swap"],
     &["config"],
     &["app", "demo"],

@@ -6,6 +6,7 @@ use crate::clock::Clock;
 use crate::fault::{Fault, Why, bad_request};
 use crate::issuer::json as strict;
 use crate::metrics::RouteMetrics;
+use crate::revocation::Revocations;
 use crate::token::{Caller, Freshness, Granted, SubjectToken, Target, TokenSource, next_generation};
 use crate::verify::Verifier;
 use bytes::Bytes;
@@ -23,6 +24,7 @@ pub struct Audience {
 pub struct ExchangeApi<T> {
     tokens: T,
     audiences: BTreeMap<String, Audience>,
+    revoked: Arc<Revocations>,
     clock: Clock,
     metrics: Arc<RouteMetrics>,
 }
@@ -35,8 +37,14 @@ struct Wanted {
 }
 
 impl<T: TokenSource> ExchangeApi<T> {
-    pub fn new(tokens: T, audiences: BTreeMap<String, Audience>, clock: Clock, metrics: Arc<RouteMetrics>) -> Self {
-        Self { tokens, audiences, clock, metrics }
+    pub fn new(
+        tokens: T,
+        audiences: BTreeMap<String, Audience>,
+        revoked: Arc<Revocations>,
+        clock: Clock,
+        metrics: Arc<RouteMetrics>,
+    ) -> Self {
+        Self { tokens, audiences, revoked, clock, metrics }
     }
 
     /// # Errors
@@ -49,6 +57,7 @@ impl<T: TokenSource> ExchangeApi<T> {
             return Err(unknown());
         };
         let caller = audience.verifier.verify(token).await?;
+        self.revoked.check(&caller)?;
         if audience.target.forbids(&caller.subject) {
             return Err(Fault::LoginClient);
         }
@@ -78,7 +87,7 @@ impl<T: TokenSource> ExchangeApi<T> {
             }
             asked.push(verifier);
             match verifier.verify(token.clone()).await {
-                Ok(_) => return Ok(()),
+                Ok(caller) => return self.revoked.check(&caller),
                 Err(fault) => outcome = Err(fault),
             }
         }

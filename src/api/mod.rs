@@ -1,10 +1,12 @@
 //! What the gateway answers itself instead of sending it on: the exchange API, for programs that want the token in their own
-//! hands. It knows no socket and no stack; it is given requests whose path is its own, with the caller's token taken out.
+//! hands, and the word of issuers that somebody was logged out. It knows no socket and no stack; it is given requests whose path is its own, with the caller's token taken out.
 
 mod exchange;
+mod logout;
 mod openapi;
 
 pub use exchange::{Audience, ExchangeApi};
+pub use logout::{Logout, Purger, Settings as LogoutSettings};
 pub use openapi::description;
 
 use bytes::Bytes;
@@ -16,6 +18,8 @@ pub const EXCHANGE_PATH: &str = "/v1/exchange";
 pub const OPENAPI_PATH: &str = "/v1/openapi.json";
 /// The largest request body that is read.
 pub const MAX_BODY: usize = 16 * 1024;
+/// The same of a logout, which is a form around a token.
+pub const MAX_LOGOUT: usize = 32 * 1024;
 
 /// The exchange API, as the configuration describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

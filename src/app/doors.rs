@@ -1,10 +1,11 @@
-//! What the gateway answers itself, put together: the exchange API's rooms, and the stack's doors to them. It answers nothing.
+//! What the gateway answers itself, put together: the exchange API's rooms, logout, and the stack's doors to them. It answers nothing.
 
 use super::gateway::{MadeIssuer, Tokens};
-use crate::api::{self, Audience, ExchangeApi};
+use crate::api::{self, Audience, ExchangeApi, Logout};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::revocation::Revocations;
 use crate::stack::{Answering, Door};
 use anyhow::anyhow;
 use futures_util::future::{FutureExt, ready};
@@ -18,12 +19,16 @@ pub(super) fn make(
     config: &Config,
     issuers: &Issuers,
     tokens: &Tokens,
+    revoked: &Arc<Revocations>,
     clock: &Clock,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Vec<Arc<Door>>> {
     let mut doors = Vec::new();
     if let Some(settings) = &config.exchange_api {
-        doors.extend(exchange_api(settings, issuers, tokens, clock, metrics)?);
+        doors.extend(exchange_api(settings, issuers, tokens, revoked, clock, metrics)?);
+    }
+    if let Some(settings) = &config.logout {
+        doors.push(logout(settings, issuers, revoked, clock, metrics));
     }
     Ok(doors)
 }
@@ -32,11 +37,12 @@ fn exchange_api(
     settings: &api::Settings,
     issuers: &Issuers,
     tokens: &Tokens,
+    revoked: &Arc<Revocations>,
     clock: &Clock,
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<[Arc<Door>; 2]> {
     let audiences = settings.audiences.iter().map(|wanted| audience(wanted, issuers)).collect::<anyhow::Result<BTreeMap<_, _>>>()?;
-    let api = Arc::new(ExchangeApi::new(tokens.clone(), audiences, clock.clone(), metrics.route(api::EXCHANGE_PATH)));
+    let api = Arc::new(ExchangeApi::new(tokens.clone(), audiences, revoked.clone(), clock.clone(), metrics.route(api::EXCHANGE_PATH)));
     let exchange: Answering = Box::new(move |request, token| {
         let api = api.clone();
         async move { api.answer(request, token).await }.boxed()
@@ -57,4 +63,23 @@ fn audience(wanted: &api::AudienceSettings, issuers: &Issuers) -> anyhow::Result
     let audiences = vec![name.clone()];
     let target = made.exchanger.target(audiences.clone(), scopes.clone(), resources.clone(), audiences, *max_ttl, false);
     Ok((name.clone(), Audience { verifier: made.verifier.clone(), target: Arc::new(target) }))
+}
+
+fn logout(
+    settings: &api::LogoutSettings,
+    issuers: &Issuers,
+    revoked: &Arc<Revocations>,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> Arc<Door> {
+    let api::LogoutSettings { path, listeners, clients } = settings;
+    let verifiers = issuers.values().map(|made| made.verifier.clone()).collect();
+    // What is held for a session that is over is asked for by nobody who is let in; it goes when its life ends.
+    let logout = Arc::new(Logout::new(clients.clone(), verifiers, revoked.clone(), None, clock.clone()));
+    let answer: Answering = Box::new(move |request, _| {
+        let logout = logout.clone();
+        async move { logout.answer(request).await }.boxed()
+    });
+    let (path, method, max_body) = (Arc::<str>::from(&**path), Method::POST, api::MAX_LOGOUT);
+    Arc::new(Door { metrics: metrics.route(&path), path, method, listeners: listeners.clone(), max_body, answer })
 }

@@ -10,6 +10,7 @@ use crate::fault::{Fault, Why};
 use crate::issuer::Issuer;
 use crate::listen::{Bound, Workers};
 use crate::metrics::{self, Metrics};
+use crate::revocation::Revocations;
 use crate::stack::{Admission, Injection, Route, RouteSettings, Routes, Shared, Stack, TokenMode};
 use crate::upstream::{Pools, Upstream};
 use crate::verify::Verifier;
@@ -75,11 +76,13 @@ impl Gateway {
         exchange.set(issuers.iter().map(|(name, made)| (name.clone(), made.exchanger.clone())).collect());
         let routes = make_routes(&config, &issuers, &metrics)?;
         let tokens = Cache::new(config.cache, Arc::new(exchange), clock.clone(), control.handle().clone(), metrics.clone());
-        let doors = super::doors::make(&config, &issuers, &tokens, &clock, &metrics)?;
+        let revoked = Revocations::new(clock.clone());
+        let doors = super::doors::make(&config, &issuers, &tokens, &revoked, &clock, &metrics)?;
         let shared = Arc::new(Shared {
             routes: ArcSwap::from_pointee(routes),
             admission: Admission::new(config.requests),
             doors,
+            revoked,
             tokens,
             unmatched: metrics.route(metrics::UNMATCHED),
             metrics: metrics.clone(),

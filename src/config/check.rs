@@ -26,6 +26,7 @@ pub fn check(written: &Written, reading: &Reading) {
         upstreams,
         routes,
         exchange_api,
+        logout,
         cache: _,
         limits: _,
         shutdown: _,
@@ -44,6 +45,9 @@ pub fn check(written: &Written, reading: &Reading) {
     }
     if let Some(api) = exchange_api {
         api.check(listeners.as_deref(), issuers, reading);
+    }
+    if let Some(logout) = logout {
+        logout.check(listeners.as_deref(), reading);
     }
     ties::check(routes, reading);
     // What a mistake elsewhere may have left unused is not worth a word yet.
@@ -168,7 +172,8 @@ fn unused(written: &Written, reading: &Reading) {
     for listener in written.listeners.iter().flatten() {
         let name = &listener.name;
         let used = |r: &Route| r.listeners.as_ref().is_none_or(|at| at.value.iter().any(|l| l.value == name.value));
-        let by_api = written.exchange_api.as_ref().is_some_and(|api| api.uses_listener(&name.value));
+        let by_api = written.exchange_api.as_ref().is_some_and(|api| api.uses_listener(&name.value))
+            || written.logout.as_ref().is_some_and(|logout| logout.uses_listener(&name.value));
         if !by_api && !routes.iter().any(used) {
             let message = format!("no route answers on the listener `{}`", name.value);
             reading.complain(Complaint::warning(Code::UnusedListener, name.place, message).cure("take it out, or name it in a route"));

@@ -13,6 +13,7 @@ mod issuers;
 mod limits;
 mod listeners;
 mod log;
+mod logout;
 mod matching;
 mod metrics;
 mod nearest;
@@ -65,6 +66,8 @@ pub struct Config {
     pub cache: crate::cache::Settings,
     /// `None`: off.
     pub exchange_api: Option<crate::api::Settings>,
+    /// `None`: off.
+    pub logout: Option<crate::api::LogoutSettings>,
     pub shutdown: Shutdown,
     /// Worker threads; `None`: one per core.
     pub workers: Option<usize>,

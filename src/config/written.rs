@@ -7,6 +7,7 @@ use super::exchange_api::{self, ExchangeApi};
 use super::limits::{self, Limits};
 use super::listeners::{self, Listener};
 use super::log::{self, Log};
+use super::logout::{self, Logout};
 use super::metrics::{self, Metrics};
 use super::place::At;
 use super::routes::{self, Found, Route, To};
@@ -25,6 +26,7 @@ pub struct Written {
     pub upstreams: Vec<Upstream>,
     pub routes: Option<Vec<Route>>,
     pub exchange_api: Option<ExchangeApi>,
+    pub logout: Option<Logout>,
     pub cache: Cache,
     pub limits: Limits,
     pub shutdown: shutdown::Written,
@@ -33,7 +35,7 @@ pub struct Written {
 }
 
 /// Sections that a later version will know.
-const LATER: &[&str] = &["force_update", "logout", "tracing"];
+const LATER: &[&str] = &["force_update", "tracing"];
 
 impl Written {
     pub fn later() -> &'static [&'static str] {
@@ -51,6 +53,7 @@ impl Written {
             upstreams: upstreams::read(&mut root),
             routes: routes::read(&mut root),
             exchange_api: exchange_api::read(&mut root),
+            logout: logout::read(&mut root),
             cache: cache::read(&mut root),
             limits: limits::read(&mut root),
             shutdown: shutdown::read(&mut root),
@@ -63,7 +66,8 @@ impl Written {
 
     /// `None` only where something was refused, and complained about, before.
     pub fn settings(self) -> Option<Config> {
-        let Self { listeners, metrics, admin, issuers, upstreams, routes, exchange_api, cache, limits, shutdown, workers, log } = self;
+        let Self { listeners, metrics, admin, issuers, upstreams, routes, exchange_api, logout, cache, limits, shutdown, workers, log } =
+            self;
         let (connections, requests) = limits::settings(limits);
         let (cache, max_ttl) = cache::settings(cache);
         let issuers: Vec<_> = issuers?.into_iter().map(issuers::settings).collect::<Option<_>>()?;
@@ -95,6 +99,7 @@ impl Written {
             upstreams,
             cache,
             exchange_api,
+            logout: logout::settings(logout),
             shutdown: shutdown::settings(shutdown),
             workers: workers.and_then(|at| at.value),
             log: log::settings(log),

@@ -11,6 +11,7 @@ mod forward;
 mod headers;
 mod journal;
 mod measure;
+mod refuse_revoked;
 mod request;
 mod rescue;
 mod route;
@@ -19,6 +20,7 @@ mod swap_token;
 mod verify;
 
 use crate::metrics::{ListenerMetrics, Metrics, RouteMetrics};
+use crate::revocation::Revocations;
 use crate::token::TokenSource;
 use crate::{listen, upstream};
 use admit::Admit;
@@ -27,6 +29,7 @@ use divert::Divert;
 use find_route::FindRoute;
 use forward::Forward;
 use measure::Measure;
+use refuse_revoked::RefuseRevoked;
 use rescue::Rescue;
 use scrub::Scrub;
 use std::sync::Arc;
@@ -48,6 +51,8 @@ pub struct Shared<T> {
     pub admission: Arc<Admission>,
     /// Paths of the gateway's own.
     pub doors: Vec<Arc<Door>>,
+    /// Who was logged out.
+    pub revoked: Arc<Revocations>,
     pub tokens: T,
     pub metrics: Arc<Metrics>,
     /// For requests that match no route.
@@ -71,7 +76,7 @@ impl<T> Clone for Stack<T> {
 }
 
 /// What a connection's requests go through.
-pub type Service<T> = Measure<Rescue<Admit<Scrub<Divert<T, FindRoute<T, Verify<SwapToken<T, Forward>>>>>>>>;
+pub type Service<T> = Measure<Rescue<Admit<Scrub<Divert<T, FindRoute<T, Verify<RefuseRevoked<SwapToken<T, Forward>>>>>>>>>;
 
 impl<T: TokenSource + Clone> Stack<T> {
     pub fn new(shared: Arc<Shared<T>>, pools: Arc<upstream::Pools<RequestBody>>) -> Self {
@@ -97,6 +102,8 @@ impl<T: TokenSource + Clone> Stack<T> {
             .layer(layer_fn(|inner| FindRoute::new(inner, shared.clone())))
             // Before the exchange: a token that fails here never reaches the issuer.
             .layer(layer_fn(Verify::new))
+            // After verification, which remembers: a logout counts from the next request on, hit or not.
+            .layer(layer_fn(|inner| RefuseRevoked::new(inner, shared.revoked.clone())))
             // Innermost layer: the last thing that touches `Authorization` before the request leaves.
             .layer(layer_fn(|inner| SwapToken::new(inner, shared.tokens.clone())))
             .service(Forward::new(self.pools.clone()))
