@@ -20,7 +20,21 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 pub fn check(written: &Written, reading: &Reading) {
     // Every section by name: a new one does not compile until somebody has thought about what it says of the others.
-    let Written { listeners, metrics, admin, issuers, upstreams, routes, cache: _, limits: _, shutdown: _, workers: _, log: _ } = written;
+    let Written {
+        listeners,
+        metrics,
+        admin,
+        issuers,
+        upstreams,
+        routes,
+        exchange_api,
+        logout,
+        cache: _,
+        limits: _,
+        shutdown: _,
+        workers: _,
+        log: _,
+    } = written;
     let (issuers, routes) = (issuers.as_deref(), routes.as_deref().unwrap_or_default());
     addresses(listeners.as_deref(), metrics, admin.as_ref(), reading);
     let names: BTreeSet<&str> = upstreams.iter().map(|u| u.name.value.as_str()).collect();
@@ -30,6 +44,12 @@ pub fn check(written: &Written, reading: &Reading) {
         if let Some(issuers) = issuers {
             check_issuer(route, issuers, reading);
         }
+    }
+    if let Some(api) = exchange_api {
+        api.check(listeners.as_deref(), issuers, reading);
+    }
+    if let Some(logout) = logout {
+        logout.check(listeners.as_deref(), reading);
     }
     ties::check(routes, reading);
     // What a mistake elsewhere may have left unused is not worth a word yet.
@@ -167,7 +187,8 @@ fn unused(written: &Written, reading: &Reading) {
         let name = &issuer.name;
         let named = |r: &Route| r.issuer.as_ref().map_or(issuers.len() == 1, |at| at.value == name.value || at.value == BY_TOKEN);
         let used = |r: &Route| r.needs_issuer() && named(r);
-        if !routes.iter().any(used) {
+        let by_api = written.exchange_api.as_ref().is_some_and(|api| api.uses_issuer(&name.value, issuers.len() == 1));
+        if !by_api && !routes.iter().any(used) {
             let message = format!("no route uses the issuer `{}`", name.value);
             reading.complain(Complaint::warning(Code::UnusedIssuer, name.place, message).cure("take it out, or name it in a route"));
         }
@@ -175,7 +196,9 @@ fn unused(written: &Written, reading: &Reading) {
     for listener in written.listeners.iter().flatten() {
         let name = &listener.name;
         let used = |r: &Route| r.listeners.as_ref().is_none_or(|at| at.value.iter().any(|l| l.value == name.value));
-        if !routes.iter().any(used) {
+        let by_api = written.exchange_api.as_ref().is_some_and(|api| api.uses_listener(&name.value))
+            || written.logout.as_ref().is_some_and(|logout| logout.uses_listener(&name.value));
+        if !by_api && !routes.iter().any(used) {
             let message = format!("no route answers on the listener `{}`", name.value);
             reading.complain(Complaint::warning(Code::UnusedListener, name.place, message).cure("take it out, or name it in a route"));
         }

@@ -11,10 +11,12 @@ mod client_auth;
 mod complaint;
 mod delegation;
 mod duration;
+mod exchange_api;
 mod issuers;
 mod limits;
 mod listeners;
 mod log;
+mod logout;
 mod matching;
 mod metrics;
 mod nearest;
@@ -68,6 +70,10 @@ pub struct Config {
     pub upstreams: Vec<upstream::Settings>,
     pub routes: Vec<stack::RouteSettings>,
     pub cache: crate::cache::Settings,
+    /// `None`: off.
+    pub exchange_api: Option<crate::api::Settings>,
+    /// `None`: off.
+    pub logout: Option<crate::api::LogoutSettings>,
     pub shutdown: Shutdown,
     /// Worker threads; `None`: one per core.
     pub workers: Option<usize>,

@@ -3,9 +3,11 @@
 
 use super::admin::{self, Admin};
 use super::cache::{self, Cache};
+use super::exchange_api::{self, ExchangeApi};
 use super::limits::{self, Limits};
 use super::listeners::{self, Listener};
 use super::log::{self, Log};
+use super::logout::{self, Logout};
 use super::metrics::{self, Metrics};
 use super::place::At;
 use super::routes::{self, Found, Route, To};
@@ -24,6 +26,8 @@ pub struct Written {
     pub issuers: Option<Vec<issuers::Written>>,
     pub upstreams: Vec<Upstream>,
     pub routes: Option<Vec<Route>>,
+    pub exchange_api: Option<ExchangeApi>,
+    pub logout: Option<Logout>,
     pub cache: Cache,
     pub limits: Limits,
     pub shutdown: shutdown::Written,
@@ -32,7 +36,7 @@ pub struct Written {
 }
 
 /// Sections that a later version will know.
-const LATER: &[&str] = &["exchange_api", "force_update", "logout", "tracing"];
+const LATER: &[&str] = &["force_update", "tracing"];
 
 impl Written {
     pub fn later() -> &'static [&'static str] {
@@ -49,6 +53,8 @@ impl Written {
             issuers: issuers::read(&mut root),
             upstreams: upstreams::read(&mut root),
             routes: routes::read(&mut root),
+            exchange_api: exchange_api::read(&mut root),
+            logout: logout::read(&mut root),
             cache: cache::read(&mut root),
             limits: limits::read(&mut root),
             shutdown: shutdown::read(&mut root),
@@ -61,7 +67,8 @@ impl Written {
 
     /// `None` only where something was refused, and complained about, before.
     pub fn settings(self) -> Option<Config> {
-        let Self { listeners, metrics, admin, issuers, upstreams, routes, cache, limits, shutdown, workers, log } = self;
+        let Self { listeners, metrics, admin, issuers, upstreams, routes, exchange_api, logout, cache, limits, shutdown, workers, log } =
+            self;
         let (connections, requests) = limits::settings(limits);
         let (cache, max_ttl) = cache::settings(cache);
         let mut issuers: Vec<_> = issuers?.into_iter().map(issuers::settings).collect::<Option<_>>()?;
@@ -71,7 +78,9 @@ impl Written {
         let by_name: HashMap<&str, &upstream::Settings> = upstreams.iter().map(|u| (&*u.name, u)).collect();
         let by_endpoint: HashMap<&Endpoint, &upstream::Settings> =
             upstreams.iter().filter(|u| u.name.contains(':')).map(|u| (&u.endpoint, u)).collect();
-        let only = issuers.first().map(|i| IssuerChoice::Named(i.issuer.name.clone()));
+        let first = issuers.first().map(|i| i.issuer.name.clone());
+        let exchange_api = exchange_api::settings(exchange_api, first.as_ref(), max_ttl);
+        let only = first.map(IssuerChoice::Named);
         let routes = routes.into_iter().map(|route| {
             let issuer = match &route.issuer {
                 _ if !route.needs_issuer() => IssuerChoice::Unneeded,
@@ -100,6 +109,8 @@ impl Written {
             issuers,
             upstreams,
             cache,
+            exchange_api,
+            logout: logout::settings(logout),
             shutdown: shutdown::settings(shutdown),
             workers: workers.and_then(|at| at.value),
             log: log::settings(log),

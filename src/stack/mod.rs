@@ -4,12 +4,14 @@
 mod admit;
 mod answer;
 mod body;
+mod divert;
 mod failures;
 mod find_route;
 mod forward;
 mod headers;
 mod journal;
 mod measure;
+mod refuse_revoked;
 mod request;
 mod rescue;
 mod route;
@@ -18,13 +20,16 @@ mod swap_token;
 mod verify;
 
 use crate::metrics::{ListenerMetrics, Metrics, RouteMetrics};
+use crate::revocation::Revocations;
 use crate::token::TokenSource;
 use crate::{listen, upstream};
 use admit::Admit;
 use arc_swap::ArcSwap;
+use divert::Divert;
 use find_route::FindRoute;
 use forward::Forward;
 use measure::Measure;
+use refuse_revoked::RefuseRevoked;
 use rescue::Rescue;
 use scrub::Scrub;
 use std::sync::Arc;
@@ -35,6 +40,7 @@ use verify::Verify;
 
 pub use admit::Admission;
 pub use body::{Body, RequestBody};
+pub use divert::{Answering, Door};
 pub use failures::{Failure, Failures};
 pub use request::Caught;
 pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenMode};
@@ -43,6 +49,10 @@ pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, 
 pub struct Shared<T> {
     pub routes: ArcSwap<Routes>,
     pub admission: Arc<Admission>,
+    /// Paths of the gateway's own.
+    pub doors: Vec<Arc<Door>>,
+    /// Who was logged out.
+    pub revoked: Arc<Revocations>,
     pub tokens: T,
     pub metrics: Arc<Metrics>,
     /// For requests that match no route.
@@ -66,7 +76,7 @@ impl<T> Clone for Stack<T> {
 }
 
 /// What a connection's requests go through.
-pub type Service<T> = Measure<Rescue<Admit<Scrub<FindRoute<T, Verify<SwapToken<T, Forward>>>>>>>;
+pub type Service<T> = Measure<Rescue<Admit<Scrub<Divert<T, FindRoute<T, Verify<RefuseRevoked<SwapToken<T, Forward>>>>>>>>>;
 
 impl<T: TokenSource + Clone> Stack<T> {
     pub fn new(shared: Arc<Shared<T>>, pools: Arc<upstream::Pools<RequestBody>>) -> Self {
@@ -86,10 +96,14 @@ impl<T: TokenSource + Clone> Stack<T> {
             .layer(layer_fn(|inner| Admit::new(inner, shared.admission.clone())))
             // Before anything looks at host, path or token: from here on they have one reading.
             .layer(layer_fn(Scrub::new))
+            // Before routes: what the gateway answers itself is never sent on, whatever a route says.
+            .layer(layer_fn(|inner| Divert::new(inner, shared.clone())))
             // Before verification, since the route says whose tokens it takes.
             .layer(layer_fn(|inner| FindRoute::new(inner, shared.clone())))
             // Before the exchange: a token that fails here never reaches the issuer.
             .layer(layer_fn(Verify::new))
+            // After verification, which remembers: a logout counts from the next request on, hit or not.
+            .layer(layer_fn(|inner| RefuseRevoked::new(inner, shared.revoked.clone())))
             // Innermost layer: the last thing that touches `Authorization` before the request leaves.
             .layer(layer_fn(|inner| SwapToken::new(inner, shared.tokens.clone())))
             .service(Forward::new(self.pools.clone()))

@@ -13,6 +13,7 @@ use cambist::fault::{Fault, Why, samples};
 use cambist::issuer::Issuer;
 use cambist::listen::{Bound, Hooks, WorkerContext, Workers};
 use cambist::metrics::{Metrics, UNMATCHED};
+use cambist::revocation::Revocations;
 use cambist::route::Table;
 use cambist::stack::{Admission, Injection, Route, Routes, Shared, Stack, Targets, TokenMode};
 use cambist::token::{Answer, Asker, Freshness, Target, TokenSource};
@@ -99,6 +100,8 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
     let shared = Shared {
         routes: ArcSwap::from_pointee(Routes { by_listener: vec![("main".into(), table)], token_headers: vec![] }),
         admission: Admission::new(config.requests),
+        doors: Vec::new(),
+        revoked: Revocations::new(Clock::real()),
         tokens: Samples,
         unmatched: metrics.route(UNMATCHED),
         metrics,
