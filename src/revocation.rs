@@ -129,7 +129,8 @@ mod tests {
         let jwt = format!("Bearer {}.{}.{}", part("{}"), part(&format!("{{\"x\":0{iat}}}")), part("s"));
         let token = SubjectToken::from_authorization(&http::HeaderValue::try_from(jwt).unwrap()).unwrap().unwrap();
         let (issuer, sid, expires_at) = ("main".into(), sid.map(Into::into), u64::MAX);
-        let subject = Subject { issuer, sub: sub.into(), sid, azp: None, scopes: vec![], expires_at, clock_skew: Duration::ZERO };
+        let subject =
+            Subject { issuer, sub: sub.into(), sid, azp: None, scopes: vec![], claims: vec![], expires_at, clock_skew: Duration::ZERO };
         Caller { digest: token.digest(), token, subject: Arc::new(subject) }
     }
 

@@ -7,7 +7,7 @@ use crate::fault::{Fault, Why, bad_request};
 use crate::issuer::json as strict;
 use crate::metrics::RouteMetrics;
 use crate::revocation::Revocations;
-use crate::token::{Caller, Freshness, Granted, SubjectToken, Target, TokenSource, next_generation};
+use crate::token::{Asker, Caller, Freshness, Granted, SubjectToken, Target, TokenSource, next_generation};
 use crate::verify::Verifier;
 use bytes::Bytes;
 use http::{Request, Response, header};
@@ -61,7 +61,7 @@ impl<T: TokenSource> ExchangeApi<T> {
         if audience.target.forbids(&caller.subject) {
             return Err(Fault::LoginClient);
         }
-        let granted = self.tokens.token(&caller, &audience.target, freshness(wanted.force_update)).await;
+        let granted = self.tokens.token(&Asker::Caller(caller.clone()), &audience.target, freshness(wanted.force_update)).await;
         match &granted {
             Ok(granted) => self.metrics.looked_up(granted.source),
             Err(_) => self.metrics.lookup_denied(),

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::revocation::Revocations;
 use crate::stack::{Answering, Door};
+use crate::token::TargetSettings;
 use anyhow::anyhow;
 use futures_util::future::{FutureExt, ready};
 use http::Method;
@@ -61,7 +62,14 @@ fn audience(wanted: &api::AudienceSettings, issuers: &Issuers) -> anyhow::Result
     let api::AudienceSettings { name, issuer, scopes, resources, max_ttl } = wanted;
     let made = issuers.get(issuer).ok_or_else(|| anyhow!("exchange_api: issuer `{issuer}` is missing"))?;
     let audiences = vec![name.clone()];
-    let target = made.exchanger.target(audiences.clone(), scopes.clone(), resources.clone(), audiences, *max_ttl, false);
+    let target = made.exchanger.target(TargetSettings {
+        expect_audiences: audiences.clone(),
+        audiences,
+        scopes: scopes.clone(),
+        resources: resources.clone(),
+        max_ttl: *max_ttl,
+        ..TargetSettings::default()
+    });
     Ok((name.clone(), Audience { verifier: made.verifier.clone(), target: Arc::new(target) }))
 }
 

@@ -2,7 +2,7 @@
 //! logouts by others and finds out nothing itself.
 
 use super::body::Body;
-use super::request::Verified;
+use super::request::{Known, Verified};
 use crate::fault::Fault;
 use crate::revocation::Revocations;
 use futures_util::future::{Either, Ready, ready};
@@ -35,7 +35,12 @@ where
     }
 
     fn call(&mut self, verified: Verified) -> Self::Future {
-        match self.revoked.check(&verified.caller) {
+        let asker = match &verified.caller {
+            Known::Caller(asker) => Some(asker),
+            Known::Anybody(_) => None,
+        };
+        let all = asker.into_iter().flat_map(|asker| asker.caller().into_iter().chain(asker.actor()));
+        match all.map(|caller| self.revoked.check(caller)).collect::<Result<(), Fault>>() {
             Ok(()) => Either::Right(self.inner.call(verified)),
             Err(fault) => Either::Left(ready(Err(fault))),
         }

@@ -9,7 +9,7 @@ use crate::fault::{Fault, bad_request, invalid_token};
 use crate::issuer::jws::Jws;
 use crate::issuer::{self, ClientAuth, Issuer, json};
 use crate::metrics::Metrics;
-use crate::token::{Caller, Secret, Subject, SubjectToken, Target};
+use crate::token::{Caller, Secret, Subject, SubjectToken, Target, TargetSettings};
 use crate::verify::{self, Algorithm, Verifier};
 use http::HeaderValue;
 use http::request::Parts;
@@ -54,8 +54,10 @@ impl Engine {
                 discovery_url: None,
                 token_endpoint: None,
                 jwks_uri: None,
+                introspection_endpoint: None,
+                protection: issuer::Protection::default(),
                 client_id: client_id.to_owned(),
-                client_auth: ClientAuth::ClientSecretBasic(secret),
+                client_auth: ClientAuth::basic(secret),
                 ca_file: None,
                 allow_http: false,
                 jwks_refresh: Duration::from_secs(600),
@@ -66,6 +68,8 @@ impl Engine {
                 algorithms: vec![Algorithm::Rs256, Algorithm::Ps256, Algorithm::Es256, Algorithm::Es384, Algorithm::EdDsa],
                 clock_skew: Duration::from_secs(30),
                 strict_at_jwt: false,
+                by: verify::By::default(),
+                keep: Vec::new(),
             },
             profile: Profile::Keycloak,
             cache: cache::Settings::default(),
@@ -90,7 +94,14 @@ impl Engine {
     /// What to ask for, so that the token is good at `audience`, with `scopes` if any are needed. To be made once and kept.
     pub fn target(&self, audience: &str, scopes: &[&str]) -> Arc<Target> {
         let (audiences, scopes) = (vec![audience.to_owned()], scopes.iter().map(|s| (*s).to_owned()).collect());
-        Arc::new(self.exchanger.target(audiences.clone(), scopes, Vec::new(), audiences, self.max_ttl, false))
+        let max_ttl = self.max_ttl;
+        Arc::new(self.exchanger.target(TargetSettings {
+            expect_audiences: audiences.clone(),
+            audiences,
+            scopes,
+            max_ttl,
+            ..TargetSettings::default()
+        }))
     }
 
     /// Verifies a caller's token by the issuer's keys, and waits for the first of them if need be.
@@ -115,7 +126,8 @@ impl Engine {
         let told = Told::read(token, self.verifier.issuer().settings()).map_err(|e| invalid_token(format!("the vouched token: {e}")))?;
         let Told { sub, sid, azp, scopes, expires_at } = told;
         let clock_skew = self.verifier.settings().clock_skew;
-        caller(token, Subject { issuer: NAME.into(), sub, sid, azp, scopes, expires_at, clock_skew }).map_err(bad_request)
+        caller(token, Subject { issuer: NAME.into(), sub, sid, azp, scopes, claims: Vec::new(), expires_at, clock_skew })
+            .map_err(bad_request)
     }
 
     /// Whether the issuer's keys have come in.
@@ -188,7 +200,7 @@ impl Builder {
         let handles = metrics.issuer(NAME);
         let issuer = Issuer::new(issuer, clock.clone(), handles.clone(), control.clone())?;
         let verifier = Verifier::new(verify, issuer.clone(), clock.clone(), cache.max_entries);
-        let exchanger = Arc::new(Exchanger::new(exchange::Settings { profile }, issuer.clone(), handles));
+        let exchanger = Arc::new(Exchanger::new(exchange::Settings { profile, extra_params: Vec::new() }, issuer.clone(), handles));
         let exchange = Exchange::new(clock.clone());
         exchange.set([(NAME.into(), exchanger.clone())].into());
         let tokens = Cache::new(cache, Arc::new(exchange), clock, control, metrics.clone());

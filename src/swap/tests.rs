@@ -1,7 +1,7 @@
 use super::*;
 use crate::clock::Clock;
 use crate::fault::invalid_token;
-use crate::token::{AccessToken, Digest, Source, Subject};
+use crate::token::{AccessToken, Asker, Digest, Grant, Source, Subject, TargetSettings};
 use futures_util::future::{Either, FutureExt, ready};
 use http::Response;
 use std::sync::Mutex;
@@ -17,7 +17,7 @@ enum Fake {
 }
 
 impl TokenSource for Fake {
-    fn token(&self, _: &Caller, _: &Arc<Target>, _: Freshness) -> Answer {
+    fn token(&self, _: &Asker, _: &Arc<Target>, _: Freshness) -> Answer {
         let token = AccessToken::new("exchanged").unwrap();
         let granted = Granted { token, source: Source::Hit, generation: 1, expires_at: 1, lifetime: Duration::from_secs(1) };
         match self {
@@ -36,23 +36,22 @@ impl TokenSource for Fake {
 
 fn target(allow_login_client: bool) -> Arc<Target> {
     let audiences = vec!["orders-api".to_owned()];
-    let (none, max_ttl, digest) = (Vec::new(), Duration::from_secs(300), Digest::of(b"target"));
-    Arc::new(Target {
-        issuer: "main".into(),
-        audiences: audiences.clone(),
-        scopes: none.clone(),
-        resources: none,
-        expect_audiences: audiences,
-        max_ttl,
-        allow_login_client,
-        digest,
-    })
+    let settings = TargetSettings { expect_audiences: audiences.clone(), audiences, allow_login_client, ..TargetSettings::default() };
+    Arc::new(Target { issuer: "main".into(), grant: Grant::TokenExchange, settings, digest: Digest::of(b"target") })
 }
 
 fn of(azp: &str) -> Caller {
     let (clock_skew, expires_at) = (Duration::ZERO, u64::MAX);
-    let subject =
-        Subject { issuer: "main".into(), sub: "alice".into(), sid: None, azp: Some(azp.into()), scopes: vec![], expires_at, clock_skew };
+    let subject = Subject {
+        issuer: "main".into(),
+        sub: "alice".into(),
+        sid: None,
+        azp: Some(azp.into()),
+        scopes: vec![],
+        claims: vec![],
+        expires_at,
+        clock_skew,
+    };
     caller("callers-own", subject).unwrap()
 }
 

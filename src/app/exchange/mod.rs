@@ -13,8 +13,8 @@ use crate::fault::{Fault, bad_request};
 use crate::issuer::Issuer;
 use crate::metrics::Metrics;
 use crate::stack::{Injection, Route};
-use crate::token::{Caller, Freshness, Granted, SubjectToken, Target, TokenSource};
-use crate::verify::Verifier;
+use crate::token::{Asker, Caller, Freshness, Granted, SubjectToken, Target, TargetSettings, TokenSource};
+use crate::verify::{Verifier, Verifiers};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use http::HeaderValue;
@@ -104,7 +104,7 @@ async fn made(options: &Options, config: config::Config) -> anyhow::Result<Resul
         Err(fault) => report.refused(&fault),
         Ok(caller) => {
             report.verified();
-            match exchange.token(&caller, &target, Freshness::Any).await {
+            match exchange.token(&Asker::Caller(caller.clone()), &target, Freshness::Any).await {
                 Ok(granted) => report.granted(&caller, &target, &granted, clock.unix()),
                 Err(fault) => report.refused(&fault),
             }
@@ -122,8 +122,12 @@ fn chosen<'a>(options: &Options, all: &[&Arc<Route>], issuers: &'a HashMap<Arc<s
         names.dedup();
         return Err(Misuse(format!("there is no route `{}` (have: {})", options.route, names.join(", "))));
     };
-    let Injection::Exchange(target) = &route.token else {
-        return Err(Misuse(format!("route `{}` exchanges nothing (its `token` is another than `exchange`)", route.name)));
+    let (Injection::Exchange(targets), Some(Verifiers::One(verifier))) = (&route.token, &route.verifiers) else {
+        let why = "its `token` is another than `exchange`, or its issuer is chosen by the token";
+        return Err(Misuse(format!("route `{}` exchanges nothing that could be shown ({why})", route.name)));
+    };
+    let Some(target) = targets.of(Some(&verifier.issuer().settings().name)) else {
+        return Err(Misuse(format!("route `{}` has no target", route.name)));
     };
     let Some(maker) = issuers.get(&target.issuer) else { return Err(Misuse(format!("there is no issuer `{}`", target.issuer))) };
     let target = match &options.audience {
@@ -133,14 +137,14 @@ fn chosen<'a>(options: &Options, all: &[&Arc<Route>], issuers: &'a HashMap<Arc<s
         }
         Some(audience) => other(maker, target, audience),
     };
-    Ok((route.verifier.clone(), target, maker))
+    Ok((verifier.clone(), target, maker))
 }
 
 /// The route's target with another audience.
 fn other(maker: &MadeIssuer, target: &Target, audience: &str) -> Arc<Target> {
     let audiences = vec![audience.to_owned()];
-    let (scopes, resources) = (target.scopes.clone(), target.resources.clone());
-    Arc::new(maker.exchanger.target(audiences.clone(), scopes, resources, audiences, target.max_ttl, target.allow_login_client))
+    let wanted = TargetSettings { expect_audiences: audiences.clone(), audiences, ..target.settings.clone() };
+    Arc::new(maker.exchanger.target(wanted))
 }
 
 fn token(file: &Path) -> anyhow::Result<Zeroizing<String>> {
@@ -193,6 +197,6 @@ impl Report {
     fn granted(&mut self, caller: &Caller, target: &Target, granted: &Granted, now: u64) {
         let subject = &caller.subject;
         let of_caller = subject.expires_at.saturating_add(subject.clock_skew.as_secs()).saturating_sub(now);
-        self.exchanged(granted, of_caller, target.max_ttl.as_secs());
+        self.exchanged(granted, of_caller, target.settings.max_ttl.as_secs());
     }
 }

@@ -64,8 +64,8 @@ impl Report {
         Self {
             route: route.to_owned(),
             issuer: target.issuer.to_string(),
-            audiences: target.audiences.clone(),
-            scopes: target.scopes.clone(),
+            audiences: target.settings.audiences.clone(),
+            scopes: target.settings.scopes.clone(),
             now,
             verified: false,
             before,
