@@ -155,6 +155,7 @@ impl Gateway {
     /// Fails readiness, goes on serving for `delay`, then drains. Returns how many connections had to be cut after `grace`.
     pub async fn end(&self, delay: Duration, grace: Duration) -> usize {
         self.state.ending.store(true, Ordering::Relaxed);
+        self.shared.admission.end();
         tokio::time::sleep(delay).await;
         let admission = self.shared.admission.clone();
         let last = tokio::spawn(async move {

@@ -81,7 +81,7 @@ codes! {
     ExchangeOnly = "C032",
     /// Discovery and the endpoints that stand in for it contradict each other.
     Discovery = "C033",
-    /// A secret's file cannot be read, or is empty.
+    /// A secret's file cannot be read, is empty, or holds more than one line.
     SecretFile = "C034",
     /// A secret's environment variable is not set, or is empty.
     SecretVariable = "C035",

@@ -60,7 +60,7 @@ pub fn referred(section: &mut Section, value: &Value, how: &str) -> Option<At<Fo
 
 fn from_file(value: &Value) -> Option<Found> {
     let path = path(value)?;
-    let shown = quoted(&path.display().to_string());
+    let shown = name_of(&path, Code::SecretFile);
     let bytes = Zeroizing::new(content(value, &path, Code::SecretFile)?);
     match secret_in(&bytes) {
         Ok(secret) => Some(Found { secret, file: Some(path) }),
@@ -72,11 +72,26 @@ fn from_file(value: &Value) -> Option<Found> {
 
 /// The content of a file that must be there.
 pub fn content(value: &Value, path: &Path, code: Code) -> Option<Vec<u8>> {
-    let shown = quoted(&path.display().to_string());
     match value.reading.outside.file(path) {
         Ok(bytes) => Some(bytes),
-        Err(e) => value.refuse(code, format_args!("{shown} cannot be read: {}", reason(&e)), cure(&e)),
+        Err(e) => {
+            let missing = match code {
+                Code::SecretFile => "check the path, and that the secret is mounted there",
+                Code::Authorities => "check the path, and that the authorities' file is there",
+                _ => "check the path, and that the file is there",
+            };
+            value.refuse(code, format_args!("{} cannot be read: {}", name_of(path, code), reason(&e)), cure(&e, missing))
+        }
     }
+}
+
+/// A file as a complaint names it. What is no path may well be the secret itself, put in the wrong place.
+fn name_of(path: &Path, code: Code) -> String {
+    let text = path.display().to_string();
+    if code == Code::SecretFile && !is_plainly_a_path(&text) {
+        return "the file named there (its name is not shown: it may be a secret itself)".to_owned();
+    }
+    quoted(&text)
 }
 
 fn from_env(value: &Value) -> Option<Found> {
@@ -104,6 +119,11 @@ fn from_env(value: &Value) -> Option<Found> {
 pub fn is_variable_name(text: &str) -> bool {
     let good = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     text.bytes().all(good) && text.bytes().next().is_some_and(|b| !b.is_ascii_digit())
+}
+
+/// What nobody would take for a secret, where the path of a secret's file is wanted.
+pub fn is_plainly_a_path(text: &str) -> bool {
+    text.contains(['/', '.'])
 }
 
 pub fn path(value: &Value) -> Option<PathBuf> {
@@ -142,9 +162,9 @@ pub fn reason(error: &io::Error) -> String {
     }
 }
 
-fn cure(error: &io::Error) -> &'static str {
+fn cure(error: &io::Error, missing: &'static str) -> &'static str {
     match error.kind() {
-        io::ErrorKind::NotFound => "check the path, and that the secret is mounted there",
+        io::ErrorKind::NotFound => missing,
         io::ErrorKind::PermissionDenied => "let the user that the gateway runs as read it",
         _ => "check the path",
     }
@@ -180,7 +200,8 @@ mod tests {
     #[test]
     fn one_newline_is_taken_off_and_no_more() {
         let read = |text: &str| secret_in(text.as_bytes()).unwrap().expose().to_owned();
-        assert_eq!(["a\n", "a\r\n", "a\n\n", " a "].map(read), ["a", "a", "a\n", " a "]);
+        assert_eq!(["a\n", "a\r\n", " a "].map(read), ["a", "a", " a "]);
+        assert!(secret_in(b"a\n\n").is_err() && secret_in(b"a\nb").is_err(), "two lines are no secret");
     }
 
     #[test]

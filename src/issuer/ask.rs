@@ -22,8 +22,10 @@ pub fn barred(issuer: &Issuer) -> Option<CallError> {
 
 /// Asks, when its turn has come.
 pub async fn ask(issuer: &Arc<Issuer>, endpoint: &Url, form: &Form, priority: Priority) -> Result<Reply, CallError> {
-    let deadline = Instant::now() + issuer.settings.timeouts.total;
-    let _place = place(issuer, priority, deadline).await?;
+    let (began, total) = (Instant::now(), issuer.settings.timeouts.total);
+    // Whoever has waited longer would have too little time left for an answer, and its timeout would look like an outage.
+    let _place = place(issuer, priority, began + total / 2).await?;
+    let deadline = began + total;
     let (mut left, mut pause, mut looked) = (issuer.settings.protection.retries, PAUSE, false);
     let mut before: Option<Result<Reply, CallError>> = None;
     loop {
@@ -55,7 +57,7 @@ pub async fn ask(issuer: &Arc<Issuer>, endpoint: &Url, form: &Form, priority: Pr
     }
 }
 
-async fn place(issuer: &Issuer, priority: Priority, deadline: Instant) -> Result<SemaphorePermit<'_>, CallError> {
+async fn place(issuer: &Issuer, priority: Priority, until: Instant) -> Result<SemaphorePermit<'_>, CallError> {
     let mut opened = pin!(issuer.opened.notified());
     // From here on no opening is missed.
     opened.as_mut().enable();
@@ -63,10 +65,9 @@ async fn place(issuer: &Issuer, priority: Priority, deadline: Instant) -> Result
         return Err(why);
     }
     tokio::select! {
-        place = timeout_at(deadline.into(), issuer.room.enter(priority)) => match place {
+        place = timeout_at(until.into(), issuer.room.enter(priority)) => match place {
             Ok(Ok(place)) => Ok(place),
-            Ok(Err(_)) => Err(CallError::Busy),
-            Err(_) => Err(CallError::Timeout),
+            Ok(Err(_)) | Err(_) => Err(CallError::Busy),
         },
         // Those who wait would be turned away when their turn comes.
         () = opened => Err(barred(issuer).unwrap_or(CallError::Busy)),

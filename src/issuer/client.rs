@@ -48,7 +48,7 @@ impl fmt::Debug for Reply {
 pub enum CallError {
     #[error("its token endpoint is not known yet: discovery has not succeeded")]
     NoEndpoint,
-    #[error("as many calls as may be are under way, and as many wait as may (max_in_flight, max_queue)")]
+    #[error("as many calls as may be are under way, and there is no room in the queue or no end of it (max_in_flight, max_queue)")]
     Busy,
     #[error("it has failed again and again and is left in peace for a while (circuit_breaker; last: {last})")]
     CircuitOpen { left: Duration, last: String },

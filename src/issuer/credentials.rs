@@ -105,6 +105,9 @@ pub async fn look(issuer: &Arc<Issuer>) {
 
 /// Looks at the files again and again, for as long as the issuer lives.
 pub async fn run(weak: Weak<Issuer>, clock: Clock) {
+    if !weak.upgrade().is_some_and(|issuer| Credentials::has_files(&issuer.settings)) {
+        return;
+    }
     loop {
         let next = clock.millis() + millis(EVERY);
         while clock.millis() < next {

@@ -148,7 +148,12 @@ impl Proof {
 pub fn secret_in(bytes: &[u8]) -> Result<Secret, &'static str> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it holds bytes that are no UTF-8")?;
     let text = text.strip_suffix('\n').map_or(text, |t| t.strip_suffix('\r').unwrap_or(t));
-    if text.trim().is_empty() { Err("it is empty") } else { Ok(Secret::new(text)) }
+    match () {
+        () if text.trim().is_empty() => Err("it is empty"),
+        // A PEM key has lines; any other secret that has some is two secrets, or a file of another kind.
+        () if text.contains(['\n', '\r']) && !text.contains("-----BEGIN ") => Err("it holds more than one line"),
+        () => Ok(Secret::new(text)),
+    }
 }
 
 /// A ready assertion: the JWT in a file, and what kind of assertion it is.

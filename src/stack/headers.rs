@@ -2,6 +2,7 @@
 
 use crate::fault::{Fault, bad_request};
 use http::header::{self, HeaderName};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
 use std::sync::LazyLock;
 
@@ -163,6 +164,15 @@ pub(super) fn append_via(headers: &mut HeaderMap, received: Version) {
         _ => 1,
     };
     headers.append(header::VIA, HOPS[hop].clone());
+}
+
+/// Whether `token` stands anywhere in a request's head: a custom header, a cookie, the query (RFC 6750 §2.3). To be asked once
+/// `Authorization` is out.
+pub(super) fn holds(head: &Parts, token: &str) -> bool {
+    // Nearly every value is shorter than a token, so that hardly anything is really searched.
+    let found = |text: &str| text.len() >= token.len() && text.contains(token);
+    head.headers.values().any(|v| v.len() >= token.len() && v.to_str().is_ok_and(found))
+        || head.uri.path_and_query().is_some_and(|p| found(p.as_str()))
 }
 
 /// Whether a comma-separated field value lists `token`.

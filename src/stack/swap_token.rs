@@ -2,6 +2,7 @@
 //! operator spelled it out) the caller's own. On an exchanging route the caller's token never goes upstream, whatever fails.
 
 use super::body::Body;
+use super::headers;
 use super::request::{Authorized, Bearer, Known, Verified};
 use super::route::{Injection, Route, Targets};
 use crate::fault::{Fault, Why, bad_request};
@@ -41,6 +42,9 @@ where
     }
 
     fn call(&mut self, verified: Verified) -> Self::Future {
+        if let Some(fault) = still_held(&verified) {
+            return Either::Left(ready(Err(fault)));
+        }
         let (asker, target) = match wanted(&verified) {
             Ok(Wanted::Token(asker, target)) => (asker, target),
             Ok(Wanted::Value(value)) => return self.go(verified, value),
@@ -75,6 +79,21 @@ where
     ) -> Either<Ready<Outcome>, Either<S::Future, BoxFuture<'static, Outcome>>> {
         Either::Right(Either::Left(self.inner.call(authorized(verified, value))))
     }
+}
+
+/// Where the caller's token is taken out, a copy of it elsewhere would go upstream all the same.
+fn still_held(verified: &Verified) -> Option<Fault> {
+    let head = &verified.routed.scrubbed.caught.head;
+    let token = match &verified.caller {
+        _ if matches!(verified.routed.route.token, Injection::Callers) => return None,
+        Known::Caller(asker) => &asker.caller()?.token,
+        Known::Anybody(Bearer::Token(token)) => token,
+        Known::Anybody(_) => return None,
+    };
+    headers::holds(head, token.expose()).then(|| {
+        let why = Why::new("the caller's token stands in another place too (a header, a cookie or the URL): it would reach the backend");
+        Fault::BadRequest(why.cure("the caller has to send its token in Authorization alone").into())
+    })
 }
 
 /// What a request is to carry.

@@ -105,6 +105,10 @@ async fn traffic(g: &Running) {
 async fn every_metric_is_there_and_counts_what_happened() {
     let g = running().await;
     traffic(&g).await;
+    // hyper tells of what it refused only when the connection ends.
+    while g.metric("cambist_malformed_requests_total").await < 1.0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let s = settled(&g).await;
     let count = |name: &str, labels: &[(&str, &str)]| s.value(name, labels) as u64;
     let requests = |route, method, code| count("cambist_http_requests_total", &[("code", code), ("method", method), ("route", route)]);

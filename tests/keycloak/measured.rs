@@ -2,7 +2,7 @@
 //! private_key_jwt) stands in `proofs.rs`. Where the gateway never sends such a thing, Keycloak is asked directly, so that the
 //! table stays true, and the test says what the gateway does instead.
 
-use crate::ask::{ASK, Ask, Running, said, until};
+use crate::ask::{ASK, Ask, Running, said, turn, until};
 use crate::server::{ACCESS_TOKEN, GRANT, Keycloak, Login, User, assert_refused, claims, granted, header, unique};
 use cambist::demo::backend::{Backend, Received};
 use http::Method;
@@ -61,7 +61,7 @@ async fn audience_of_an_optional_scope() {
     let Some(k) = Keycloak::shared().await else { return };
     let (token, words) = (k.ada().await, (400, "invalid_request", "Requested audience not available: billing-api"));
     let g = k.refuses(&Ask { audiences: &["billing-api"], ..ASK }, &token, words, (403, "target_refused")).await;
-    assert!(g.gateway.failures()[0].cure.as_ref().unwrap().contains("scopes"), "the cure names what is missing");
+    assert!(g.gateway.failures()[0].cure.contains("scopes"), "the cure names what is missing");
     let seen = k.gateway(&Ask { audiences: &["billing-api"], scopes: &["billing"], ..ASK }).await.passes(&token).await;
     assert_eq!((seen.claim("aud"), scopes(&seen)), (Some("billing-api"), vec!["billing", "orders"]));
 }
@@ -232,7 +232,7 @@ async fn lifetime_of_the_exchanged_token() {
     let seen = g.passes(&brief).await.claims.unwrap();
     let lives = |c: &Value| c["exp"].as_u64().unwrap() - c["iat"].as_u64().unwrap();
     assert_eq!((lives(&claims(&brief)), lives(&Value::Object(seen))), (5, 300), "Keycloak does not look at the subject's end");
-    g.clock.turn(Duration::from_secs(5 + 30));
+    turn(&g.clock, Duration::from_secs(5 + 30)).await;
     g.refuses_by_itself(&brief, (401, "invalid_token")).await;
 }
 
@@ -252,7 +252,7 @@ async fn admin_logs_the_user_out() {
     assert_refused(&k.exchange(&ASK, &token).await, INVALID_TOKEN);
     g.passes(&token).await;
     assert_eq!(g.hits().await, 1, "from the cache, until its end");
-    g.turn_past_the_cached_token();
+    g.turn_past_the_cached_token().await;
     g.refuses(&token, INVALID_TOKEN, (401, "invalid_token")).await;
 }
 

@@ -183,6 +183,22 @@ async fn so_many_calls_at_a_time_and_renewals_only_where_there_is_room() {
 }
 
 #[tokio::test]
+async fn nobody_waits_so_long_that_there_is_no_time_left_for_an_answer() {
+    let s = scene(|s| {
+        s.protection = Protection { max_in_flight: 1, ..protection(1, 0) };
+        s.timeouts.total = Duration::from_millis(2400);
+    })
+    .await;
+    s.iam.answer(TOKEN, Canned { delay: Duration::from_millis(1800), ..Canned::json(200, &json!({})) });
+    let first = tokio::spawn(s.post());
+    super::eventually("the first is under way", || s.iam.count(TOKEN) == 1).await;
+    assert_eq!(s.asked().await, (Err(CallError::Busy), 0));
+    assert!(!first.is_finished(), "half of the total is over, and the rest would not have been enough");
+    assert_eq!(first.await.unwrap().unwrap().status, 200);
+    assert!(!s.circuit_open(), "a queue is no outage");
+}
+
+#[tokio::test]
 async fn those_who_wait_are_let_go_when_the_circuit_opens() {
     let s = scene(|s| s.protection = Protection { max_in_flight: 2, ..protection(1, 0) }).await;
     s.iam.first(
