@@ -6,6 +6,7 @@
 mod bad_input;
 mod exchange;
 mod flood;
+mod guard;
 mod headers;
 mod http2;
 mod issuer_client_auth;
