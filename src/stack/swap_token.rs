@@ -6,7 +6,7 @@ use super::headers;
 use super::request::{Authorized, Bearer, Known, Verified};
 use super::route::{Injection, Route, Targets};
 use crate::fault::{Fault, Why, bad_request};
-use crate::token::{Asker, Freshness, Granted, Target, TokenSource};
+use crate::token::{Asker, Freshness, Granted, SubjectToken, Target, TokenSource};
 use futures_util::future::{BoxFuture, Either, FutureExt, Ready, ready};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Response};
@@ -81,19 +81,28 @@ where
     }
 }
 
-/// Where the caller's token is taken out, a copy of it elsewhere would go upstream all the same.
+/// Where the caller's token is taken out, a copy of it elsewhere would go upstream all the same; and so would one of the token of
+/// who acts for the caller.
 fn still_held(verified: &Verified) -> Option<Fault> {
     let head = &verified.routed.scrubbed.caught.head;
-    let token = match &verified.caller {
-        _ if matches!(verified.routed.route.token, Injection::Callers) => return None,
-        Known::Caller(asker) => &asker.caller()?.token,
-        Known::Anybody(Bearer::Token(token)) => token,
-        Known::Anybody(_) => return None,
+    let callers = match &verified.caller {
+        _ if matches!(verified.routed.route.token, Injection::Callers) => None,
+        Known::Caller(asker) => asker.caller().map(|caller| &caller.token),
+        Known::Anybody(Bearer::Token(token)) => Some(token),
+        Known::Anybody(_) => None,
     };
-    headers::holds(head, token.expose()).then(|| {
-        let why = Why::new("the caller's token stands in another place too (a header, a cookie or the URL): it would reach the backend");
-        Fault::BadRequest(why.cure("the caller has to send its token in Authorization alone").into())
-    })
+    let actors = match &verified.caller {
+        Known::Caller(asker) => asker.actor().map(|actor| &actor.token),
+        Known::Anybody(_) => None,
+    };
+    let held = |token: Option<&SubjectToken>| token.is_some_and(|token| headers::holds(head, token.expose()));
+    let (whose, place) = match () {
+        () if held(callers) => ("the caller's", "in Authorization alone"),
+        () if held(actors) => ("the actor's", "in the route's actor.header alone"),
+        () => return None,
+    };
+    let why = Why::new(format!("{whose} token stands in another place too (a header, a cookie or the URL): it would reach the backend"));
+    Some(Fault::BadRequest(why.cure(format!("the caller has to send it {place}")).into()))
 }
 
 /// What a request is to carry.
