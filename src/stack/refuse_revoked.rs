@@ -39,8 +39,8 @@ where
             Known::Caller(asker) => Some(asker),
             Known::Anybody(_) => None,
         };
-        let all = asker.into_iter().flat_map(|asker| asker.caller().into_iter().chain(asker.actor()));
-        match all.map(|caller| self.revoked.check(caller)).collect::<Result<(), Fault>>() {
+        let mut all = asker.into_iter().flat_map(|asker| asker.caller().into_iter().chain(asker.actor()));
+        match all.try_for_each(|caller| self.revoked.check(caller)) {
             Ok(()) => Either::Right(self.inner.call(verified)),
             Err(fault) => Either::Left(ready(Err(fault))),
         }
