@@ -2,7 +2,7 @@
 //! telling the caller's fault from ours; where no row fits it is held to be ours, so that no caller is sent away in vain.
 
 use super::Profile;
-use crate::fault::{Fault, Why};
+use crate::fault::{Fault, Reach, Why};
 use crate::issuer::{Reply, json};
 
 /// Whose fault it is.
@@ -14,6 +14,8 @@ enum Class {
     Target,
     /// The gateway's or the IAM's configuration: 500, never the caller's fault.
     Ours,
+    /// The same, and of this target alone.
+    OursForTarget,
     /// Ask again later.
     Later,
     /// It is broken.
@@ -89,14 +91,14 @@ const KEYCLOAK: &[Rule] = &[
     rule(
         "invalid_client",
         "Audience not found",
-        Class::Ours,
+        Class::OursForTarget,
         "the route's audience is no client of the realm",
         Some("correct the route's audience: it must be the client ID of the backend's client in Keycloak"),
     ),
     rule(
         "invalid_client",
         "Client disabled",
-        Class::Ours,
+        Class::OursForTarget,
         "the audience's client is disabled in Keycloak",
         Some("enable it, or take the route out"),
     ),
@@ -211,13 +213,23 @@ pub(super) fn fault(profile: Profile, reply: &Reply, clean: impl Fn(&str) -> Str
                 .cure("check the issuer's token_endpoint; redirects are not followed"),
         ),
     };
-    let why = with_words(why).into();
+    let why = with_words(why).reaching(reach(class, reply.status)).into();
     match class {
         Class::Subject => Fault::InvalidToken(why),
         Class::Target => Fault::TargetRefused(why),
-        Class::Ours => Fault::Misconfigured(why),
+        Class::Ours | Class::OursForTarget => Fault::Misconfigured(why),
         Class::Later => Fault::IssuerUnavailable { retry_after: reply.retry_after, why },
         Class::Broken => Fault::BadIssuerAnswer(why),
+    }
+}
+
+/// Who would be told the same.
+fn reach(class: Class, status: u16) -> Reach {
+    match class {
+        Class::Subject => Reach::Subject,
+        Class::Ours | Class::OursForTarget if status == 401 => Reach::Client,
+        Class::Target | Class::OursForTarget => Reach::Target,
+        Class::Ours | Class::Later | Class::Broken => Reach::Request,
     }
 }
 
@@ -236,7 +248,7 @@ fn meaning(profile: Profile, status: u16, error: &str, description: &str) -> (Cl
         None => (Class::Ours, "the IAM refuses the exchange for a reason that is not known here", Some("its own words say why")),
     };
     // A 401 is the answer to *our* authentication, whatever the words: no caller is to blame for it.
-    if status == 401 && class != Class::Ours {
+    if status == 401 && !matches!(class, Class::Ours | Class::OursForTarget) {
         return unauthorized();
     }
     let why = Why::new(cause);
