@@ -62,7 +62,7 @@ impl Written {
     pub fn settings(self) -> Option<Config> {
         let Self { listeners, metrics, admin, issuers, upstreams, routes, cache, limits, shutdown, workers, log } = self;
         let (connections, requests) = limits::settings(limits);
-        let (cache, max_ttl) = cache::settings(cache);
+        let (cache, max_ttl) = cache::settings(cache, None);
         let issuers: Vec<_> = issuers?.into_iter().map(issuers::settings).collect::<Option<_>>()?;
         let routes = routes?;
         let mut upstreams: Vec<_> = upstreams.into_iter().map(upstreams::settings).collect::<Option<_>>()?;

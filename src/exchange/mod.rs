@@ -12,7 +12,7 @@ pub use exchanger::Exchanger;
 
 use crate::clock::Clock;
 use crate::fault::{Fault, Why};
-use crate::token::{Answer, Caller, Freshness, Target, TokenSource};
+use crate::token::{Answer, Ask, Caller, Target, TokenSource};
 use arc_swap::ArcSwap;
 use futures_util::future::{Either, ready};
 use std::collections::HashMap;
@@ -50,7 +50,7 @@ impl Exchange {
 
 impl TokenSource for Exchange {
     /// Whatever freshness is asked for: an exchange is always the newest there is.
-    fn token(&self, caller: &Caller, target: &Arc<Target>, _: Freshness) -> Answer {
+    fn token(&self, caller: &Caller, target: &Arc<Target>, _: Ask) -> Answer {
         let fault = if target.forbids(&caller.subject) {
             Fault::LoginClient
         } else if caller.subject.issuer != target.issuer {

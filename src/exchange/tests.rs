@@ -53,7 +53,7 @@ impl Scene {
 
     async fn ask(&self, canned: Canned) -> Result<Granted, Fault> {
         self.iam.answer(TOKEN, canned);
-        self.exchange.token(&self.caller(BEARER), &self.target(), Freshness::Any).await
+        self.exchange.token(&self.caller(BEARER), &self.target(), Ask::ANY).await
     }
 
     /// The reason that an answer is not trusted for.
@@ -96,7 +96,7 @@ async fn the_request_says_everything_once_and_audiences_each() {
         false,
     );
     s.iam.answer(TOKEN, Canned::json(200, &good("opaque-token")));
-    let granted = s.exchange.token(&s.caller(BEARER), &Arc::new(target), Freshness::Any).await.unwrap();
+    let granted = s.exchange.token(&s.caller(BEARER), &Arc::new(target), Ask::ANY).await.unwrap();
     assert_eq!((granted.token.expose(), granted.source), ("opaque-token", Source::Miss));
     let seen = s.iam.seen(TOKEN).pop().unwrap();
     for (name, values) in [
@@ -130,10 +130,10 @@ async fn the_login_client_is_no_audience() {
     let target =
         |allow| Arc::new(s.exchanger.target(vec!["a".into(), "web".into()], vec![], vec![], vec![], Duration::from_secs(60), allow));
     let caller = s.caller(BEARER);
-    assert_eq!(s.exchange.token(&caller, &target(false), Freshness::Any).await.unwrap_err(), Fault::LoginClient);
+    assert_eq!(s.exchange.token(&caller, &target(false), Ask::ANY).await.unwrap_err(), Fault::LoginClient);
     assert_eq!(s.iam.count(TOKEN), 0);
     assert!(target(false).forbids(&caller.subject) && !target(true).forbids(&caller.subject));
-    assert!(s.exchange.token(&caller, &target(true), Freshness::Any).await.is_ok());
+    assert!(s.exchange.token(&caller, &target(true), Ask::ANY).await.is_ok());
 }
 
 #[tokio::test]
@@ -141,9 +141,9 @@ async fn a_token_goes_to_its_own_issuer_only() {
     let s = scene(Profile::Keycloak).await;
     let mut caller = s.caller(BEARER);
     caller.subject = Arc::new(Subject { issuer: "other".into(), ..(*caller.subject).clone() });
-    assert_eq!(s.exchange.token(&caller, &s.target(), Freshness::Any).await.unwrap_err().code(), "misconfigured");
+    assert_eq!(s.exchange.token(&caller, &s.target(), Ask::ANY).await.unwrap_err().code(), "misconfigured");
     s.exchange.set(HashMap::new());
-    assert_eq!(s.exchange.token(&s.caller(BEARER), &s.target(), Freshness::Any).await.unwrap_err().code(), "misconfigured");
+    assert_eq!(s.exchange.token(&s.caller(BEARER), &s.target(), Ask::ANY).await.unwrap_err().code(), "misconfigured");
     assert_eq!(s.iam.count(TOKEN), 0);
 }
 
@@ -212,10 +212,10 @@ async fn an_opaque_answer_to_a_long_token_could_be_the_gateways_own() {
         let s = scene(profile).await;
         let long = s.caller(&"x".repeat(4001));
         s.iam.answer(TOKEN, Canned::json(200, &good("opaque-token")));
-        assert_eq!(s.exchange.token(&long, &s.target(), Freshness::Any).await.is_ok(), ok);
-        assert!(s.exchange.token(&s.caller(&"x".repeat(4000)), &s.target(), Freshness::Any).await.is_ok());
+        assert_eq!(s.exchange.token(&long, &s.target(), Ask::ANY).await.is_ok(), ok);
+        assert!(s.exchange.token(&s.caller(&"x".repeat(4000)), &s.target(), Ask::ANY).await.is_ok());
         s.iam.answer(TOKEN, Canned::json(200, &good(&jwt(&json!({"aud": "orders-api", "sub": "u-1"})))));
-        assert!(s.exchange.token(&long, &s.target(), Freshness::Any).await.is_ok(), "a JWT can be checked");
+        assert!(s.exchange.token(&long, &s.target(), Ask::ANY).await.is_ok(), "a JWT can be checked");
     }
 }
 
@@ -241,9 +241,9 @@ async fn the_life_is_the_least_of_all_that_bound_it() {
     let mut caller = s.caller(BEARER);
     caller.subject = Arc::new(Subject { expires_at: s.clock.unix() + 40, ..(*caller.subject).clone() });
     s.iam.answer(TOKEN, Canned::json(200, &good("opaque-token")));
-    near(secs(s.exchange.token(&caller, &s.target(), Freshness::Any).await.unwrap().lifetime), 70);
+    near(secs(s.exchange.token(&caller, &s.target(), Ask::ANY).await.unwrap().lifetime), 70);
     s.clock.turn(Duration::from_secs(71));
-    let end = s.exchange.token(&caller, &s.target(), Freshness::Any).await;
+    let end = s.exchange.token(&caller, &s.target(), Ask::ANY).await;
     assert!(matches!(end, Err(Fault::InvalidToken(_))), "{end:?}");
 
     // Counted from sending: what the answer took is gone from the life.
@@ -291,7 +291,7 @@ async fn every_way_to_fail_has_its_fault_and_its_count() {
     let mut code = "";
     for _ in 0..2 {
         // A pooled connection may die under the first.
-        code = s.exchange.token(&s.caller(BEARER), &s.target(), Freshness::Any).await.unwrap_err().code();
+        code = s.exchange.token(&s.caller(BEARER), &s.target(), Ask::ANY).await.unwrap_err().code();
     }
     assert_eq!(code, "issuer_unavailable");
 }
@@ -302,7 +302,7 @@ async fn an_issuer_that_was_never_reached_is_unavailable() {
     let (issuer, metrics) = s.iam.issuer(&s.clock, |_| ());
     let exchanger = Arc::new(Exchanger::new(Settings { profile: Profile::Keycloak }, issuer, metrics.issuer("main")));
     s.exchange.set(HashMap::from([("main".into(), exchanger)]));
-    let end = s.exchange.token(&s.caller(BEARER), &s.target(), Freshness::Any).await;
+    let end = s.exchange.token(&s.caller(BEARER), &s.target(), Ask::ANY).await;
     assert!(matches!(end, Err(Fault::IssuerUnavailable { .. })), "{end:?}");
 }
 
@@ -316,7 +316,7 @@ async fn no_token_is_logged_or_told_whatever_the_issuer_echoes() {
         [Canned::json(400, &echo), Canned::json(200, &good("issued-c4nary-token")), Canned::json(200, &changed("token_type", json!("x")))]
     {
         s.iam.answer(TOKEN, canned);
-        let end = s.exchange.token(&s.caller(&long), &s.target(), Freshness::Any).await;
+        let end = s.exchange.token(&s.caller(&long), &s.target(), Ask::ANY).await;
         tracing::info!(?end, exchange = ?s.exchange, exchanger = ?s.exchanger, "seen");
     }
     let text = lines.text();

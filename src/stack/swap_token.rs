@@ -3,9 +3,9 @@
 
 use super::body::Body;
 use super::request::{Authorized, Verified};
-use super::route::{Injection, Route};
+use super::route::Injection;
 use crate::fault::Fault;
-use crate::token::{Freshness, Granted, TokenSource};
+use crate::token::{Ask, Granted, Source, TokenSource};
 use futures_util::future::{BoxFuture, Either, FutureExt, Ready, ready};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Response};
@@ -51,15 +51,15 @@ where
         if target.forbids(&verified.caller.subject) {
             return Either::Left(ready(Err(Fault::LoginClient)));
         }
-        match self.tokens.token(&verified.caller, &target, Freshness::Any) {
-            Either::Left(known) => match counted(known.into_inner(), &verified) {
+        match self.tokens.token(&verified.caller, &target, Ask::ANY) {
+            Either::Left(known) => match counted(known.into_inner(), None, &verified) {
                 Ok(granted) => self.go(verified, Some(granted.token.authorization())),
                 Err(fault) => Either::Left(ready(Err(fault))),
             },
             Either::Right(coming) => {
                 let mut inner = self.inner.clone();
                 let waiting = async move {
-                    let granted = counted(coming.await, &verified)?;
+                    let granted = counted(coming.await, Some(Source::Miss), &verified)?;
                     inner.call(authorized(verified, Some(granted.token.authorization()))).await
                 };
                 Either::Right(Either::Right(waiting.boxed()))
@@ -82,15 +82,16 @@ where
     }
 }
 
-/// Notes where the token came from, or that none came.
-fn counted(answer: Result<Granted, Fault>, verified: &Verified) -> Result<Granted, Fault> {
-    let route: &Route = &verified.routed.route;
-    match &answer {
-        Ok(granted) => {
-            route.metrics.looked_up(granted.source);
+/// Notes where the token came from. `asked`: what a failure counts as, where an issuer was asked; else it was refused before.
+fn counted(answer: Result<Granted, Fault>, asked: Option<Source>, verified: &Verified) -> Result<Granted, Fault> {
+    let metrics = &verified.routed.route.metrics;
+    match (&answer, asked) {
+        (Ok(granted), _) => {
+            metrics.looked_up(granted.source);
             verified.routed.scrubbed.caught.journal.token_from(granted.source);
         }
-        Err(_) => route.metrics.lookup_denied(),
+        (Err(_), Some(source)) => metrics.looked_up(source),
+        (Err(_), None) => metrics.lookup_denied(),
     }
     answer
 }
