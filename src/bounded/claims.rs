@@ -67,7 +67,7 @@ mod tests {
         claims.claim(2, |_| ());
         assert_eq!(claims.len(), 1);
         claims.retain(|f| *f != 10);
-        assert_eq!(claims.claim(1, |under_way| std::mem::take(under_way)), [11]);
+        assert_eq!(claims.claim(1, std::mem::take), [11]);
         assert!(claims.is_empty());
     }
 }
