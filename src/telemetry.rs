@@ -80,6 +80,10 @@ pub fn access_wanted() -> bool {
     tracing::enabled!(target: ACCESS, tracing::Level::INFO)
 }
 
+/// Libraries whose finer lines show what callers and issuers sent: h2 writes out the path of a head that it refuses, with a token
+/// in its query if there was one. Their lines end at `info`, whatever is wanted.
+const TELLTALES: [&str; 1] = ["h2"];
+
 /// Libraries stay at `warn` unless everything is wanted: their debug lines are about bytes, and are many.
 fn filter(s: Settings) -> Targets {
     let level = match s.level {
@@ -91,5 +95,21 @@ fn filter(s: Settings) -> Targets {
     };
     let others = if s.level == Level::Trace { LevelFilter::TRACE } else { level.min(LevelFilter::WARN) };
     let access = if s.access { LevelFilter::INFO } else { LevelFilter::OFF };
-    Targets::new().with_default(others).with_target("cambist", level).with_target(ACCESS, access)
+    let telltales = TELLTALES.map(|target| (target, others.min(LevelFilter::INFO)));
+    Targets::new().with_default(others).with_targets(telltales).with_target("cambist", level).with_target(ACCESS, access)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level as L;
+
+    #[test]
+    fn what_shows_heads_is_silent_even_where_everything_is_wanted() {
+        let at = |level| filter(Settings { level, ..Settings::default() });
+        assert!(at(Level::Trace).would_enable("hyper::proto", &L::TRACE) && at(Level::Trace).would_enable("h2::server", &L::INFO));
+        assert!(!at(Level::Trace).would_enable("h2::server", &L::DEBUG));
+        assert!(!at(Level::Debug).would_enable("h2::server", &L::INFO) && !at(Level::Error).would_enable("h2::server", &L::WARN));
+        assert!(at(Level::Warn).would_enable(ACCESS, &L::INFO) && !at(Level::Warn).would_enable("cambist::app", &L::INFO));
+    }
 }

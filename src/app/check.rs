@@ -12,7 +12,7 @@ pub(super) struct Options {
     #[arg(value_name = "FILE", conflicts_with = "config")]
     file: Option<PathBuf>,
     /// The same, for those who are used to it.
-    #[arg(long, value_name = "FILE", env = "CAMBIST_CONFIG")]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Warnings fail the check too.
     #[arg(long)]
@@ -20,7 +20,10 @@ pub(super) struct Options {
 }
 
 pub(super) fn check(options: &Options) -> ExitCode {
-    let file = options.file.clone().or_else(|| options.config.clone()).unwrap_or_else(|| DEFAULT_CONFIG.into());
+    // Not clap's to read: it would have the variable contradict a file that is named.
+    let variable = || std::env::var_os("CAMBIST_CONFIG").filter(|v| !v.is_empty()).map(PathBuf::from);
+    let named = options.file.clone().or_else(|| options.config.clone());
+    let file = named.or_else(variable).unwrap_or_else(|| DEFAULT_CONFIG.into());
     match config::load(&file) {
         Ok(loaded) => {
             show(&loaded.report());

@@ -73,7 +73,7 @@ struct Shown(Gateway);
 impl Running for Shown {
     fn last_failure(&self) -> Option<Why> {
         let failure = self.0.failures().into_iter().next()?;
-        let mut why = Why::new(failure.cause.unwrap_or_default());
+        let mut why = Why::new(failure.cause);
         why.cure = failure.cure.map(Into::into);
         why.issuer_words = failure.issuer_words;
         Some(why)

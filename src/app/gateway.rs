@@ -85,7 +85,11 @@ impl Gateway {
             access_log: config.log.access,
         });
 
-        let at = |(b, s): (&Bound, &listen::Settings)| Ok((s.name.clone(), b.local_addr()?));
+        let at = |(b, s): (&Bound, &listen::Settings)| {
+            // Its gauge exists before the first caller comes.
+            metrics.listener(&s.name);
+            Ok((s.name.clone(), b.local_addr()?))
+        };
         let listeners = bound.iter().zip(&config.listeners).map(at).collect::<anyhow::Result<Vec<_>>>()?;
         let workers = start_workers(&config, &clock, &shared)?;
         for socket in bound {
@@ -112,7 +116,8 @@ impl Gateway {
         for (name, address) in &self.listeners {
             tracing::info!(listener = &**name, %address, "listening");
         }
-        tracing::info!(metrics = %self.metrics_address, admin = ?self.admin_address, version = env!("CARGO_PKG_VERSION"), "started");
+        let admin = self.admin_address.map_or_else(|| "off".to_owned(), |a| a.to_string());
+        tracing::info!(metrics = %self.metrics_address, admin, version = env!("CARGO_PKG_VERSION"), "started");
     }
 
     /// Where a listener really listens: its port may have been 0.

@@ -6,7 +6,7 @@ use super::exchanger::Sent;
 use super::grant::token_exchange::ACCESS_TOKEN;
 use crate::fault::{Fault, Why};
 use crate::issuer::jws::Jws;
-use crate::issuer::{Reply, json};
+use crate::issuer::{Reply, json, without_tokens};
 use crate::token::{AccessToken, Caller, Target};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -39,12 +39,15 @@ impl Asked<'_> {
         let text = |key| json::string(&fields, key).map_err(|e| bad(format!("in the token endpoint's answer, {e}")));
         match text("token_type")? {
             Some(kind) if kind.eq_ignore_ascii_case("Bearer") => {}
-            kind => return Err(bad(format!("the issued token has token_type {}, and only Bearer can be injected", shown(kind)))),
+            kind => return Err(bad(format!("the issued token has token_type {}, and only Bearer can be injected", shown_type(kind)))),
         }
         match text("issued_token_type")? {
             Some(ACCESS_TOKEN) => {}
             kind => {
-                return Err(bad(format!("the issued token has issued_token_type {}, where an access token was asked for", shown(kind))));
+                return Err(bad(format!(
+                    "the issued token has issued_token_type {}, where an access token was asked for",
+                    shown_type(kind)
+                )));
             }
         }
         let raw = text("access_token")?.ok_or_else(|| bad("the token endpoint's answer holds no access_token"))?;
@@ -132,7 +135,16 @@ fn bad(cause: impl Into<std::borrow::Cow<'static, str>>) -> Fault {
 }
 
 fn shown(text: Option<&str>) -> String {
-    text.map_or_else(|| "none".to_owned(), |t| format!("{:?}", t.chars().take(100).collect::<String>()))
+    text.map_or_else(|| "none".to_owned(), |t| format!("{:?}", without_tokens(t).chars().take(100).collect::<String>()))
+}
+
+/// A type, if it is one: an answer that is mixed up may hold the token in its place.
+fn shown_type(text: Option<&str>) -> String {
+    const LONGEST: usize = 20;
+    match text {
+        Some(t) if t.len() > LONGEST && !t.starts_with("urn:ietf:params:oauth:token-type:") => "that is none".to_owned(),
+        _ => shown(text),
+    }
 }
 
 fn seconds(n: i64) -> Duration {

@@ -3,11 +3,13 @@
 
 use super::{ClientAuth, Settings};
 use crate::token::Secret;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use reqwest::RequestBuilder;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use std::borrow::Cow;
 use std::fmt;
-use url::form_urlencoded::{Serializer, byte_serialize};
+use url::form_urlencoded::{Serializer, byte_serialize, parse};
 
 /// A form on its way to the token endpoint: it holds the caller's token, so it prints as nothing.
 pub struct Form(String);
@@ -51,15 +53,20 @@ pub(super) fn authenticated(request: RequestBuilder, form: Form, settings: &Sett
 
 /// Runs of token characters longer than this are taken out of an issuer's words: no error text has a word like that.
 const LONGEST_WORD: usize = 64;
+const GONE: &str = "[removed]";
 
 /// An issuer's words without our secret and without what could be a token: some echo what they refuse.
 pub(super) fn cleaned(words: &str, secret: &Secret) -> String {
-    const GONE: &str = "[removed]";
     let secret = secret.expose();
     let words: Cow<'_, str> = if secret.is_empty() { words.into() } else { words.replace(secret, GONE).into() };
+    if holds_encoded(&words, secret) { GONE.to_owned() } else { without_tokens(&words) }
+}
+
+/// A text that others wrote, without what could be a token.
+pub fn without_tokens(words: &str) -> String {
     let token_like = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
     let mut out = String::with_capacity(words.len());
-    let mut rest = words.as_ref();
+    let mut rest = words;
     while !rest.is_empty() {
         let (run, after) = rest.split_at(rest.find(|c| !token_like(c)).unwrap_or(rest.len()));
         out.push_str(if run.len() > LONGEST_WORD { GONE } else { run });
@@ -68,6 +75,23 @@ pub(super) fn cleaned(words: &str, secret: &Secret) -> String {
         rest = after;
     }
     out
+}
+
+/// Whether the secret stands in `words` as it stands in a form or in a `Basic` header, which are what an IAM could echo.
+fn holds_encoded(words: &str, secret: &str) -> bool {
+    let form = encoded(secret);
+    let decoded: String = parse(words.replace('&', "%26").replace('=', "%3D").as_bytes()).map(|(text, _)| text.into_owned()).collect();
+    let base64 = || [secret, &form].into_iter().flat_map(|s| (0..3).flat_map(|before| in_base64(s, before)));
+    !secret.is_empty() && (decoded.contains(secret) || base64().any(|spelt| words.contains(&spelt)))
+}
+
+/// What both alphabets make of `secret` after `before` bytes of the group that it begins in, without the characters that depend
+/// on its neighbours. Nothing of a secret that is too short to be told from chance.
+fn in_base64(secret: &str, before: usize) -> Vec<String> {
+    const LEAST: usize = 8;
+    let shifted = [&[0; 3][..before], secret.as_bytes()].concat();
+    let mine = |text: String| text[[0, 2, 3][before]..text.len() - usize::from(shifted.len() % 3 != 0)].to_owned();
+    [STANDARD_NO_PAD, URL_SAFE_NO_PAD].iter().map(|e| mine(e.encode(&shifted))).filter(|s| s.len() >= LEAST).collect()
 }
 
 fn encoded(part: &str) -> String {
@@ -86,5 +110,24 @@ mod tests {
         assert_eq!(cleaned(&words, &secret), "invalid_request: Invalid token [removed] for [removed], ä");
         assert_eq!(cleaned("Client is not within the token audience", &Secret::new("")), "Client is not within the token audience");
         assert_eq!(format!("{:?}", Form::new().with("subject_token", &token)), "[form]");
+    }
+
+    #[test]
+    fn nor_does_one_that_echoes_it_encoded() {
+        let secret = Secret::new("s3cr:t with/all+%\u{e4}");
+        let form = encoded(secret.expose());
+        let spelt = [
+            format!("client_id=gateway&client_secret={form}&x=y"),
+            format!("secret {}", form.to_lowercase().replace('+', "%20")),
+            format!("Basic {}", STANDARD_NO_PAD.encode(format!("gateway:{form}"))),
+            format!("Basic {}", STANDARD_NO_PAD.encode(format!("gw:{}", secret.expose()))),
+            format!("got {} there", URL_SAFE_NO_PAD.encode(secret.expose())),
+        ];
+        for words in spelt {
+            assert_eq!(cleaned(&words, &secret), GONE, "{words}");
+        }
+        for secret in ["", "x", "gateway-secret"] {
+            assert_eq!(cleaned("100% of a+b=c & more", &Secret::new(secret)), "100% of a+b=c & more", "{secret}");
+        }
     }
 }

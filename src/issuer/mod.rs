@@ -15,7 +15,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use auth::Form;
+pub use auth::{Form, without_tokens};
 pub use client::{CallError, Reply};
 pub use keys::{Algorithm, Found, Key, Keys};
 pub use refetch::Refetched;

@@ -82,9 +82,10 @@ pub(super) async fn run(weak: Weak<Issuer>) {
     let mut failures = 0;
     loop {
         let Some(issuer) = weak.upgrade() else { return };
+        // Counted from before the fetch: a slow issuer does not make its keys older.
+        let (clock, began) = (issuer.clock.clone(), issuer.clock.millis());
         failures = if refreshed(&issuer).await { 0 } else { failures + 1 };
-        let clock = issuer.clock.clone();
-        let until = clock.millis() + millis(pause(&issuer, failures));
+        let until = began + millis(pause(&issuer, failures));
         drop(issuer);
         while clock.millis() < until {
             if weak.strong_count() == 0 {

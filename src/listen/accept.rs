@@ -106,7 +106,7 @@ fn plain(address: SocketAddr) -> SocketAddr {
 static TURNED_AWAY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let row = Fault::Overloaded(Why::default().into()).row();
     let (status, title, detail, code) = (row.status.as_u16(), row.title, row.detail, row.code);
-    let body = format!(r#"{{"type":"about:blank","title":"{title}","status":{status},"detail":"{detail}","code":"{code}"}}"#);
+    let body = format!(r#"{{"type":"urn:cambist:fault:{code}","title":"{title}","status":{status},"detail":"{detail}","code":"{code}"}}"#);
     format!(
         "HTTP/1.1 {}\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\nCache-Control: no-store\r\n\
          Retry-After: 1\r\nConnection: close\r\n\r\n{body}",

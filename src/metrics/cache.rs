@@ -23,7 +23,7 @@ impl CacheMetrics {
             capacity: gauge("cambist_token_cache_capacity_entries", "The most exchanged tokens that the cache holds."),
             bytes: gauge("cambist_token_cache_bytes", "Memory that the cached tokens take, with all that belongs to them."),
             capacity_bytes: gauge("cambist_token_cache_capacity_bytes", "The most memory that cached tokens may take."),
-            evictions: counters(r, "cambist_token_cache_evictions_total", "Tokens that left the cache.", &["cause"]),
+            evictions: evictions(r),
         }
     }
 
@@ -41,6 +41,15 @@ impl CacheMetrics {
             self.evictions.with_label_values(&[cause]).inc_by(n);
         }
     }
+}
+
+/// All causes exist from the start, at 0: an alert asks for them before anything was thrown out.
+fn evictions(r: &Registry) -> IntCounterVec {
+    let evictions = counters(r, "cambist_token_cache_evictions_total", "Tokens that left the cache.", &["cause"]);
+    for cause in ["expired", "size", "forced"] {
+        evictions.with_label_values(&[cause]);
+    }
+    evictions
 }
 
 /// Why a token newer than the one that is held was asked for.

@@ -192,7 +192,8 @@ fn fold(decoded: &str) -> Result<String, &'static str> {
             continue;
         }
         out.push('/');
-        out.extend(name.chars().flat_map(char::to_lowercase));
+        // Both ways: some letters become another only on their way up (the long s), others only on their way down.
+        out.extend(name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase));
     }
     Ok(if out.is_empty() { "/".to_owned() } else { out })
 }
@@ -259,6 +260,7 @@ mod tests {
         assert_eq!(bold("/a%20b"), "/a b");
         assert_eq!(bold("/%C3%84"), "/\u{e4}");
         assert_eq!(bold("/orders//"), "/orders/");
+        assert_eq!(bold("/%C5%BFtra%C3%9Fe/%E2%84%AA"), "/strasse/k");
     }
 
     #[test]

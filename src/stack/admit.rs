@@ -4,7 +4,7 @@
 use super::body::Body;
 use super::request::Caught;
 use super::route::Limits;
-use crate::fault::{Fault, Why, bad_request};
+use crate::fault::{Fault, Why};
 use futures_util::future::{Either, Ready, ready};
 use http::Response;
 use pin_project_lite::pin_project;
@@ -52,9 +52,6 @@ impl Admission {
         let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         if head.headers.len() - crumbs > limits.header_count || bytes > limits.header_bytes {
             return Err(Fault::HeadersTooLarge);
-        }
-        if head.headers.contains_key(http::header::UPGRADE) && head.method == http::Method::CONNECT {
-            return Err(bad_request("an upgrade on CONNECT"));
         }
         Ok(permit)
     }

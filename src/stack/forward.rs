@@ -10,6 +10,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use http::header::{self, HeaderName};
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http_body::Body as _;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -80,6 +81,10 @@ fn outgoing(authorized: Authorized) -> Request<RequestBody> {
     if head.uri.authority().is_some() {
         let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         head.uri = Uri::from(path);
+    }
+    // hyper takes a GET of unknown length for one without a body, and would drop it.
+    if !body.is_end_stream() && body.size_hint().exact().is_none() {
+        fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     head.version = Version::HTTP_11;
     Request::from_parts(head, body)

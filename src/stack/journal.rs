@@ -7,6 +7,7 @@ use crate::metrics::RouteMetrics;
 use crate::telemetry;
 use crate::token::Source;
 use http::{HeaderMap, Method, StatusCode, Version};
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -38,7 +39,7 @@ impl Journal {
             method: head.method.clone(),
             version: head.version,
             grpc,
-            path: access_log.then(|| cut(head.uri.path(), 256).into()),
+            path: access_log.then(|| cut(&without_jwts(head.uri.path()), 256).into()),
             trace: TraceId::continued(&head.headers).map_or_else(OnceLock::new, OnceLock::from),
             route: OnceLock::new(),
             source: OnceLock::new(),
@@ -113,7 +114,8 @@ impl Journal {
         let upstream_us = if sent == 0 { 0 } else { (if answered == 0 { total } else { answered }).saturating_sub(sent) };
         tracing::info!(
             target: telemetry::ACCESS,
-            method = self.method.as_str(),
+            // Of any length, since a caller may make it up.
+            method = cut(self.method.as_str(), 32),
             path = self.path.as_deref().unwrap_or_default(),
             route = route.map_or("-", |r| &r.name),
             upstream = route.map_or("-", |r| &r.upstream.settings().name),
@@ -132,6 +134,26 @@ impl Journal {
 
 fn micros(d: Duration) -> u64 {
     u64::try_from(d.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A path as it may be logged: some callers put their token there. A JWT's first part opens a JSON object, so it begins alike.
+fn without_jwts(path: &str) -> Cow<'_, str> {
+    const BEGINS: &str = "eyJ";
+    /// No JWT is that short.
+    const LEAST: usize = 64;
+    let of_jwt = |c: char| c.is_ascii_alphanumeric() || "-_.%".contains(c);
+    let mut path = Cow::Borrowed(path);
+    let mut from = 0;
+    while let Some(start) = path[from..].find(BEGINS).map(|at| from + at) {
+        let end = path[start..].find(|c| !of_jwt(c)).map_or(path.len(), |at| start + at);
+        from = if end - start > LEAST {
+            path.to_mut().replace_range(start..end, "[token]");
+            start
+        } else {
+            end
+        };
+    }
+    path
 }
 
 fn cut(text: &str, most: usize) -> &str {
@@ -187,6 +209,14 @@ mod tests {
         ] {
             assert_eq!(id(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_token_in_a_path_is_not_logged() {
+        let jwt = format!("eyJ{}.eyJ{}.{}", "a".repeat(30), "b".repeat(90), "c".repeat(80));
+        assert_eq!(without_jwts(&format!("/orders/{jwt}/a/{jwt}")), "/orders/[token]/a/[token]");
+        assert_eq!(without_jwts(&format!("/orders;t={}", jwt.replace('.', "%2E"))), "/orders;t=[token]");
+        assert_eq!(without_jwts("/eyJ/eyJhbGciOiJIUzI1NiJ9/x"), "/eyJ/eyJhbGciOiJIUzI1NiJ9/x");
     }
 
     #[test]

@@ -83,8 +83,9 @@ fn panicked() -> Fault {
 
 /// The operator gets the cause, the cure and the issuer's own words; how loudly depends on whose matter it is.
 fn tell_operator(fault: &Fault, journal: &Journal) {
-    let none = Why::default();
-    let why = fault.why().unwrap_or(&none);
+    // Where there is no more to say than the table does, that is the cause.
+    let plain = Why::new(fault.row().detail);
+    let why = fault.why().unwrap_or(&plain);
     let route = journal.route().map_or("-", |r| &r.name);
     let (cure, words) = (why.cure.as_deref().unwrap_or("-"), why.issuer_words.as_deref().unwrap_or("-"));
     let (reason, cause, trace_id) = (fault.code(), &*why.cause, journal.trace());

@@ -47,10 +47,12 @@ where
 
 fn scrub(mut caught: Caught) -> Result<Scrubbed, Fault> {
     let head = &mut caught.head;
-    if head.method == Method::CONNECT {
+    // A tunnel's inside cannot be given a token; an answer to TRACE would show the caller the token that the upstream got.
+    if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(Fault::MethodNotAllowed { allow: String::new() });
     }
     one_framing(head)?;
+    http_only(head)?;
     let authority = one_authority(head)?;
     let host = normal_host(&authority)?;
     let boldest = path::read(head.uri.path()).map_err(bad_request)?.into_boldest();
@@ -90,16 +92,30 @@ fn one_authority(head: &Parts) -> Result<HeaderValue, Fault> {
         return Err(bad_request("more than one Host"));
     }
     match (head.uri.authority(), host) {
+        (None, None) if head.version == Version::HTTP_10 => Ok(HeaderValue::from_static("")),
+        // RFC 9112 §3.2: HTTP/1.1 asks for it beside an absolute target, too.
+        (_, None) if head.version == Version::HTTP_11 => Err(bad_request("no Host")),
+        (None, None) => Err(bad_request("no authority")),
+        (_, Some(host)) if host.is_empty() => Err(bad_request("an empty Host")),
         (Some(target), Some(host))
             if head.version == Version::HTTP_2 && !host.as_bytes().eq_ignore_ascii_case(target.as_str().as_bytes()) =>
         {
             Err(bad_request("Host and :authority differ"))
         }
-        // RFC 9112 §3.2.2: the absolute form's authority replaces what Host says.
-        (Some(target), _) => HeaderValue::from_str(target.as_str()).map_err(|_| bad_request("an authority that fits no Host")),
         (None, Some(host)) => Ok(host.clone()),
-        (None, None) if head.version == Version::HTTP_10 => Ok(HeaderValue::from_static("")),
-        (None, None) => Err(bad_request("no Host")),
+        // RFC 9112 §3.2.2: the absolute form's authority replaces what Host says; that must be a host all the same.
+        (Some(target), host) => {
+            host.map_or(Ok(String::new()), normal_host)?;
+            HeaderValue::from_str(target.as_str()).map_err(|_| bad_request("an authority that fits no Host"))
+        }
+    }
+}
+
+/// An absolute target of another scheme is another resource than the one that would be asked for.
+fn http_only(head: &Parts) -> Result<(), Fault> {
+    match head.uri.scheme_str() {
+        None | Some("http" | "https") => Ok(()),
+        Some(_) => Err(bad_request("a target that is neither http nor https")),
     }
 }
 

@@ -2,6 +2,7 @@
 //! the time that is left. It keeps nothing: pools do.
 
 use super::error::in_full;
+use super::heard::Heard;
 use super::outgoing::Outgoing;
 use super::{Error, Settings, Upstream};
 use bytes::Bytes;
@@ -45,7 +46,7 @@ where
     let until = Instant::now() + limit;
     let unreachable = |why: String| Error::Unreachable { upstream: upstream.settings.name.clone(), why };
     let dial = async {
-        let tcp = tcp(upstream, until).await?;
+        let tcp = Heard::new(tcp(upstream, until).await?);
         match &upstream.tls {
             None => drive(tcp).await,
             Some(tls) => drive(tls.connector.connect(tls.name.clone(), tcp).await?).await,

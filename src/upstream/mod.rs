@@ -4,6 +4,7 @@
 mod body;
 mod connect;
 mod error;
+mod heard;
 mod outgoing;
 mod pool;
 #[cfg(test)]

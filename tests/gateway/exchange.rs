@@ -78,7 +78,7 @@ async fn an_expired_caller_gets_401_although_its_exchanged_token_lives() {
     let g = running().await;
     let token = g.world.iam.caller("ada").expires_in(60).token().unwrap();
     assert_eq!(g.get("/orders", &token).await.status, 200);
-    g.world.clock.turn(Duration::from_secs(60 + 31));
+    g.turn(Duration::from_secs(60 + 31)).await;
     assert_eq!(said(&g.get("/orders", &token).await), (401, "invalid_token".into()));
     assert_eq!(g.world.orders.requests(), 1);
 }
@@ -89,7 +89,7 @@ async fn a_rotated_key_is_fetched_and_a_withdrawn_one_stops_counting() {
     let old = g.token("ada");
     assert_eq!(g.get("/orders", &old).await.status, 200);
     g.world.iam.rotate(OldKeys::Withdrawn).unwrap();
-    g.world.clock.turn(Duration::from_secs(11));
+    g.turn(Duration::from_secs(11)).await;
     let new = g.token("ada");
     assert_eq!(g.get("/orders", &new).await.status, 200, "an unknown kid has the keys fetched");
     assert_eq!(said(&g.get("/orders", &old).await), (401, "invalid_token".into()), "remembered under a key that is gone");

@@ -1,9 +1,10 @@
 //! What a test needs to read as a story: an IAM and backends that count, a gateway out of YAML text, and callers. All on
 //! loopback and port 0, all in this process.
 
+use crate::wire::{Message, Wire};
 use bytes::Bytes;
 use cambist::app::Gateway;
-use cambist::clock::Clock;
+use cambist::clock::{Clock, Ticker};
 use cambist::config;
 use cambist::demo::backend::{Backend, Trust};
 use cambist::demo::fetch::{Answer, Connection};
@@ -90,6 +91,13 @@ pub async fn running() -> Running {
     World::new().await.gateway(ROUTES, "").await
 }
 
+/// A gateway with one worker, whose one route takes everything to `upstream` with a token for `orders-api`; `route` and `more`
+/// are added to the route and to the configuration.
+pub async fn before(upstream: &str, route: &str, more: &str) -> Running {
+    let routes = format!("\n  all: {{ upstream: \"{upstream}\", audience: orders-api{route} }}\n");
+    World::new().await.gateway(&routes, &format!("workers: 1\n{more}")).await
+}
+
 impl Running {
     pub fn address(&self) -> SocketAddr {
         self.gateway.listener("main").unwrap()
@@ -121,6 +129,27 @@ impl Running {
         self.connect().await.send(method, path, map, body.into()).await.unwrap()
     }
 
+    /// A caller that sends exactly what a test says.
+    pub async fn wire(&self) -> Wire {
+        Wire::open(self.address()).await
+    }
+
+    /// Sends bytes as they are, on a connection of their own, and reads the answer to them.
+    pub async fn ask(&self, request: impl AsRef<[u8]>) -> Message {
+        self.wire().await.ask(request).await
+    }
+
+    /// Waits until a request is let in: a place was to become free.
+    pub async fn served_at_last(&self, token: &str) {
+        for _ in 0..200 {
+            if self.ask(get("/orders", token, &[])).await.status() == 200 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("no place became free");
+    }
+
     /// Sends bytes as they are and reads until the gateway closes or falls silent.
     pub async fn raw(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut socket = TcpStream::connect(self.address()).await.unwrap();
@@ -136,6 +165,13 @@ impl Running {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
+    /// Pushes the clock forward and lets the workers see it. Their stamps are as old as their last tick: a caller who came in
+    /// before the next one would look as late as the clock was turned.
+    pub async fn turn(&self, by: Duration) {
+        self.world.clock.turn(by);
+        tokio::time::sleep(5 * Ticker::PERIOD).await;
+    }
+
     pub async fn metrics(&self) -> String {
         let answer = Connection::open(self.gateway.metrics_address()).await.unwrap().get("/metrics", None).await.unwrap();
         String::from_utf8(answer.body.to_vec()).unwrap()
@@ -145,6 +181,17 @@ impl Running {
     pub async fn metric(&self, series: &str) -> f64 {
         let text = self.metrics().await;
         text.lines().find_map(|l| l.strip_prefix(series)?.trim().parse().ok()).unwrap_or(0.0)
+    }
+
+    /// Waits until a series is at `value`: some things are counted after their answer is out.
+    pub async fn counted(&self, series: &str, value: f64) {
+        for _ in 0..200 {
+            if self.metric(series).await == value {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(self.metric(series).await, value, "{series}");
     }
 
     pub async fn probe(&self, path: &str) -> Answer {
@@ -160,6 +207,17 @@ impl Running {
 /// The status of an answer and, where the gateway gave it itself, its `code`.
 pub fn said(answer: &Answer) -> (u16, String) {
     (answer.status.as_u16(), answer.json()["code"].as_str().unwrap_or_default().to_owned())
+}
+
+/// A GET as it goes over the wire, with more fields (`a: b`) after the usual ones.
+pub fn get(path: &str, token: &str, more: &[&str]) -> String {
+    request(&format!("GET {path} HTTP/1.1"), token, more)
+}
+
+/// A request without a body as it goes over the wire.
+pub fn request(line: &str, token: &str, more: &[&str]) -> String {
+    let more: String = more.iter().map(|field| format!("{field}\r\n")).collect();
+    format!("{line}\r\nHost: api.example.com\r\nAuthorization: Bearer {token}\r\n{more}\r\n")
 }
 
 /// Waits for something that comes about by itself, and says what did not.

@@ -3,5 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod bad_input;
 mod exchange;
+mod flood;
+mod headers;
 mod kit;
+mod life;
+mod limits;
+mod paths;
+mod proxy;
+mod routing;
+mod scrape;
+mod seen;
+mod wire;

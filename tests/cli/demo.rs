@@ -1,0 +1,76 @@
+//! `demo`, as a newcomer starts it: the tour, the line to paste, a fresh token, and ports that are somebody else's.
+
+use crate::program::{Program, cambist, say};
+use std::net::TcpListener;
+use std::process::Command;
+
+/// The first of ports that were free a moment ago: the demo uses six, up to twelve above.
+fn base() -> u16 {
+    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let bases = (0..200).map(|n| 20_000 + u16::try_from(std::process::id() % 1500).unwrap() * 20 + n * 20);
+    bases.into_iter().find(|b| [0, 1, 2, 3, 11, 12].iter().all(|n| free(b + n))).unwrap()
+}
+
+fn demo(port: u16) -> Command {
+    let mut command = cambist();
+    command.args(["demo", "--port", &port.to_string()]);
+    command
+}
+
+/// Ports are tried and used by one test at a time.
+static PORTS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_shows_an_exchange_a_hit_and_a_refusal_with_its_cure() {
+    let _one = PORTS.lock().await;
+    let port = base();
+    let said = say(demo(port).arg("--once"));
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
+    let port = port.to_string();
+    for part in ["exchanged, ", "from cache, ", "403", "IAM: Requested audience not available: payroll-api", "fix: ", port.as_str()] {
+        assert!(said.out.contains(part), "{part}\n{}", said.out);
+    }
+    assert!(!said.out.contains('\u{1b}') && !said.out.contains("only-good-in-the-demo"), "{}", said.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_port_is_told_and_ends_it() {
+    let _one = PORTS.lock().await;
+    let port = base();
+    let taken = TcpListener::bind(("127.0.0.1", port + 11)).unwrap();
+    let said = say(demo(port).arg("--once"));
+    assert_eq!((said.code, said.out.as_str()), (1, ""));
+    assert!(said.err.contains(&format!("port {}, for the orders backend", port + 11)) && said.err.contains("--port"), "{}", said.err);
+    drop(taken);
+    let said = say(cambist().args(["demo", "token", "--port", &port.to_string()]));
+    assert!(said.code == 1 && said.out.is_empty() && said.err.contains("no demo is running"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_line_that_it_prints_works_when_pasted() {
+    let _one = PORTS.lock().await;
+    let port = base();
+    let mut running = Program::spawn(&mut demo(port));
+    let mut line = None;
+    for _ in 0..1500 {
+        line = running.out().into_iter().find_map(|l| l.strip_prefix("try").map(|l| l.trim().to_owned()));
+        if line.is_some() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let line = line.unwrap_or_else(|| panic!("no line to paste: {:?} {:?}", running.out(), running.err()));
+    let token = say(cambist().args(["demo", "token", "--port", &port.to_string()]));
+    assert_eq!((token.code, token.err.as_str(), token.out.lines().count()), (0, "", 1));
+    assert_eq!(token.out.trim().split('.').count(), 3, "a token and nothing else");
+    if Command::new("curl").arg("--version").output().is_err() {
+        eprintln!("SKIPPED: there is no curl on this machine; the line was not pasted: {line}");
+    } else {
+        let pasted = say(Command::new("sh").arg("-c").arg(&line));
+        assert_eq!(pasted.code, 0, "{line}\n{pasted:?}");
+        let answer: serde_json::Value = serde_json::from_str(&pasted.out).unwrap_or_else(|_| panic!("{line}\n{pasted:?}"));
+        assert_eq!((answer["token"]["aud"].as_str(), answer["token"]["sub"].as_str()), (Some("orders-api"), Some("alice")));
+    }
+    running.signal("INT");
+    assert_eq!(running.ended().await.code(), Some(0), "Ctrl-C is its proper end");
+}

@@ -1,0 +1,44 @@
+//! `healthcheck`, for containers without a shell: its exit code is the answer.
+
+use crate::kit::{ROUTES, World};
+use crate::program::{Program, cambist, file, free_port, say};
+use std::process::Command;
+
+fn healthcheck() -> Command {
+    let mut command = cambist();
+    command.arg("healthcheck");
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_says_whether_the_gateway_is_ready() {
+    let world = World::new().await;
+    world.iam.down().await;
+    let port = free_port();
+    let text = world.yaml(ROUTES, "").replace("metrics: { address: 127.0.0.1:0 }", &format!("metrics: {{ address: \"0.0.0.0:{port}\" }}"));
+    let config = file(&text);
+    let said = say(healthcheck().arg("--config").arg(&config.path));
+    assert!(said.code == 1 && said.err.contains(&format!("nothing answers at 127.0.0.1:{port}")), "{said:?}");
+
+    let mut program = Program::run(&text);
+    let at = format!("127.0.0.1:{}", program.metrics().await.port());
+    let said = say(healthcheck().arg("--config").arg(&config.path));
+    assert!(said.code == 1 && said.err.contains("not ready"), "{said:?}");
+    assert_eq!(say(healthcheck().arg("--live").arg("--config").arg(&config.path)).code, 0);
+
+    world.iam.up().unwrap();
+    program.until("healthcheck says so", async || say(healthcheck().args(["--address", &at])).code == 0).await;
+    for command in [healthcheck().arg("--config").arg(&config.path), healthcheck().env("CAMBIST_CONFIG", &config.path)] {
+        let said = say(command);
+        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "ready\n", ""));
+    }
+}
+
+#[test]
+fn it_says_what_is_wrong_with_itself() {
+    let said = say(healthcheck().args(["--config", "/nowhere.yaml"]));
+    assert!(said.code == 1 && said.err.contains("/nowhere.yaml"), "{said:?}");
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let said = say(healthcheck().args(["--address", &silent.local_addr().unwrap().to_string()]));
+    assert!(said.code == 1 && said.err.contains("no answer"), "one who accepts and says nothing: {said:?}");
+}
