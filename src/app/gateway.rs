@@ -10,7 +10,7 @@ use crate::fault::{Fault, Why};
 use crate::issuer::Issuer;
 use crate::listen::{Bound, Workers};
 use crate::metrics::{self, Metrics};
-use crate::stack::{Admission, Injection, Route, RouteSettings, Routes, Shared, Stack, TokenMode};
+use crate::stack::{Admission, Injection, ReplayRoom, Route, RouteSettings, Routes, Shared, Stack, TokenMode};
 use crate::upstream::{Pools, Upstream};
 use crate::verify::Verifier;
 use crate::{admin, listen, stack};
@@ -82,6 +82,8 @@ impl Gateway {
             unmatched: metrics.route(metrics::UNMATCHED),
             metrics: metrics.clone(),
             failures: Arc::default(),
+            force: config.force.clone().map(Arc::new),
+            replays: ReplayRoom::new(config.requests.replay_body, config.requests.replay_total),
             access_log: config.log.access,
         });
 
@@ -243,6 +245,7 @@ fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, made: &MadeIss
         verifier: made.verifier.clone(),
         token,
         max_body: settings.max_body,
+        force: settings.force,
         metrics: metrics.route(&settings.name),
     }
 }

@@ -4,6 +4,7 @@
 use super::address::collide;
 use super::admin::Admin;
 use super::complaint::{Code, Complaint, quoted};
+use super::force_update::ForceUpdate;
 use super::issuers;
 use super::listeners::Listener;
 use super::metrics::Metrics;
@@ -18,13 +19,27 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 pub fn check(written: &Written, reading: &Reading) {
     // Every section by name: a new one does not compile until somebody has thought about what it says of the others.
-    let Written { listeners, metrics, admin, issuers, upstreams, routes, cache: _, limits: _, shutdown: _, workers: _, log: _ } = written;
+    let Written {
+        listeners,
+        metrics,
+        admin,
+        issuers,
+        upstreams,
+        routes,
+        cache: _,
+        force_update,
+        limits: _,
+        shutdown: _,
+        workers: _,
+        log: _,
+    } = written;
     let (issuers, routes) = (issuers.as_deref(), routes.as_deref().unwrap_or_default());
     addresses(listeners.as_deref(), metrics, admin.as_ref(), reading);
     let names: BTreeSet<&str> = upstreams.iter().map(|u| u.name.value.as_str()).collect();
     for route in routes {
         check_upstream(route, &names, reading);
         check_listeners(route, listeners.as_deref(), reading);
+        check_header(route, force_update, reading);
         if let Some(issuers) = issuers {
             check_issuer(route, issuers, reading);
         }
@@ -83,6 +98,16 @@ fn check_listeners(route: &Route, listeners: Option<&[Listener]>, reading: &Read
         if !have.contains(&name.value.as_str()) {
             dangling(route, "listener", name, &have, reading);
         }
+    }
+}
+
+/// A header is allowed that there is none of.
+fn check_header(route: &Route, force_update: &ForceUpdate, reading: &Reading) {
+    let allowed = route.target.force_update.as_ref().and_then(|at| at.value.allow_header).filter(|at| at.value);
+    if let Some(at) = allowed.filter(|_| !force_update.header_written) {
+        let message = format!("route `{}`: `force_update.allow_header` allows a header, and nothing says which", route.name.value);
+        let it = Complaint::error(Code::Missing, at.key, message);
+        reading.complain(it.cure("write `force_update: { header: …, trusted_from: […] }` beside `routes`, or take it out"));
     }
 }
 

@@ -8,6 +8,7 @@ mod cache;
 mod check;
 mod complaint;
 mod duration;
+mod force_update;
 mod issuers;
 mod limits;
 mod listeners;
@@ -62,6 +63,8 @@ pub struct Config {
     pub upstreams: Vec<upstream::Settings>,
     pub routes: Vec<stack::RouteSettings>,
     pub cache: crate::cache::Settings,
+    /// By which callers may ask for a newer token.
+    pub force: Option<stack::ForceHeader>,
     pub shutdown: Shutdown,
     /// Worker threads; `None`: one per core.
     pub workers: Option<usize>,

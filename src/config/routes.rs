@@ -1,5 +1,6 @@
 //! `routes`: which requests go where, with what token. Whether the names in them exist is for `check` to say.
 
+use super::force_update;
 use super::matching::{self, Match};
 use super::place::At;
 use super::reading::Value;
@@ -26,7 +27,6 @@ const LATER: &[&str] = &[
     "retries",
     "websocket",
     "rate_limit",
-    "force_update",
     "extra_params",
 ];
 const LARGEST_BODY: u64 = 1 << 50;
@@ -117,11 +117,12 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
         issuer: _,
         issuer_written: _,
         mode,
-        target,
+        mut target,
         max_body,
         as_written,
         timeouts,
     } = route;
+    let force = force_update::route_settings(target.force_update.take());
     RouteSettings {
         name: name.value.into(),
         rule: matching::rule(&matches, as_written.is_some_and(|at| at.value)),
@@ -135,6 +136,7 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
             Mode::Passthrough => TokenMode::Passthrough,
         },
         max_body: max_body.and_then(|at| at.value),
+        force,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::complaint::{Code, Complaint, quoted};
 use super::duration::positive;
+use super::force_update::{self, OnRoute};
 use super::place::{At, Place};
 use super::reading::Value;
 use super::section::Section;
@@ -19,6 +20,7 @@ pub struct Target {
     pub expect_audience: Option<At<Vec<At<String>>>>,
     pub allow_login_client: Option<At<bool>>,
     pub max_ttl: Option<At<Duration>>,
+    pub force_update: Option<At<OnRoute>>,
 }
 
 pub fn read(route: &mut Section) -> Target {
@@ -29,6 +31,7 @@ pub fn read(route: &mut Section) -> Target {
         expect_audience: route.take("expect_audience", |v| v.one_or_more(|v| v.text())),
         allow_login_client: route.take("allow_login_client", |v| v.boolean()),
         max_ttl: route.take("max_ttl", positive),
+        force_update: force_update::on_route(route),
     }
 }
 
@@ -58,10 +61,11 @@ pub fn check_exchange(route: &Section, target: &Target) {
 
 /// On a route that does not exchange, none of this may be written.
 pub fn check_absent(route: &Section, target: &Target, mode: &str) {
-    let Target { audience, scopes, resource, expect_audience, allow_login_client, max_ttl } = target;
+    let Target { audience, scopes, resource, expect_audience, allow_login_client, max_ttl, force_update } = target;
     let lists = [("audience", audience), ("scopes", scopes), ("resource", resource), ("expect_audience", expect_audience)];
     let lists = lists.into_iter().filter_map(|(key, at)| at.as_ref().map(|at| (key, at.key)));
-    let others = [("allow_login_client", allow_login_client.map(|at| at.key)), ("max_ttl", max_ttl.map(|at| at.key))];
+    let force_update = ("force_update", force_update.as_ref().map(|at| at.key));
+    let others = [("allow_login_client", allow_login_client.map(|at| at.key)), ("max_ttl", max_ttl.map(|at| at.key)), force_update];
     let others = others.into_iter().filter_map(|(key, at)| at.map(|at| (key, at)));
     let written: Vec<(&str, Place)> = lists.chain(others).collect();
     for (key, place) in written {
@@ -72,7 +76,7 @@ pub fn check_absent(route: &Section, target: &Target, mode: &str) {
 }
 
 pub fn settings(target: Target, cache_max_ttl: Duration) -> TargetSettings {
-    let Target { audience, scopes, resource, expect_audience, allow_login_client, max_ttl } = target;
+    let Target { audience, scopes, resource, expect_audience, allow_login_client, max_ttl, force_update: _ } = target;
     let list = |at: Option<At<Vec<At<String>>>>| at.map_or_else(Vec::new, |at| plain(at.value));
     let audiences = list(audience);
     TargetSettings {

@@ -3,6 +3,7 @@
 
 use super::admin::{self, Admin};
 use super::cache::{self, Cache};
+use super::force_update::{self, ForceUpdate};
 use super::limits::{self, Limits};
 use super::listeners::{self, Listener};
 use super::log::{self, Log};
@@ -24,6 +25,7 @@ pub struct Written {
     pub upstreams: Vec<Upstream>,
     pub routes: Option<Vec<Route>>,
     pub cache: Cache,
+    pub force_update: ForceUpdate,
     pub limits: Limits,
     pub shutdown: shutdown::Written,
     pub workers: Option<At<Option<usize>>>,
@@ -31,7 +33,7 @@ pub struct Written {
 }
 
 /// Sections that a later version will know.
-const LATER: &[&str] = &["exchange_api", "force_update", "logout", "tracing"];
+const LATER: &[&str] = &["exchange_api", "logout", "tracing"];
 
 impl Written {
     pub fn later() -> &'static [&'static str] {
@@ -49,6 +51,7 @@ impl Written {
             upstreams: upstreams::read(&mut root),
             routes: routes::read(&mut root),
             cache: cache::read(&mut root),
+            force_update: force_update::read(&mut root),
             limits: limits::read(&mut root),
             shutdown: shutdown::read(&mut root),
             workers: root.take("workers", workers::workers),
@@ -60,9 +63,9 @@ impl Written {
 
     /// `None` only where something was refused, and complained about, before.
     pub fn settings(self) -> Option<Config> {
-        let Self { listeners, metrics, admin, issuers, upstreams, routes, cache, limits, shutdown, workers, log } = self;
+        let Self { listeners, metrics, admin, issuers, upstreams, routes, cache, force_update, limits, shutdown, workers, log } = self;
         let (connections, requests) = limits::settings(limits);
-        let (cache, max_ttl) = cache::settings(cache, None);
+        let (cache, max_ttl) = cache::settings(cache, force_update.min_interval.map(|at| at.value));
         let issuers: Vec<_> = issuers?.into_iter().map(issuers::settings).collect::<Option<_>>()?;
         let routes = routes?;
         let mut upstreams: Vec<_> = upstreams.into_iter().map(upstreams::settings).collect::<Option<_>>()?;
@@ -90,6 +93,7 @@ impl Written {
             issuers,
             upstreams,
             cache,
+            force: force_update::settings(force_update),
             shutdown: shutdown::settings(shutdown),
             workers: workers.and_then(|at| at.value),
             log: log::settings(log),

@@ -79,4 +79,9 @@ impl ForcedUpdates {
         let result = fault.map_or(0, |fault| if fault.row().status.is_client_error() { 1 } else { 2 });
         self.0[cause as usize][result].inc();
     }
+
+    /// It ended in a token that is no newer.
+    pub fn in_vain(&self, cause: Force) {
+        self.0[cause as usize][2].inc();
+    }
 }

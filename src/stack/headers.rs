@@ -84,9 +84,28 @@ fn is_alias(name: &str) -> bool {
     if !name.bytes().any(|b| b == b'_' || b == b'.') {
         return false;
     }
-    let plain: String = name.chars().map(|c| if c == '_' || c == '.' { '-' } else { c }).collect();
+    let plain: String = name.bytes().map(|b| char::from(plain(b))).collect();
     let plain = plain.trim_matches('-');
     HEARSAY.contains(&plain) || OWNED.contains(&plain) || plain == "content-length" || HOP_BY_HOP.iter().any(|h| h.as_str() == plain)
+}
+
+fn plain(b: u8) -> u8 {
+    if b == b'_' || b == b'.' { b'-' } else { b }
+}
+
+/// Whether some backend may read both names as the same one. Both are in lower case.
+pub(super) fn same_name(a: &str, b: &str) -> bool {
+    // Most names are passed by their length: spellings differ at the ends alone in that.
+    let trimmed = |name: &str| name.trim_matches(['-', '_', '.']).len();
+    let bytes = |name: &'_ str| name.trim_matches(['-', '_', '.']).bytes().map(plain).collect::<Vec<u8>>();
+    trimmed(a) == trimmed(b) && bytes(a) == bytes(b)
+}
+
+/// Whether a field of this name frames, routes or identifies a message, so that nothing else can be made of it.
+pub(super) fn means_something(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let ours = HEARSAY.contains(&name) || OWNED.contains(&name) || is_alias(name) || HOP_BY_HOP.iter().any(|h| h.as_str() == name);
+    ours || name.starts_with("content-") || ["cookie", "connection", "accept", "expect", "range", "upgrade"].contains(&name)
 }
 
 /// A response's trailers without those that the gateway sets or strips, or that frame or route a message (RFC 9110 §6.5.1).

@@ -1,5 +1,6 @@
 //! A route: as the configuration describes it, and as the stack runs it.
 
+use super::force::ForceRoute;
 use crate::metrics::RouteMetrics;
 use crate::route::{Rule, Table};
 use crate::token::Target;
@@ -24,6 +25,7 @@ pub struct RouteSettings {
     pub token: TokenMode,
     /// Bytes; `None`: any.
     pub max_body: Option<u64>,
+    pub force: ForceRoute,
 }
 
 /// What becomes of the caller's token.
@@ -56,6 +58,9 @@ pub struct Limits {
     pub header_bytes: usize,
     pub header_count: usize,
     pub uri_bytes: usize,
+    /// The largest body that is kept for a second time, and of all of them together.
+    pub replay_body: usize,
+    pub replay_total: usize,
 }
 
 /// One route, ready to run.
@@ -66,6 +71,7 @@ pub struct Route {
     pub verifier: Arc<verify::Verifier>,
     pub token: Injection,
     pub max_body: Option<u64>,
+    pub force: ForceRoute,
     pub metrics: Arc<RouteMetrics>,
 }
 

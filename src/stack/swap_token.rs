@@ -2,13 +2,15 @@
 //! it out) the caller's own. On an exchanging route the caller's token never goes upstream, whatever fails.
 
 use super::body::Body;
-use super::request::{Authorized, Verified};
+use super::request::{Authorized, Exchanged, Verified};
 use super::route::Injection;
 use crate::fault::Fault;
-use crate::token::{Ask, Granted, Source, TokenSource};
+use crate::metrics::Force;
+use crate::token::{Ask, Freshness, Granted, Source, Target, TokenSource};
 use futures_util::future::{BoxFuture, Either, FutureExt, Ready, ready};
+use http::Response;
 use http::header::AUTHORIZATION;
-use http::{HeaderValue, Response};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 #[derive(Clone)]
@@ -42,25 +44,24 @@ where
     fn call(&mut self, verified: Verified) -> Self::Future {
         let target = match &verified.routed.route.token {
             Injection::Exchange(target) => target.clone(),
-            Injection::Nothing => return self.go(verified, None),
-            Injection::Callers => {
-                let own = verified.caller.token.authorization();
-                return self.go(verified, Some(own));
-            }
+            Injection::Nothing => return self.go(verified, Injected::Nothing),
+            Injection::Callers => return self.go(verified, Injected::Callers),
         };
         if target.forbids(&verified.caller.subject) {
             return Either::Left(ready(Err(Fault::LoginClient)));
         }
-        match self.tokens.token(&verified.caller, &target, Ask::ANY) {
-            Either::Left(known) => match counted(known.into_inner(), None, &verified) {
-                Ok(granted) => self.go(verified, Some(granted.token.authorization())),
+        let force = verified.routed.scrubbed.force && verified.routed.route.force.allow_header;
+        let ask = if force { Freshness::Forced.into() } else { Ask::ANY };
+        match self.tokens.token(&verified.caller, &target, ask) {
+            Either::Left(known) => match counted(known.into_inner(), ask, true, &verified) {
+                Ok(granted) => self.go(verified, Injected::Granted(granted, target)),
                 Err(fault) => Either::Left(ready(Err(fault))),
             },
             Either::Right(coming) => {
                 let mut inner = self.inner.clone();
                 let waiting = async move {
-                    let granted = counted(coming.await, Some(Source::Miss), &verified)?;
-                    inner.call(authorized(verified, Some(granted.token.authorization()))).await
+                    let granted = counted(coming.await, ask, false, &verified)?;
+                    inner.call(authorized(verified, Injected::Granted(granted, target))).await
                 };
                 Either::Right(Either::Right(waiting.boxed()))
             }
@@ -68,40 +69,55 @@ where
     }
 }
 
+/// What goes upstream in `Authorization`.
+enum Injected {
+    Nothing,
+    Callers,
+    Granted(Granted, Arc<Target>),
+}
+
 impl<T, S> SwapToken<T, S>
 where
     S: tower::Service<Authorized, Response = Response<Body>, Error = Fault>,
 {
     #[allow(clippy::type_complexity, reason = "the same type as the service's Future")]
-    fn go(
-        &mut self,
-        verified: Verified,
-        value: Option<HeaderValue>,
-    ) -> Either<Ready<Outcome>, Either<S::Future, BoxFuture<'static, Outcome>>> {
-        Either::Right(Either::Left(self.inner.call(authorized(verified, value))))
+    fn go(&mut self, verified: Verified, injected: Injected) -> Either<Ready<Outcome>, Either<S::Future, BoxFuture<'static, Outcome>>> {
+        Either::Right(Either::Left(self.inner.call(authorized(verified, injected))))
     }
 }
 
-/// Notes where the token came from. `asked`: what a failure counts as, where an issuer was asked; else it was refused before.
-fn counted(answer: Result<Granted, Fault>, asked: Option<Source>, verified: &Verified) -> Result<Granted, Fault> {
-    let metrics = &verified.routed.route.metrics;
-    match (&answer, asked) {
-        (Ok(granted), _) => {
+/// Notes where the token came from, or what became of it. `at_once`: nobody was asked; what was refused then has been before.
+fn counted(answer: Result<Granted, Fault>, ask: Ask, at_once: bool, verified: &Verified) -> Result<Granted, Fault> {
+    let (metrics, forced) = (&verified.routed.route.metrics, ask.freshness == Freshness::Forced);
+    match &answer {
+        Ok(granted) => {
             metrics.looked_up(granted.source);
             verified.routed.scrubbed.caught.journal.token_from(granted.source);
         }
-        (Err(_), Some(source)) => metrics.looked_up(source),
-        (Err(_), None) => metrics.lookup_denied(),
+        Err(_) if at_once => metrics.lookup_denied(),
+        Err(_) => metrics.looked_up(if forced { Source::Forced } else { Source::Miss }),
+    }
+    if forced {
+        metrics.forced.ended(Force::Header, answer.as_ref().err());
     }
     answer
 }
 
 /// `scrub` has left no `Authorization`: what is put in here is the only one.
-fn authorized(verified: Verified, value: Option<HeaderValue>) -> Authorized {
-    let Verified { routed, caller: _ } = verified;
+fn authorized(verified: Verified, injected: Injected) -> Authorized {
+    let Verified { routed, caller } = verified;
     let mut caught = routed.scrubbed.caught;
+    let (value, exchanged) = match injected {
+        Injected::Nothing => (None, None),
+        Injected::Callers => (Some(caller.token.authorization()), None),
+        Injected::Granted(granted, target) => {
+            let Granted { token, source, generation, .. } = granted;
+            (Some(token.authorization()), Some(Exchanged { caller, target, generation, cached: source.cached() }))
+        }
+    };
     if let Some(value) = value {
         caught.head.headers.insert(AUTHORIZATION, value);
     }
-    Authorized { caught, route: routed.route, authority: routed.scrubbed.authority, trailers: routed.scrubbed.trailers }
+    let (authority, trailers) = (routed.scrubbed.authority, routed.scrubbed.trailers);
+    Authorized { caught, route: routed.route, authority, trailers, exchanged }
 }
