@@ -74,6 +74,8 @@ pub fn settings(written: Limits) -> (listen::Limits, stack::Limits) {
         max_connections: max_connections.map_or(10_000, |at| at.value),
         // Well above what the stack allows, so that the stack refuses with a problem body before hyper gives up without one.
         head_bytes: 2 * (requests.header_bytes + requests.uri_bytes) + 8 * 1024,
+        // Cookie crumbs are fields to hyper, and one field to the stack.
+        head_fields: 2 * requests.header_count + 112,
         header_timeout: header_timeout.map_or(Duration::from_secs(10), |at| at.value),
         idle_timeout: idle_timeout.map_or(Duration::from_secs(75), |at| at.value),
     };

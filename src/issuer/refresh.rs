@@ -65,13 +65,13 @@ impl KeyStore {
         self.clock.millis() < self.good_until.load(Ordering::Relaxed)
     }
 
-    /// Takes freshly fetched keys; equal ones keep their generation. Returns whether they are others.
-    fn take(&self, keys: Keys) -> bool {
+    /// Takes keys that were asked for at `asked`; equal ones keep their generation. Returns whether they are others.
+    fn take(&self, keys: Keys, asked: u64) -> bool {
         let changed = self.current.load().as_ref().is_none_or(|old| !old.same(&keys));
         if changed {
             self.current.store(Some(Arc::new(keys)));
         }
-        self.good_until.store(self.clock.millis() + millis(self.refresh + GRACE), Ordering::Relaxed);
+        self.good_until.store(asked + millis(self.refresh + GRACE), Ordering::Relaxed);
         self.came.send_replace(true);
         changed
     }
@@ -102,6 +102,7 @@ pub(super) async fn fetch_keys(issuer: &Issuer) -> bool {
         return false;
     };
     let _one = issuer.keys.fetching.lock().await;
+    let asked = issuer.clock.millis();
     let name = &issuer.settings.name;
     let cure = || format!("check issuers.{name}.jwks_uri, or that the discovery document names the right one");
     match fetched(issuer, jwks, MAX_KEYS, "keys").await.and_then(|body| Keys::read(&body).map_err(|e| (format!("it answers {e}"), cure())))
@@ -111,7 +112,7 @@ pub(super) async fn fetch_keys(issuer: &Issuer) -> bool {
             issuer.metrics.up(true);
             issuer.metrics.keys_came(issuer.clock.unix());
             issuer.trouble.store(None);
-            if issuer.keys.take(keys) {
+            if issuer.keys.take(keys, asked) {
                 tracing::info!(issuer = %name, keys = count, generation, "new signing keys of the issuer are in use");
             }
             true

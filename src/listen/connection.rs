@@ -63,7 +63,7 @@ pub struct Connection {
 
 impl Connection {
     pub(super) fn new(desk: Arc<Desk>) -> Arc<Self> {
-        let now = desk.now();
+        let now = desk.accepted();
         Arc::new(Self {
             desk,
             accepted_at: now,

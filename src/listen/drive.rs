@@ -20,9 +20,6 @@ use tokio::net::TcpStream;
 /// hyper panics on a smaller buffer.
 const LEAST_BUFFER: usize = 8192;
 
-/// A parser without room for them answers 431 by itself, without a body; the stack counts fields and answers earlier.
-const FIELDS: usize = 512;
-
 /// What one stream of HTTP/2 may have under way towards us or in our buffers, and what all of a connection may.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
@@ -40,7 +37,7 @@ impl Protocol {
         builder
             .http1()
             .max_buf_size(limits.head_bytes.max(LEAST_BUFFER))
-            .max_headers(FIELDS)
+            .max_headers(limits.head_fields)
             .half_close(false)
             .keep_alive(true)
             .pipeline_flush(false);

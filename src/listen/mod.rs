@@ -42,6 +42,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// The request line and the headers may together be this large before hyper itself gives up; the stack answers earlier.
     pub head_bytes: usize,
+    /// As many fields may a head have before hyper itself gives up; the stack answers earlier.
+    pub head_fields: usize,
     /// From accept, or from a head's first byte, until the head is complete.
     pub header_timeout: Duration,
     /// Between requests.

@@ -20,8 +20,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
-const LIMITS: Limits =
-    Limits { max_connections: 256, head_bytes: 64 * 1024, header_timeout: Duration::from_secs(10), idle_timeout: Duration::from_secs(75) };
+const LIMITS: Limits = Limits {
+    max_connections: 256,
+    head_bytes: 64 * 1024,
+    head_fields: 100,
+    header_timeout: Duration::from_secs(10),
+    idle_timeout: Duration::from_secs(75),
+};
 
 /// How long answers have to finish once `shutdown` is over.
 const GRACE: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 
 use super::Limits;
 use super::drive::Protocol;
-use crate::clock::{Ticked, Ticker, millis};
+use crate::clock::{Clock, Ticked, Ticker, millis};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -81,8 +81,9 @@ pub(super) struct Desk {
     pub(super) header_timeout: u64,
     /// In milliseconds.
     pub(super) idle_timeout: u64,
-    /// As of the last tick: reading the clock on every read and write would cost more than it tells.
+    /// As of the last tick or accept: reading the clock on every read and write would cost more than it tells.
     now: AtomicU64,
+    clock: Clock,
 }
 
 impl Desk {
@@ -94,6 +95,7 @@ impl Desk {
             header_timeout: patience(shop.limits.header_timeout),
             idle_timeout: patience(shop.limits.idle_timeout),
             now: AtomicU64::new(ticker.clock().millis()),
+            clock: ticker.clock().clone(),
             shop,
         });
         let watched: Weak<Self> = Arc::downgrade(&desk);
@@ -103,6 +105,13 @@ impl Desk {
 
     pub(super) fn now(&self) -> u64 {
         self.now.load(Ordering::Relaxed)
+    }
+
+    /// A connection is accepted. After a pause of the whole process the last tick's time would have it time out at once.
+    pub(super) fn accepted(&self) -> u64 {
+        let now = self.clock.millis();
+        self.now.store(now, Ordering::Relaxed);
+        now
     }
 }
 

@@ -100,9 +100,11 @@ async fn connect_and_trace_are_taken_by_no_route() {
     let (g, backends) = signposts(&[("all", "")], "").await;
     let token = g.token("ada");
     for line in ["CONNECT api.example.com:443 HTTP/1.1", "TRACE / HTTP/1.1"] {
-        let refused = g.ask(request(line, &token, &[])).await;
-        assert_eq!(refused.said(), (405, "method_not_allowed".into()), "{line}");
-        assert_eq!(refused.all("allow").len(), 1, "{line}: Allow, if an empty one");
+        for fields in [&[][..], &["Connection: Upgrade", "Upgrade: websocket"]] {
+            let refused = g.ask(request(line, &token, fields)).await;
+            assert_eq!(refused.said(), (405, "method_not_allowed".into()), "{line} {fields:?}");
+            assert_eq!(refused.all("allow").len(), 1, "{line}: Allow, if an empty one");
+        }
     }
     assert!(backends[0].heard().is_empty());
 }

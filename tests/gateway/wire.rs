@@ -109,6 +109,20 @@ impl Wire {
         Message { head, whole: true, ..Message::default() }
     }
 
+    /// The head of an answer whose body is read in another way.
+    pub async fn stream_head(&mut self) -> Message {
+        Message { head: patiently("an answer's head", self.head()).await.unwrap(), ..Message::default() }
+    }
+
+    /// The next chunk; empty at the end.
+    pub async fn piece(&mut self) -> String {
+        let size = patiently("a chunk", self.up_to(b"\r\n")).await.unwrap();
+        let size = usize::from_str_radix(std::str::from_utf8(&size).unwrap(), 16).unwrap();
+        let (piece, whole) = patiently("a chunk's end", self.exactly(size + 2)).await;
+        assert!(whole);
+        String::from_utf8_lossy(&piece[..size]).into_owned()
+    }
+
     /// Reads to the end of the connection, and fails if a byte of an answer comes before it.
     pub async fn ends(&mut self) -> End {
         while self.end.is_none() {

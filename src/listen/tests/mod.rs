@@ -103,8 +103,13 @@ struct Door {
     release: Arc<Semaphore>,
 }
 
-const LIMITS: Limits =
-    Limits { max_connections: 100, head_bytes: 64 * 1024, header_timeout: Duration::from_secs(10), idle_timeout: Duration::from_secs(75) };
+const LIMITS: Limits = Limits {
+    max_connections: 100,
+    head_bytes: 64 * 1024,
+    head_fields: 512,
+    header_timeout: Duration::from_secs(10),
+    idle_timeout: Duration::from_secs(75),
+};
 
 impl Door {
     fn open(workers: usize) -> Self {
