@@ -4,6 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod bad_input;
+mod cache_flight;
+mod cache_force;
+mod cache_life;
+mod cache_repair;
 mod exchange;
 mod flood;
 mod headers;

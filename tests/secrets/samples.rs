@@ -14,8 +14,8 @@ use cambist::issuer::Issuer;
 use cambist::listen::{Bound, Hooks, WorkerContext, Workers};
 use cambist::metrics::{Metrics, UNMATCHED};
 use cambist::route::Table;
-use cambist::stack::{Admission, Injection, Route, Routes, Shared, Stack, TokenMode};
-use cambist::token::{Answer, Caller, Freshness, Target, TokenSource};
+use cambist::stack::{Admission, ForceRoute, Injection, ReplayRoom, Route, Routes, Shared, Stack, TokenMode};
+use cambist::token::{Answer, Ask, Caller, Target, TokenSource};
 use cambist::upstream::{Pools, Upstream};
 use cambist::verify::Verifier;
 use futures_util::future::{Either, ready};
@@ -28,7 +28,7 @@ use std::sync::Arc;
 struct Samples;
 
 impl TokenSource for Samples {
-    fn token(&self, caller: &Caller, _: &Arc<Target>, _: Freshness) -> Answer {
+    fn token(&self, caller: &Caller, _: &Arc<Target>, _: Ask) -> Answer {
         let code = &*caller.subject.sub;
         assert_ne!(code, "internal", "on purpose");
         let why = Why::new("a sample").cure("none is needed").words("said: nothing");
@@ -90,6 +90,7 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         verifier,
         token: Injection::Exchange(Arc::new(target)),
         max_body: None,
+        force: ForceRoute::default(),
         metrics: metrics.route(&settings.name),
     };
     let table = Table::build(vec![(settings.rule.clone(), Arc::new(route))]).unwrap();
@@ -100,6 +101,8 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         unmatched: metrics.route(UNMATCHED),
         metrics,
         failures: Arc::default(),
+        force: None,
+        replays: ReplayRoom::new(0, 0),
         access_log: true,
     };
     (Arc::new(shared), issuer)
