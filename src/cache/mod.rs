@@ -237,27 +237,34 @@ impl<S: TokenSource> Shared<S> {
         let left = Duration::from_secs(caller.subject.expires_at.saturating_sub(self.clock.unix()));
         let life = Life::of(&granted, now.saturating_add(millis(left)), &self.settings, rand::random());
         let forced_until = if landing.forced() { now.saturating_add(millis(self.settings.force_interval)) } else { 0 };
-        self.refusals.forget(&key);
+        let generation = landing.generation();
+        self.refusals.forget(&key, generation);
         let arrival = Arrival { granted, life, forced_until, subject: &caller.subject, target };
-        // The issuer may have told another flight meanwhile that this subject token is dead.
-        self.store.put(&key, arrival, now, || landing.grounded() || self.refusals.dead(&key.subject, now));
+        // The issuer may have refused another flight meanwhile, and with it this one.
+        self.store.put(&key, arrival, now, || landing.grounded() || self.refusals.void(&key, generation, now));
     }
 
     /// Remembered before what is held goes: what lands in between sees it.
     fn refused(&self, landing: &Landing<Key, About, Outcome>, key: Key, target: &Target, fault: &Fault, now: u64) {
+        let generation = landing.generation();
+        let remember = || self.refusals.remember(&key, target, fault, generation, now);
         match fault.reach() {
             Reach::Subject => {
-                self.refusals.remember(&key, target, fault, now);
+                remember();
                 self.store.drop_subject(&key.subject);
             }
             // What was said before a purge, or before something newer came in, is not held against anybody.
             Reach::Target | Reach::Client if landing.grounded() => {}
-            Reach::Target if !self.store.refuse(&key, landing.generation(), now) => {}
-            Reach::Target | Reach::Client => self.refusals.remember(&key, target, fault, now),
+            Reach::Target if self.store.newer(&key, generation, now) => {}
+            Reach::Target => {
+                remember();
+                self.store.refuse(&key, generation, now);
+            }
+            Reach::Client => remember(),
             Reach::Request => {}
         }
         if landing.forced() && !landing.grounded() {
-            self.refusals.remember_forced(&key, fault, now);
+            self.refusals.remember_forced(&key, fault, generation, now);
         }
     }
 }

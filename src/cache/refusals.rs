@@ -35,11 +35,13 @@ enum Whom {
 struct Refused {
     fault: Fault,
     until: u64,
+    /// Of the exchange that was refused.
+    generation: u64,
 }
 
 impl Kept for Refused {
     fn weight(&self) -> usize {
-        1
+        usize::from(self.until > 0)
     }
 
     fn expired(&self, now: u64) -> bool {
@@ -49,7 +51,7 @@ impl Kept for Refused {
 
 impl Refusals {
     pub(super) fn new(settings: Settings) -> Self {
-        Self { kept: Bounded::new(MOST.min(settings.max_entries)), settings }
+        Self { kept: Bounded::new(MOST), settings }
     }
 
     /// What the issuer would say.
@@ -62,29 +64,38 @@ impl Refusals {
         dead().or_else(client).or_else(same)
     }
 
-    /// Whether the issuer has said that this subject token is dead.
-    pub(super) fn dead(&self, subject: &Digest, now: u64) -> bool {
-        self.kept.get(&Whom::Subject(*subject), now, |r| r.until > now).unwrap_or(false)
+    /// Whether a token from an exchange of `generation` is not to be kept: its subject is dead, or its target was refused to a
+    /// later one.
+    pub(super) fn void(&self, key: &Key, generation: u64, now: u64) -> bool {
+        let stands = |whom: Whom, since: u64| self.kept.get(&whom, now, |r| r.until > now && r.generation > since).unwrap_or(false);
+        stands(Whom::Subject(key.subject), 0) || stands(Whom::Key(*key), generation)
     }
 
-    pub(super) fn remember(&self, key: &Key, target: &Target, fault: &Fault, now: u64) {
+    /// What the exchange of `generation` was refused.
+    pub(super) fn remember(&self, key: &Key, target: &Target, fault: &Fault, generation: u64, now: u64) {
+        let ttl = self.settings.refused_ttl;
         match fault.reach() {
             Reach::Request => {}
-            Reach::Subject => self.keep(Whom::Subject(key.subject), fault, self.settings.refused_ttl, now),
-            Reach::Target => self.keep(Whom::Key(*key), fault, self.settings.refused_ttl, now),
-            Reach::Client => self.keep(Whom::Client(target.issuer.clone()), fault, CLIENT.min(self.settings.refused_ttl), now),
+            Reach::Subject => self.keep(Whom::Subject(key.subject), fault, generation, now, ttl),
+            Reach::Target => self.keep(Whom::Key(*key), fault, generation, now, ttl),
+            Reach::Client => self.keep(Whom::Client(target.issuer.clone()), fault, generation, now, CLIENT.min(ttl)),
         }
     }
 
     /// A forced exchange came to this, an outage too: for a while it is what whoever forces is told.
-    pub(super) fn remember_forced(&self, key: &Key, fault: &Fault, now: u64) {
-        self.keep(Whom::Forced(*key), fault, self.settings.force_interval, now);
+    pub(super) fn remember_forced(&self, key: &Key, fault: &Fault, generation: u64, now: u64) {
+        self.keep(Whom::Forced(*key), fault, generation, now, self.settings.force_interval);
     }
 
-    /// A token was granted after all.
-    pub(super) fn forget(&self, key: &Key) {
-        self.kept.remove(&Whom::Key(*key));
-        self.kept.remove(&Whom::Forced(*key));
+    /// A token was granted after all, in an exchange of `generation`.
+    pub(super) fn forget(&self, key: &Key, generation: u64) {
+        for whom in [Whom::Key(*key), Whom::Forced(*key)] {
+            self.kept.alter_existing(&whom, 0, |r| {
+                if r.generation < generation {
+                    r.until = 0;
+                }
+            });
+        }
     }
 
     pub(super) fn clear(&self) {
@@ -96,8 +107,9 @@ impl Refusals {
         self.kept.len()
     }
 
-    fn keep(&self, whom: Whom, fault: &Fault, during: Duration, now: u64) {
+    fn keep(&self, whom: Whom, fault: &Fault, generation: u64, now: u64, during: Duration) {
         let until = now.saturating_add(millis(during));
-        self.kept.alter(&whom, now, || Refused { fault: fault.clone(), until }, |r| *r = Refused { fault: fault.clone(), until });
+        let refused = || Refused { fault: fault.clone(), until, generation };
+        self.kept.alter(&whom, now, refused, |r| *r = refused());
     }
 }

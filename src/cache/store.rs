@@ -121,19 +121,19 @@ impl Store {
         self.metrics.cache.evicted("size", evicted.size + dropped.size);
     }
 
-    /// The issuer refuses what was asked for in a flight of `generation`. `false`: something newer is held, and stays.
-    pub(super) fn refuse(&self, key: &Key, generation: u64, now: u64) -> bool {
-        let refused = self.buckets.alter_existing(&key.subject, now, |bucket| {
-            let Some(at) = bucket.held.iter().position(|h| h.key == key.target) else { return (true, 0) };
-            if bucket.held[at].granted.generation > generation {
-                return (false, 0);
-            }
-            bucket.held.swap_remove(at);
-            (true, 1)
+    /// Whether something newer than `generation` is held.
+    pub(super) fn newer(&self, key: &Key, generation: u64, now: u64) -> bool {
+        self.get(key, now, Freshness::NewerThan(generation)).is_some_and(|held| held.generation > generation)
+    }
+
+    /// The issuer refuses what was asked for in a flight of `generation`: nothing older than that stays.
+    pub(super) fn refuse(&self, key: &Key, generation: u64, now: u64) {
+        let dropped = self.buckets.alter_existing(&key.subject, now, |bucket| {
+            let before = bucket.held.len();
+            bucket.held.retain(|h| h.key != key.target || h.granted.generation > generation);
+            before - bucket.held.len()
         });
-        let (stands, dropped) = refused.unwrap_or((true, 0));
-        self.metrics.cache.evicted("forced", dropped);
-        stands
+        self.metrics.cache.evicted("forced", dropped.unwrap_or(0) as u64);
     }
 
     /// Throws out all that is held for one subject token; returns how many tokens that were.

@@ -48,11 +48,11 @@ async fn our_client_is_remembered_for_everybody_and_ten_seconds() {
 
 #[tokio::test]
 async fn refusals_are_bounded() {
-    let b = bench(10_000, Some(refusal(Reach::Subject)), Settings { max_entries: 20, ..plain() });
-    for i in 0..200 {
+    let b = bench(20_000, Some(refusal(Reach::Subject)), plain());
+    for i in 0..11_000 {
         assert_eq!(b.from(&format!("user{i}"), "a", Ask::ANY).await.0, "invalid_token");
     }
-    assert_eq!(b.cache.shared.refusals.len(), 20);
+    assert_eq!(b.cache.shared.refusals.len(), 10_000);
 }
 
 #[tokio::test]
@@ -66,6 +66,7 @@ async fn a_dead_subjects_late_token_is_not_kept() {
         &Key { subject: caller("ada").digest, target: target("b").digest },
         &target("b"),
         &refusal(Reach::Subject),
+        1,
         b.clock.millis(),
     );
     b.source.gate.add_permits(2);
@@ -74,17 +75,21 @@ async fn a_dead_subjects_late_token_is_not_kept() {
 }
 
 #[tokio::test]
-async fn an_older_refusal_does_not_end_a_newer_token() {
-    let mut b = bench(0, None, plain());
-    let old = tokio::spawn(b.cache.token(&caller("ada"), &target("a"), Ask::ANY));
-    b.started.recv().await;
-    let new = tokio::spawn(b.cache.token(&caller("ada"), &target("a"), Freshness::Forced.into()));
-    b.started.recv().await;
-    // The gate lets them through in their order: what the first one comes to is held back by hand.
-    let key = Key { subject: caller("ada").digest, target: target("a").digest };
-    b.source.gate.add_permits(2);
-    let generation = old.await.unwrap().unwrap().generation;
-    new.await.unwrap().unwrap();
-    assert!(!b.cache.shared.store.refuse(&key, generation, b.clock.millis()));
-    assert_eq!(b.cache.len(), 1);
+async fn a_refusal_stands_against_older_tokens_and_not_against_newer_ones() {
+    for (refused_in, held) in [(u64::MAX, false), (1, true)] {
+        let mut b = bench(0, None, plain());
+        let key = Key { subject: caller("ada").digest, target: target("a").digest };
+        let wait = tokio::spawn(b.cache.token(&caller("ada"), &target("a"), Ask::ANY));
+        b.started.recv().await;
+        // While it is in the air, another one is refused: a later one, or an earlier one.
+        b.cache.shared.refusals.remember(&key, &target("a"), &refusal(Reach::Target), refused_in, b.clock.millis());
+        b.source.gate.add_permits(1);
+        let generation = wait.await.unwrap().unwrap().generation;
+        assert_eq!(b.cache.shared.store.newer(&key, generation - 1, b.clock.millis()), held);
+        assert_eq!(b.from("ada", "a", Ask::ANY).await.0, if held { "hit" } else { "target_refused" });
+        b.cache.shared.store.refuse(&key, generation - 1, b.clock.millis());
+        assert_eq!(b.cache.len(), usize::from(held), "an older refusal does not end it");
+        b.cache.shared.store.refuse(&key, generation, b.clock.millis());
+        assert_eq!(b.cache.len(), 0);
+    }
 }
