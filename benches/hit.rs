@@ -8,9 +8,10 @@
 use cambist::cache::{Cache, Settings};
 use cambist::clock::Clock;
 use cambist::demo::iam::{self, Algorithm, Iam};
-use cambist::issuer::{ClientAuth, Issuer, Timeouts};
+use cambist::issuer::{ClientAuth, Issuer, Protection, Timeouts};
 use cambist::metrics::Metrics;
-use cambist::token::{AccessToken, Answer, Ask, Caller, Digest, Granted, Secret, Source, SubjectToken, Target, TokenSource};
+use cambist::token::{AccessToken, Answer, Ask, Asker, Caller, Digest, Grant, Granted, Secret, Source};
+use cambist::token::{SubjectToken, Target, TargetSettings, TokenSource};
 use cambist::verify::{self, Verifier};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::{Either, ready};
@@ -23,7 +24,8 @@ use std::time::Duration;
 struct AtOnce;
 
 impl TokenSource for AtOnce {
-    fn token(&self, caller: &Caller, _: &Arc<Target>, _: Ask) -> Answer {
+    fn token(&self, asker: &Asker, _: &Arc<Target>, _: Ask) -> Answer {
+        let caller = asker.caller().unwrap();
         let token = AccessToken::new(&format!("{}{:064x}", "e".repeat(1180), caller.digest_for_bench())).unwrap();
         let lifetime = Duration::from_secs(86_400);
         Either::Left(ready(Ok(Granted { token, source: Source::Miss, generation: 0, expires_at: u64::MAX / 2, lifetime })))
@@ -63,6 +65,8 @@ fn bench() -> Bench {
         algorithms: vec![verify::Algorithm::Es256],
         clock_skew: Duration::from_secs(30),
         strict_at_jwt: false,
+        by: verify::By::Jwks,
+        keep: vec![],
     };
     let verifier = Verifier::new(settings, issuer, clock.clone(), 1_000_000);
     let settings = Settings { max_entries: 1_000_000, ..Settings::default() };
@@ -77,26 +81,22 @@ fn issuer_settings(iam: &Iam) -> cambist::issuer::Settings {
         discovery_url: None,
         token_endpoint: None,
         jwks_uri: None,
+        introspection_endpoint: None,
         client_id: "gateway".into(),
-        client_auth: ClientAuth::ClientSecretBasic(Secret::new("gateway-secret")),
+        client_auth: ClientAuth::basic(Secret::new("gateway-secret")),
         ca_file: None,
         allow_http: false,
         jwks_refresh: Duration::from_secs(600),
         timeouts: Timeouts { connect: Duration::from_secs(1), total: Duration::from_secs(5) },
+        protection: Protection::default(),
     }
 }
 
 fn target() -> Target {
-    Target {
-        issuer: "main".into(),
-        audiences: vec!["orders-api".into()],
-        scopes: vec![],
-        resources: vec![],
-        expect_audiences: vec!["orders-api".into()],
-        max_ttl: Duration::from_secs(86_400),
-        allow_login_client: false,
-        digest: Digest::of(b"orders-api"),
-    }
+    let audiences = vec!["orders-api".to_owned()];
+    let expect_audiences = audiences.clone();
+    let settings = TargetSettings { audiences, expect_audiences, max_ttl: Duration::from_secs(86_400), ..TargetSettings::default() };
+    Target { issuer: "main".into(), grant: Grant::TokenExchange, settings, digest: Digest::of(b"orders-api") }
 }
 
 impl Bench {
@@ -114,7 +114,7 @@ impl Bench {
     fn ask(&self, authorization: &HeaderValue) -> Option<HeaderValue> {
         let token = SubjectToken::from_authorization(authorization).ok()??;
         let Either::Left(verified) = self.verifier.verify(token) else { return None };
-        let caller = verified.into_inner().ok()?;
+        let caller = Asker::Caller(verified.into_inner().ok()?);
         let Either::Left(granted) = self.cache.token(&caller, &self.target, Ask::ANY) else { return None };
         Some(granted.into_inner().ok()?.token.authorization())
     }
@@ -123,7 +123,7 @@ impl Bench {
         for authorization in callers {
             let token = SubjectToken::from_authorization(authorization).unwrap().unwrap();
             self.runtime.block_on(async {
-                let caller = self.verifier.verify(token).await.unwrap();
+                let caller = Asker::Caller(self.verifier.verify(token).await.unwrap());
                 self.cache.token(&caller, &self.target, Ask::ANY).await.unwrap();
             });
         }
@@ -160,7 +160,8 @@ fn parts(c: &mut Criterion) {
     let callers = bench.callers(1_000);
     bench.warm(&callers);
     let tokens: Vec<_> = callers.iter().map(|c| SubjectToken::from_authorization(c).unwrap().unwrap()).collect();
-    let verified: Vec<_> = tokens.iter().map(|t| bench.runtime.block_on(bench.verifier.verify(t.clone())).unwrap()).collect();
+    let verify = |t: &SubjectToken| Asker::Caller(bench.runtime.block_on(bench.verifier.verify(t.clone())).unwrap());
+    let verified: Vec<_> = tokens.iter().map(verify).collect();
     let mut group = c.benchmark_group("part");
     let mut at = 0;
     let mut each = |name: &str, work: &dyn Fn(usize)| {

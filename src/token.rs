@@ -2,8 +2,12 @@
 //! between the stack and whatever finds a token. Nothing here fetches, verifies or stores anything, and nothing prints a token.
 
 mod ask;
+mod asker;
+mod target;
 
 pub use ask::{Ask, Freshness, Source, Urgency};
+pub use asker::{Asker, Whose};
+pub use target::{ACCESS_TOKEN, Actor, Grant, Target, TargetSettings};
 
 use crate::fault::Fault;
 use aws_lc_rs::hmac;
@@ -70,12 +74,24 @@ impl SubjectToken {
             return Ok(None);
         }
         let start = scheme + bytes[scheme..].iter().take_while(|b| **b == b' ').count();
-        let token = &bytes[start..];
+        Self::at(header, start).map(Some)
+    }
+
+    /// Reads a header's value that is the token alone, without a scheme.
+    ///
+    /// # Errors
+    /// A token that is missing, too long or no `b64token`.
+    pub fn from_value(header: &HeaderValue) -> Result<Self, &'static str> {
+        Self::at(header, 0)
+    }
+
+    fn at(header: &HeaderValue, start: usize) -> Result<Self, &'static str> {
+        let token = &header.as_bytes()[start..];
         match () {
             () if token.is_empty() => Err("the bearer scheme without a token"),
             () if token.len() > MAX_TOKEN => Err("a bearer token of more than 16 KiB"),
             () if !is_b64token(token) => Err("a bearer token with characters outside RFC 6750's b64token"),
-            () => Ok(Some(Self { header: header.clone(), start })),
+            () => Ok(Self { header: header.clone(), start }),
         }
     }
 
@@ -197,7 +213,9 @@ pub struct Subject {
     /// The client that the caller's token was issued to (`azp`).
     pub azp: Option<Arc<str>>,
     pub scopes: Vec<Box<str>>,
-    /// `exp` of the caller's token, seconds since 1970.
+    /// The claims that some route asks about, each as a list of texts; the others are forgotten.
+    pub claims: Vec<(Box<str>, Vec<Box<str>>)>,
+    /// `exp` of the caller's token, seconds since 1970; `u64::MAX` where nobody says when it ends.
     pub expires_at: u64,
     /// How far the issuer's clock and ours may differ.
     pub clock_skew: Duration,
@@ -209,38 +227,6 @@ pub struct Caller {
     pub token: SubjectToken,
     pub digest: Digest,
     pub subject: Arc<Subject>,
-}
-
-/// What the issuer is asked for. One route has one; made when the configuration loads.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Target {
-    /// The name of the issuer in the configuration.
-    pub issuer: Arc<str>,
-    pub audiences: Vec<String>,
-    pub scopes: Vec<String>,
-    pub resources: Vec<String>,
-    /// What the issued token's `aud` must contain.
-    pub expect_audiences: Vec<String>,
-    /// The longest that a granted token is kept, whatever the issuer says.
-    pub max_ttl: Duration,
-    /// The audience may be the caller's own login client.
-    pub allow_login_client: bool,
-    /// Digest of all that shapes the answer besides the subject token: the second half of a cache key.
-    pub digest: Digest,
-}
-
-impl Target {
-    /// The seed's rule: whether an audience is the very client that the caller's token was issued to, and the route forbids that.
-    /// To be asked on every request, hits included: who the caller came through is no part of a cache key.
-    pub fn forbids(&self, subject: &Subject) -> bool {
-        let azp = subject.azp.as_deref();
-        !self.allow_login_client && azp.is_some_and(|azp| self.audiences.iter().any(|a| a == azp))
-    }
-
-    /// The audiences as one metric label.
-    pub fn label(&self) -> String {
-        self.audiences.join(" ")
-    }
 }
 
 /// A token that may be used now.
@@ -265,14 +251,14 @@ pub fn next_generation() -> u64 {
 /// What a [`TokenSource`] answers: at once where it can, so that a hit costs no allocation.
 pub type Answer = Either<Ready<Result<Granted, Fault>>, BoxFuture<'static, Result<Granted, Fault>>>;
 
-/// Something that finds a token for a caller and a target: an exchange, or a cache around one.
+/// Something that finds a token for an asker and a target: an exchange, or a cache around one.
 pub trait TokenSource: Send + Sync + 'static {
-    fn token(&self, caller: &Caller, target: &Arc<Target>, ask: Ask) -> Answer;
+    fn token(&self, asker: &Asker, target: &Arc<Target>, ask: Ask) -> Answer;
 }
 
 impl<T: TokenSource + ?Sized> TokenSource for Arc<T> {
-    fn token(&self, caller: &Caller, target: &Arc<Target>, ask: Ask) -> Answer {
-        (**self).token(caller, target, ask)
+    fn token(&self, asker: &Asker, target: &Arc<Target>, ask: Ask) -> Answer {
+        (**self).token(asker, target, ask)
     }
 }
 

@@ -6,7 +6,9 @@
 use cambist::cache::{Cache, Settings};
 use cambist::clock::Clock;
 use cambist::metrics::Metrics;
-use cambist::token::{AccessToken, Answer, Ask, Caller, Digest, Granted, Source, Subject, SubjectToken, Target, TokenSource};
+use cambist::token::{
+    AccessToken, Answer, Ask, Asker, Caller, Digest, Grant, Granted, Source, Subject, SubjectToken, Target, TargetSettings, TokenSource,
+};
 use futures_util::future::{Either, ready};
 use http::HeaderValue;
 use std::sync::Arc;
@@ -19,14 +21,14 @@ const TOKEN: usize = 1200;
 struct AtOnce;
 
 impl TokenSource for AtOnce {
-    fn token(&self, _: &Caller, _: &Arc<Target>, _: Ask) -> Answer {
+    fn token(&self, _: &Asker, _: &Arc<Target>, _: Ask) -> Answer {
         let token = AccessToken::new(&"e".repeat(TOKEN)).unwrap();
         let lifetime = Duration::from_secs(300);
         Either::Left(ready(Ok(Granted { token, source: Source::Miss, generation: 0, expires_at: u64::MAX / 2, lifetime })))
     }
 }
 
-fn caller(i: usize) -> Caller {
+fn caller(i: usize) -> Asker {
     let header = HeaderValue::try_from(format!("Bearer caller-{i}")).unwrap();
     let token = SubjectToken::from_authorization(&header).unwrap().unwrap();
     let subject = Subject {
@@ -35,23 +37,16 @@ fn caller(i: usize) -> Caller {
         sid: Some(format!("deadbeef-0000-0000-0000-{i:012}").into()),
         azp: None,
         scopes: vec![],
+        claims: vec![],
         expires_at: u64::MAX,
         clock_skew: Duration::ZERO,
     };
-    Caller { digest: token.digest(), token, subject: Arc::new(subject) }
+    Asker::Caller(Caller { digest: token.digest(), token, subject: Arc::new(subject) })
 }
 
 fn target(what: &str) -> Arc<Target> {
-    Arc::new(Target {
-        issuer: "main".into(),
-        audiences: vec![what.into()],
-        scopes: vec![],
-        resources: vec![],
-        expect_audiences: vec![],
-        max_ttl: Duration::from_secs(300),
-        allow_login_client: false,
-        digest: Digest::of(what.as_bytes()),
-    })
+    let settings = TargetSettings { audiences: vec![what.into()], ..TargetSettings::default() };
+    Arc::new(Target { issuer: "main".into(), grant: Grant::TokenExchange, settings, digest: Digest::of(what.as_bytes()) })
 }
 
 fn resident() -> usize {

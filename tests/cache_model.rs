@@ -9,7 +9,8 @@ use cambist::clock::Clock;
 use cambist::fault::{Fault, Reach, Why};
 use cambist::metrics::Metrics;
 use cambist::token::{
-    AccessToken, Answer, Ask, Caller, Digest, Freshness, Granted, Source, Subject, SubjectToken, Target, TokenSource, Urgency,
+    AccessToken, Answer, Ask, Asker, Caller, Digest, Freshness, Grant, Granted, Source, Subject, SubjectToken, Target, TargetSettings,
+    TokenSource, Urgency,
 };
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either};
@@ -128,8 +129,11 @@ struct Issuer {
 }
 
 impl TokenSource for Issuer {
-    fn token(&self, caller: &Caller, target: &Arc<Target>, ask: Ask) -> Answer {
-        let key = (caller.token.expose().trim_start_matches("caller-").parse().unwrap(), target.audiences[0].parse().unwrap());
+    fn token(&self, asker: &Asker, target: &Arc<Target>, ask: Ask) -> Answer {
+        let key = (
+            asker.caller().unwrap().token.expose().trim_start_matches("caller-").parse().unwrap(),
+            target.settings.audiences[0].parse().unwrap(),
+        );
         let (end, ended) = oneshot::channel();
         let serial = {
             let mut serial = self.serial.lock().unwrap();
@@ -310,7 +314,7 @@ impl World {
             End::Dead => drop(self.dead.insert(key.0, (now + 29_500, *self.issuer.serial.lock().unwrap()))),
             // Of this and of what had been asked for before, unless something newer was granted already.
             End::Refused if serial > self.known.entry(key).or_default().granted.iter().copied().max().unwrap_or(0) => {
-                drop(self.refused.insert(key, (now + 29_500, serial)));
+                self.refused.insert(key, (now + 29_500, serial));
             }
             End::Refused | End::Outage | End::Panic => {}
         }
@@ -387,7 +391,7 @@ fn user_of(who: usize) -> usize {
     usize::from(who == 2)
 }
 
-fn caller(who: usize) -> Caller {
+fn caller(who: usize) -> Asker {
     let header = HeaderValue::try_from(format!("Bearer caller-{who}")).unwrap();
     let token = SubjectToken::from_authorization(&header).unwrap().unwrap();
     let subject = Subject {
@@ -396,23 +400,16 @@ fn caller(who: usize) -> Caller {
         sid: Some(format!("session-{who}").into()),
         azp: None,
         scopes: vec![],
+        claims: vec![],
         expires_at: u64::MAX,
         clock_skew: Duration::ZERO,
     };
-    Caller { digest: token.digest(), token, subject: Arc::new(subject) }
+    Asker::Caller(Caller { digest: token.digest(), token, subject: Arc::new(subject) })
 }
 
 fn target(what: usize) -> Arc<Target> {
-    Arc::new(Target {
-        issuer: "i".into(),
-        audiences: vec![what.to_string()],
-        scopes: vec![],
-        resources: vec![],
-        expect_audiences: vec![],
-        max_ttl: Duration::from_secs(300),
-        allow_login_client: false,
-        digest: Digest::of(&[what as u8]),
-    })
+    let settings = TargetSettings { audiences: vec![what.to_string()], ..TargetSettings::default() };
+    Arc::new(Target { issuer: "i".into(), grant: Grant::TokenExchange, settings, digest: Digest::of(&[what as u8]) })
 }
 
 /// Panics that a step orders are no news.
@@ -421,7 +418,7 @@ fn quietly() {
     ONCE.call_once(|| {
         let told = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if info.payload_as_str() != Some("as the step says") {
+            if info.payload().downcast_ref::<&str>() != Some(&"as the step says") {
                 told(info);
             }
         }));

@@ -5,6 +5,7 @@ use cambist::config::{self, Code, Loaded, Outside, Report};
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 /// Files and variables for one test.
 #[derive(Default)]
@@ -13,19 +14,31 @@ struct Fake {
     variables: HashMap<String, String>,
 }
 
+/// A certificate, its key, and a key that is not its.
+static KEYS: LazyLock<(String, String, String)> = LazyLock::new(|| {
+    let made = rcgen::generate_simple_self_signed(["gateway".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem(), rcgen::KeyPair::generate().unwrap().serialize_pem())
+});
+
 impl Fake {
     fn new() -> Self {
         let mut fake = Self::default();
-        let files: [(&str, &[u8]); 6] = [
+        let files: [(&str, &[u8]); 7] = [
             ("/run/secrets/iam", b"c4nary-file\n"),
             ("/run/secrets/iam/client-secret", b"c4nary-file\r\n"),
             ("/run/secrets/empty", b"\n"),
+            ("/run/secrets/two-lines", b"c4nary-file\nc4nary-comment\n"),
             ("/run/secrets/binary", b"\xff\xfe"),
             ("/tls/ca.crt", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
             ("/tls/key.pem", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
         ];
         fake.files.extend(files.map(|(path, bytes)| (path.into(), bytes.to_vec())));
+        let (certificate, key, other) = &*KEYS;
+        for (path, text) in [("/tls/client.crt", certificate), ("/tls/client.key", key), ("/tls/p256.pem", other)] {
+            fake.files.insert(path.into(), text.clone().into_bytes());
+        }
         fake.variables.insert("PARTNERS_SECRET".into(), "c4nary-variable".into());
+        fake.variables.insert("ENTRA_SECRET".into(), "c4nary-variable".into());
         fake.variables.insert("EMPTY".into(), String::new());
         fake
     }
@@ -203,10 +216,12 @@ mod spoilt {
             let found = report(&text);
             let shown = format!("{}{found:?}", found.render(true));
             prop_assert!(!shown.contains("c4nary"), "{shown}\n\n{text}");
+            // Of what could not be read to its end, nobody knows the secrets: a place may lie inside of what is hidden by its looks.
+            let unread = found.complaints.iter().any(|c| matches!(c.code, Code::Syntax | Code::Document | Code::Alias | Code::Exotic));
             for complaint in &found.complaints {
                 if let Some(place) = complaint.place {
                     prop_assert!(place.line >= 1 && place.column >= 1 && place.end <= text.len(), "{complaint:?}");
-                    prop_assert!(complaint.excerpt.is_some(), "{complaint:?}");
+                    prop_assert!(complaint.excerpt.is_some() || unread, "{complaint:?}");
                 }
             }
         }

@@ -40,12 +40,14 @@
 //! | lifetime of the exchanged token | `measured::lifetime_of_the_exchanged_token` |
 //! | admin logs the user out | `measured::admin_logs_the_user_out` |
 //! | back-channel logout | `measured::back_channel_logout_goes_to_the_login_client` (Keycloak alone) |
-//! | `private_key_jwt` | `proofs::private_key_jwt`, `proofs::bad_or_replayed_assertion` (Keycloak alone) |
+//! | `private_key_jwt` | `client_auth::signed_with_*`; `proofs::private_key_jwt`, `proofs::bad_or_replayed_assertion` (Keycloak alone) |
 //! | DPoP proof on the exchange request | `proofs::dpop_proof_on_the_exchange` (Keycloak alone) |
 //! | DPoP-bound subject token | `proofs::dpop_bound_subject` |
 //! | introspection | `measured::introspection_by_those_in_aud_alone` (Keycloak alone) |
 //! | realm keys | `measured::realm_keys` |
 //! | cost of one exchange | none: a figure of one machine, which a test could only get wrong on another |
+//! | **what routes may ask besides** | |
+//! | the gateway's own token, actors, introspection, lightweight tokens, scopes, `require`, two realms | `tokens::*` |
 //!
 //! *Keycloak alone*: the gateway of this version never sends such a thing, so Keycloak is asked directly, and the row stays true.
 
@@ -55,6 +57,8 @@
 mod alone;
 #[path = "keycloak/ask.rs"]
 mod ask;
+#[path = "keycloak/client_auth.rs"]
+mod client_auth;
 #[path = "keycloak/conditions.rs"]
 mod conditions;
 #[path = "keycloak/measured.rs"]
@@ -65,3 +69,5 @@ mod path;
 mod proofs;
 #[path = "keycloak/server.rs"]
 mod server;
+#[path = "keycloak/tokens.rs"]
+mod tokens;

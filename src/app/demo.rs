@@ -19,7 +19,7 @@ pub(super) struct Options {
     #[arg(long)]
     once: bool,
     /// The first of the ports used: the gateway's. The others follow it.
-    #[arg(long, value_name = "PORT", default_value_t = Ports::default().gateway)]
+    #[arg(long, value_name = "PORT", default_value_t = Ports::default().gateway, value_parser = base)]
     port: u16,
     /// Show the gateway's log too, on stdout.
     #[arg(long)]
@@ -31,9 +31,21 @@ enum Verb {
     /// Print a fresh caller token for a running demo.
     Token {
         /// The gateway's port, where it is not the default.
-        #[arg(long, value_name = "PORT", default_value_t = Ports::default().gateway)]
+        #[arg(long, value_name = "PORT", default_value_t = Ports::default().gateway, value_parser = base)]
         port: u16,
     },
+}
+
+/// The first port, with room for the others above it.
+fn base(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(base @ 1..=Ports::MAX_BASE) => Ok(base),
+        _ => Err(format!(
+            "a port from 1 to {} is wanted: the demo's other ports lie up to {} above it",
+            Ports::MAX_BASE,
+            u16::MAX - Ports::MAX_BASE
+        )),
+    }
 }
 
 pub(super) fn demo(options: &Options) -> ExitCode {
@@ -56,8 +68,10 @@ async fn tour(options: &Options) -> anyhow::Result<ExitCode> {
     let _log = options.log.then(|| telemetry::start(telemetry::Settings { format: telemetry::Format::Text, ..Default::default() }));
     let wanted = demo::Options { once: options.once, ports: Ports::from_base(options.port) };
     let stop = async {
-        // Without a handler for it, Ctrl-C ends the process anyway.
-        let _ = tokio::signal::ctrl_c().await;
+        // Without handlers for them, signals end the process anyway.
+        if let Ok((mut term, mut int)) = super::run::signals() {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        }
     };
     demo::run(wanted, start, &mut stdout().lock(), &mut stderr().lock(), stop).await
 }
@@ -74,7 +88,7 @@ impl Running for Shown {
     fn last_failure(&self) -> Option<Why> {
         let failure = self.0.failures().into_iter().next()?;
         let mut why = Why::new(failure.cause);
-        why.cure = failure.cure.map(Into::into);
+        why.cure = Some(failure.cure.into());
         why.issuer_words = failure.issuer_words;
         Some(why)
     }

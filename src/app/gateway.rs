@@ -10,9 +10,12 @@ use crate::fault::{Fault, Why};
 use crate::issuer::Issuer;
 use crate::listen::{Bound, Workers};
 use crate::metrics::{self, Metrics};
-use crate::stack::{Admission, Injection, ReplayRoom, Route, RouteSettings, Routes, Shared, Stack, TokenMode};
+use crate::stack::{
+    Admission, Callers, Injection, IssuerChoice, ReplayRoom, Route, RouteSettings, Routes, Shared, Stack, Targets, TokenMode,
+};
+use crate::token::{Target, TargetSettings};
 use crate::upstream::{Pools, Upstream};
-use crate::verify::Verifier;
+use crate::verify::{Verifier, Verifiers};
 use crate::{admin, listen, stack};
 use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwap;
@@ -43,6 +46,8 @@ pub struct Gateway {
 /// Where the program stands between start and end.
 pub(super) struct State {
     pub issuers: Vec<Arc<Issuer>>,
+    /// Without which no caller could be let in.
+    needed: Vec<Arc<Verifier>>,
     ready: AtomicBool,
     ending: AtomicBool,
 }
@@ -50,7 +55,7 @@ pub(super) struct State {
 impl State {
     /// Latches: an issuer that fails later does not take the gateway out of service.
     pub fn ready(&self) -> bool {
-        if !self.ready.load(Ordering::Relaxed) && self.issuers.iter().any(|i| i.loaded()) {
+        if !self.ready.load(Ordering::Relaxed) && (self.needed.is_empty() || self.needed.iter().any(|v| v.ready())) {
             self.ready.store(true, Ordering::Relaxed);
         }
         self.ready.load(Ordering::Relaxed) && !self.ending.load(Ordering::Relaxed)
@@ -74,6 +79,7 @@ impl Gateway {
         let exchange = Exchange::new(clock.clone());
         exchange.set(issuers.iter().map(|(name, made)| (name.clone(), made.exchanger.clone())).collect());
         let routes = make_routes(&config, &issuers, &metrics)?;
+        let needed = needed(&routes);
         let tokens = Cache::new(config.cache, Arc::new(exchange), clock.clone(), control.handle().clone(), metrics.clone());
         let shared = Arc::new(Shared {
             routes: ArcSwap::from_pointee(routes),
@@ -102,6 +108,7 @@ impl Gateway {
         }
         let state = Arc::new(State {
             issuers: issuers.into_values().map(|m| m.issuer).collect(),
+            needed,
             ready: AtomicBool::new(false),
             ending: AtomicBool::new(false),
         });
@@ -152,6 +159,7 @@ impl Gateway {
     /// Fails readiness, goes on serving for `delay`, then drains. Returns how many connections had to be cut after `grace`.
     pub async fn end(&self, delay: Duration, grace: Duration) -> usize {
         self.state.ending.store(true, Ordering::Relaxed);
+        self.shared.admission.end();
         tokio::time::sleep(delay).await;
         let admission = self.shared.admission.clone();
         let last = tokio::spawn(async move {
@@ -186,7 +194,7 @@ fn make_issuers(config: &Config, clock: &Clock, metrics: &Arc<Metrics>, control:
         let at = Issuer::new(issuer.clone(), clock.clone(), handles.clone(), control.clone());
         let at = at.with_context(|| format!("issuer `{}`", issuer.name))?;
         let verifier = Verifier::new(verify.clone(), at.clone(), clock.clone(), config.cache.max_entries);
-        let exchanger = Arc::new(Exchanger::new(*exchange, at.clone(), handles));
+        let exchanger = Arc::new(Exchanger::new(exchange.clone(), at.clone(), handles));
         made.insert(issuer.name.clone(), MadeIssuer { issuer: at, verifier, exchanger });
     }
     Ok(made)
@@ -205,9 +213,8 @@ fn make_routes(config: &Config, issuers: &HashMap<Arc<str>, MadeIssuer>, metrics
             .get(&settings.upstream)
             .ok_or_else(|| anyhow!("upstream `{}` is missing", settings.upstream))
             .with_context(context)?;
-        let issuer =
-            issuers.get(&settings.issuer).ok_or_else(|| anyhow!("issuer `{}` is missing", settings.issuer)).with_context(context)?;
-        routes.push((settings, Arc::new(make_route(settings, upstream, issuer, metrics))));
+        let from = chosen(&settings.issuer, issuers).with_context(context)?;
+        routes.push((settings, Arc::new(make_route(settings, upstream, &from, metrics))));
     }
     let mut by_listener = Vec::new();
     for listener in &config.listeners {
@@ -222,27 +229,54 @@ fn make_routes(config: &Config, issuers: &HashMap<Arc<str>, MadeIssuer>, metrics
             }
         }
     }
-    Ok(Routes { by_listener })
+    let mut token_headers: Vec<_> = routes.iter().filter_map(|(_, r)| r.actor_header().cloned()).collect();
+    token_headers.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    token_headers.dedup();
+    Ok(Routes { by_listener, token_headers })
 }
 
-fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, made: &MadeIssuer, metrics: &Arc<Metrics>) -> Route {
+/// The issuers of a route.
+fn chosen<'a>(choice: &IssuerChoice, issuers: &'a HashMap<Arc<str>, MadeIssuer>) -> anyhow::Result<Vec<&'a MadeIssuer>> {
+    match choice {
+        IssuerChoice::Named(name) => Ok(vec![issuers.get(name).ok_or_else(|| anyhow!("issuer `{name}` is missing"))?]),
+        IssuerChoice::ByToken => Ok(issuers.values().collect()),
+        IssuerChoice::Unneeded => Ok(Vec::new()),
+    }
+}
+
+/// The verifiers that any route has, each once.
+fn needed(routes: &Routes) -> Vec<Arc<Verifier>> {
+    let mut all: Vec<Arc<Verifier>> = Vec::new();
+    let of_routes = routes.by_listener.iter().flat_map(|(_, table)| table.routes()).filter_map(|r| r.verifiers.as_ref());
+    for verifier in of_routes.flat_map(Verifiers::all) {
+        if !all.iter().any(|v| Arc::ptr_eq(v, verifier)) {
+            all.push(verifier.clone());
+        }
+    }
+    all
+}
+
+fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, from: &[&MadeIssuer], metrics: &Arc<Metrics>) -> Route {
+    let at_each = |make: fn(&Exchanger, TargetSettings) -> Target, wanted: &TargetSettings| {
+        Targets::new(from.iter().map(|made| Arc::new(make(&made.exchanger, wanted.clone()))).collect())
+    };
     let token = match &settings.token {
         TokenMode::Strip => Injection::Nothing,
         TokenMode::Passthrough => Injection::Callers,
-        TokenMode::Exchange(target) => Injection::Exchange(Arc::new(made.exchanger.target(
-            target.audiences.clone(),
-            target.scopes.clone(),
-            target.resources.clone(),
-            target.expect_audiences.clone(),
-            target.max_ttl,
-            target.allow_login_client,
-        ))),
+        TokenMode::Exchange(wanted) => Injection::Exchange(at_each(Exchanger::target, wanted)),
+        TokenMode::ClientCredentials(wanted) => Injection::Own(at_each(Exchanger::own_target, wanted)),
+    };
+    let verifiers = match (settings.callers, &settings.issuer, from) {
+        (Callers::Anonymous, ..) => None,
+        (Callers::Verified, IssuerChoice::Named(_), [one]) => Some(Verifiers::One(one.verifier.clone())),
+        (Callers::Verified, ..) => Some(Verifiers::ByToken(from.iter().map(|made| made.verifier.clone()).collect())),
     };
     Route {
         name: settings.name.clone(),
         upstream: upstream.clone(),
         timeouts: settings.timeouts,
-        verifier: made.verifier.clone(),
+        verifiers,
+        require: settings.require.clone(),
         token,
         max_body: settings.max_body,
         force: settings.force,

@@ -42,6 +42,26 @@ struct ConfigFile {
     config: PathBuf,
 }
 
+/// Where the configuration is, for verbs that only look at it.
+#[derive(Args)]
+struct NamedFile {
+    /// The configuration file [default: $CAMBIST_CONFIG, then /etc/cambist/cambist.yaml].
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
+    /// The same, for those who are used to it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl NamedFile {
+    fn path(&self) -> PathBuf {
+        // Not clap's to read: it would have the variable contradict a file that is named.
+        let variable = || std::env::var_os("CAMBIST_CONFIG").filter(|v| !v.is_empty()).map(PathBuf::from);
+        let named = self.file.clone().or_else(|| self.config.clone());
+        named.or_else(variable).unwrap_or_else(|| DEFAULT_CONFIG.into())
+    }
+}
+
 const DEFAULT_CONFIG: &str = "/etc/cambist/cambist.yaml";
 
 /// Reads the command line and does what it says. Exit codes: 0 done, 1 it failed, 2 wrong usage.

@@ -56,7 +56,7 @@ fn serve(config: config::Config) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn signals() -> anyhow::Result<(Signal, Signal)> {
+pub(super) fn signals() -> anyhow::Result<(Signal, Signal)> {
     let on = |kind| signal(kind).context("cannot wait for signals");
     Ok((on(SignalKind::terminate())?, on(SignalKind::interrupt())?))
 }

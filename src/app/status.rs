@@ -4,7 +4,7 @@ use super::gateway::{State, Tokens};
 use crate::admin::Program;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::stack::{Injection, Route, Shared};
+use crate::stack::{Injection, Route, Shared, Targets};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -52,9 +52,14 @@ impl Program for Status {
     }
 }
 
+fn audiences(targets: &Targets) -> Option<Vec<String>> {
+    targets.first().map(|target| target.settings.audiences.clone())
+}
+
 fn route(route: &Route) -> Value {
     let (token, audience) = match &route.token {
-        Injection::Exchange(target) => ("exchange", Some(target.audiences.clone())),
+        Injection::Exchange(targets) => ("exchange", audiences(targets)),
+        Injection::Own(targets) => ("client_credentials", audiences(targets)),
         Injection::Nothing => ("strip", None),
         Injection::Callers => ("passthrough", None),
     };

@@ -13,10 +13,11 @@ pub use purge::{Purge, Purged};
 use crate::clock::{Clock, millis};
 use crate::fault::{Fault, Reach, Why};
 use crate::metrics::Metrics;
-use crate::token::{Answer, Ask, Caller, Digest, Freshness, Granted, Source, Subject, Target, TokenSource, Urgency};
+use crate::token::{Actor, Answer, Ask, Asker, Caller, Digest, Freshness, Granted, Source, Target, TokenSource, Urgency, Whose};
 use flight::{Boarded, Flights, Landing};
 use futures_util::future::{Either, FutureExt, ready};
 use life::Life;
+use purge::About;
 use refusals::Refusals;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,13 +59,11 @@ impl Default for Settings {
 /// Whose token, and what for. Built by naming both fields, so that a third cannot be forgotten anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
-    subject: Digest,
+    subject: Whose,
     target: Digest,
 }
 
 type Outcome = Result<Granted, Fault>;
-/// Whom and what an exchange is for: what a purge asks about.
-type About = (Arc<Subject>, Arc<Target>);
 
 /// The cache. Cloning it shares it.
 pub struct Cache<S> {
@@ -126,54 +125,77 @@ impl<S: TokenSource> Cache<S> {
     pub fn purge(&self, purge: &Purge) -> Purged {
         let verdict = purge.verdict().map(Err);
         // First what is in the air: what lands from now on is not kept. Then what was kept before.
-        let under_way = self.shared.flights.purge(|(subject, target)| purge.takes(subject, target), verdict.as_ref());
+        let under_way = self.shared.flights.purge(|about| purge.takes(about), verdict.as_ref());
         if *purge == Purge::All {
             self.shared.refusals.clear();
         }
-        Purged { held: self.shared.store.purge(purge), under_way }
+        Purged { held: self.shared.store.purge(purge, self.shared.clock.millis()), under_way }
     }
 }
 
 impl<S: TokenSource> TokenSource for Cache<S> {
-    fn token(&self, caller: &Caller, target: &Arc<Target>, ask: Ask) -> Answer {
-        let key = Key { subject: caller.digest, target: target.digest };
-        match self.shared.store.get(&key, self.shared.clock.millis(), ask.freshness) {
-            Some(held) => Either::Left(ready(Ok(self.shared.served(held, key, caller, target)))),
-            None => self.shared.absent(key, caller, target, ask),
+    fn token(&self, asker: &Asker, target: &Arc<Target>, ask: Ask) -> Answer {
+        let (subject, wanted) = asker.key(target);
+        let wish = Wish { key: Key { subject, target: wanted }, asker, target };
+        match self.shared.store.get(&wish.key, self.shared.clock.millis(), ask.freshness) {
+            Some(held) => Either::Left(ready(Ok(self.shared.served(held, wish)))),
+            None => self.shared.absent(wish, ask),
+        }
+    }
+}
+
+/// What is wanted: under which key, for whom and what for.
+#[derive(Clone, Copy)]
+struct Wish<'a> {
+    key: Key,
+    asker: &'a Asker,
+    target: &'a Arc<Target>,
+}
+
+impl Wish<'_> {
+    fn about(&self) -> About {
+        let mine = self.key.subject != Whose::Nobody;
+        let subject_of = |caller: Option<&Caller>| caller.filter(|_| mine).map(|caller| caller.subject.clone());
+        About { caller: subject_of(self.asker.caller()), actor: subject_of(self.asker.actor()), target: self.target.clone() }
+    }
+
+    /// Whom a refusal concerns. Where somebody acts for the caller, nobody can tell whose token is dead: nobody else is denied.
+    fn reach(&self, fault: &Fault) -> Reach {
+        match fault.reach() {
+            Reach::Subject if self.target.settings.actor != Actor::Nobody || self.asker.actor().is_some() => Reach::Target,
+            reach => reach,
         }
     }
 }
 
 impl<S: TokenSource> Shared<S> {
     /// What is held goes out as it is; where it was found to be due, a renewal begins behind it.
-    fn served(self: &Arc<Self>, held: Granted, key: Key, caller: &Caller, target: &Arc<Target>) -> Granted {
-        if held.source == Source::Refresh && !self.renew(key, caller, target) {
+    fn served(self: &Arc<Self>, held: Granted, wish: Wish) -> Granted {
+        if held.source == Source::Refresh && !self.renew(wish) {
             return Granted { source: Source::Hit, ..held };
         }
         held
     }
 
     /// Nothing that would do is held.
-    fn absent(self: &Arc<Self>, key: Key, caller: &Caller, target: &Arc<Target>, ask: Ask) -> Answer {
+    fn absent(self: &Arc<Self>, wish: Wish, ask: Ask) -> Answer {
+        let key = wish.key;
+        let refused = |now| self.refusals.find(&key, wish.target, ask.freshness, now);
+        if let Some(fault) = refused(self.clock.millis()) {
+            return Either::Left(ready(Err(fault)));
+        }
         // Both looked up once more under the flight's claim: a flight that has just landed left its outcome there first.
         let known = || {
             let now = self.clock.millis();
-            let refused = || self.refusals.find(&key, target, ask.freshness, now).map(Err);
-            self.store.get(&key, now, ask.freshness).map(Ok).or_else(refused)
+            self.store.get(&key, now, ask.freshness).map(Ok).or_else(|| refused(now).map(Err))
         };
-        if let Some(fault) = self.refusals.find(&key, target, ask.freshness, self.clock.millis()) {
-            return Either::Left(ready(Err(fault)));
-        }
-        let about = || (caller.subject.clone(), target.clone());
         let forced = ask.freshness != Freshness::Any;
-        let (wait, source) = match self.flights.board(key, ask.freshness, about, known) {
-            Boarded::Landed(outcome) => {
-                return Either::Left(ready(outcome.map(|held| self.served(held, key, caller, target))));
-            }
+        let (wait, source) = match self.flights.board(key, ask.freshness, || wish.about(), known) {
+            Boarded::Landed(outcome) => return Either::Left(ready(outcome.map(|held| self.served(held, wish)))),
             Boarded::Joined(wait) => (wait, if forced { Source::Forced } else { Source::Coalesced }),
             Boarded::Started(landing) => {
                 let wait = landing.wait();
-                self.fly(landing, key, caller, target, ask);
+                self.fly(landing, wish, ask);
                 (wait, if forced { Source::Forced } else { Source::Miss })
             }
         };
@@ -182,73 +204,76 @@ impl<S: TokenSource> Shared<S> {
     }
 
     /// Begins a renewal that nobody waits for, if there is any point in it.
-    fn renew(self: &Arc<Self>, key: Key, caller: &Caller, target: &Arc<Target>) -> bool {
-        if self.refusals.find(&key, target, Freshness::Any, self.clock.millis()).is_some() {
+    fn renew(self: &Arc<Self>, wish: Wish) -> bool {
+        if self.refusals.find(&wish.key, wish.target, Freshness::Any, self.clock.millis()).is_some() {
             return false;
         }
-        let Some(landing) = self.flights.start_alone(key, || (caller.subject.clone(), target.clone())) else { return false };
-        self.fly(landing, key, caller, target, Ask { freshness: Freshness::Any, urgency: Urgency::Renewal });
+        let Some(landing) = self.flights.start_alone(wish.key, || wish.about()) else { return false };
+        self.fly(landing, wish, Ask { freshness: Freshness::Any, urgency: Urgency::Renewal });
         true
     }
 
     /// Runs one exchange to its end, whoever still waits for it.
-    fn fly(self: &Arc<Self>, landing: Landing<Key, About, Outcome>, key: Key, caller: &Caller, target: &Arc<Target>, ask: Ask) {
-        let (this, caller, target) = (self.clone(), caller.clone(), target.clone());
+    fn fly(self: &Arc<Self>, landing: Landing<Key, About, Outcome>, wish: Wish, ask: Ask) {
+        let (this, key, asker, target) = (self.clone(), wish.key, wish.asker.clone(), wish.target.clone());
         self.control.spawn(async move {
             let mut landing = landing;
-            let mut answer = this.exchange(&landing, key, &caller, &target, ask).await;
+            let wish = Wish { key, asker: &asker, target: &target };
+            let mut answer = this.exchange(&landing, wish, ask).await;
             if ask.urgency == Urgency::Renewal && matches!(&answer, Err(fault) if fault.reach() == Reach::Request) {
                 // A renewal may have been put off where a caller's exchange is not, and by now a caller may wait for it.
                 match landing.retire() {
                     Ok(()) => return,
                     Err(awaited) => landing = awaited,
                 }
-                answer = this.exchange(&landing, key, &caller, &target, ask.freshness.into()).await;
+                answer = this.exchange(&landing, wish, ask.freshness.into()).await;
             }
             if let Err(grounded) = landing.land(answer)
                 && grounded.awaited()
             {
                 // It was asked for before a purge. Whoever waits for it gets what is asked for after.
                 let cache = Cache { shared: this };
-                let again = cache.token(&caller, &target, Ask::ANY).await;
+                let again = cache.token(&asker, &target, Ask::ANY).await;
                 grounded.settle(again);
             }
         });
     }
 
     /// Asks the source, and keeps what comes of it: a token, or a refusal that it would only repeat.
-    async fn exchange(&self, landing: &Landing<Key, About, Outcome>, key: Key, caller: &Caller, target: &Arc<Target>, ask: Ask) -> Outcome {
-        let answer = self.source.token(caller, target, ask).await;
+    async fn exchange(&self, landing: &Landing<Key, About, Outcome>, wish: Wish<'_>, ask: Ask) -> Outcome {
+        let answer = self.source.token(wish.asker, wish.target, ask).await;
         let now = self.clock.millis();
         match answer {
             Ok(granted) => {
                 let granted = Granted { generation: landing.generation(), source: Source::Miss, ..granted };
-                self.keep(landing, key, caller, target, granted.clone(), now);
+                self.keep(landing, wish, granted.clone(), now);
                 Ok(granted)
             }
             Err(fault) => {
-                self.refused(landing, key, target, &fault, now);
+                self.refused(landing, wish, &fault, now);
                 Err(fault)
             }
         }
     }
 
-    fn keep(&self, landing: &Landing<Key, About, Outcome>, key: Key, caller: &Caller, target: &Arc<Target>, granted: Granted, now: u64) {
-        let left = Duration::from_secs(caller.subject.expires_at.saturating_sub(self.clock.unix()));
+    fn keep(&self, landing: &Landing<Key, About, Outcome>, wish: Wish, granted: Granted, now: u64) {
+        let (key, generation, about) = (wish.key, landing.generation(), wish.about());
+        // The first of the tokens that were sent ends the life of what they got.
+        let ends = about.caller.iter().chain(&about.actor).map(|subject| subject.expires_at).min().unwrap_or(u64::MAX);
+        let left = Duration::from_secs(ends.saturating_sub(self.clock.unix()));
         let life = Life::of(&granted, now.saturating_add(millis(left)), &self.settings, rand::random());
         let forced_until = if landing.forced() { now.saturating_add(millis(self.settings.force_interval)) } else { 0 };
-        let generation = landing.generation();
         self.refusals.forget(&key, generation);
-        let arrival = Arrival { granted, life, forced_until, subject: &caller.subject, target };
         // The issuer may have refused another flight meanwhile, and with it this one.
-        self.store.put(&key, arrival, now, || landing.grounded() || self.refusals.void(&key, generation, now));
+        let void = || landing.grounded() || self.refusals.void(&key, generation, now);
+        self.store.put(&key, Arrival { granted, life, forced_until, about: &about }, now, void);
     }
 
     /// Remembered before what is held goes: what lands in between sees it.
-    fn refused(&self, landing: &Landing<Key, About, Outcome>, key: Key, target: &Target, fault: &Fault, now: u64) {
-        let generation = landing.generation();
-        let remember = || self.refusals.remember(&key, target, fault, generation, now);
-        match fault.reach() {
+    fn refused(&self, landing: &Landing<Key, About, Outcome>, wish: Wish, fault: &Fault, now: u64) {
+        let (key, generation, reach) = (wish.key, landing.generation(), wish.reach(fault));
+        let remember = || self.refusals.remember(&key, wish.target, reach, fault, generation, now);
+        match reach {
             Reach::Subject => {
                 remember();
                 self.store.drop_subject(&key.subject);

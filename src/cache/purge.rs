@@ -4,6 +4,7 @@
 use super::index::Name;
 use crate::fault::{Fault, Why};
 use crate::token::{Subject, Target};
+use std::sync::Arc;
 
 /// What is to go. `issuer` is the issuer's name in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,16 @@ pub enum Purge {
     All,
 }
 
+/// Whom and what an exchange is for.
+#[derive(Clone)]
+pub(super) struct About {
+    /// `None` where no caller's token has a part in it.
+    pub caller: Option<Arc<Subject>>,
+    /// Who acts for the caller, with a token of their own.
+    pub actor: Option<Arc<Subject>>,
+    pub target: Arc<Target>,
+}
+
 /// What a purge has thrown out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Purged {
@@ -33,11 +44,20 @@ pub struct Purged {
 }
 
 impl Purge {
-    pub(super) fn takes(&self, subject: &Subject, target: &Target) -> bool {
+    pub(super) fn takes(&self, about: &About) -> bool {
+        let of = |is: &dyn Fn(&Subject) -> bool| about.caller.iter().chain(&about.actor).any(|subject| is(subject));
         match self {
-            Self::Subject { issuer, sub } => *subject.issuer == **issuer && *subject.sub == **sub,
-            Self::Session { issuer, sid } => *subject.issuer == **issuer && subject.sid.as_deref() == Some(sid),
-            Self::Audience(audience) => target.audiences.contains(audience),
+            Self::Subject { issuer, sub } => of(&|s| *s.issuer == **issuer && *s.sub == **sub),
+            Self::Session { issuer, sid } => of(&|s| *s.issuer == **issuer && s.sid.as_deref() == Some(sid)),
+            Self::Audience(_) | Self::All => self.takes_target(&about.target),
+        }
+    }
+
+    /// Whether it takes everybody's tokens for `target`.
+    pub(super) fn takes_target(&self, target: &Target) -> bool {
+        match self {
+            Self::Subject { .. } | Self::Session { .. } => false,
+            Self::Audience(audience) => target.settings.audiences.contains(audience),
             Self::All => true,
         }
     }

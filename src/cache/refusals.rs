@@ -5,7 +5,7 @@ use super::{Key, Settings};
 use crate::bounded::{Bounded, Kept};
 use crate::clock::millis;
 use crate::fault::{Fault, Reach};
-use crate::token::{Digest, Freshness, Target};
+use crate::token::{Digest, Freshness, Target, Whose};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,16 @@ enum Whom {
     Client(Arc<str>),
     /// Who wants a newer token for this key than there is.
     Forced(Key),
+}
+
+impl Whom {
+    /// Whoever comes with the subject token of `key`, if there is one.
+    fn dead(key: &Key) -> Option<Self> {
+        match key.subject {
+            Whose::Caller(digest) => Some(Self::Subject(digest)),
+            Whose::Nobody => None,
+        }
+    }
 }
 
 struct Refused {
@@ -57,7 +67,7 @@ impl Refusals {
     /// What the issuer would say.
     pub(super) fn find(&self, key: &Key, target: &Target, freshness: Freshness, now: u64) -> Option<Fault> {
         let of = |whom: Whom| self.kept.get(&whom, now, |r| (r.until > now).then(|| r.fault.clone())).flatten();
-        let dead = || of(Whom::Subject(key.subject));
+        let dead = || of(Whom::dead(key)?);
         let client = || of(Whom::Client(target.issuer.clone()));
         // Who forces means to go past what was said before: only what the last forced exchange came to stops it.
         let same = || of(if freshness == Freshness::Any { Whom::Key(*key) } else { Whom::Forced(*key) });
@@ -68,15 +78,15 @@ impl Refusals {
     /// later one.
     pub(super) fn void(&self, key: &Key, generation: u64, now: u64) -> bool {
         let stands = |whom: Whom, since: u64| self.kept.get(&whom, now, |r| r.until > now && r.generation > since).unwrap_or(false);
-        stands(Whom::Subject(key.subject), 0) || stands(Whom::Key(*key), generation)
+        Whom::dead(key).is_some_and(|dead| stands(dead, 0)) || stands(Whom::Key(*key), generation)
     }
 
     /// What the exchange of `generation` was refused.
-    pub(super) fn remember(&self, key: &Key, target: &Target, fault: &Fault, generation: u64, now: u64) {
+    pub(super) fn remember(&self, key: &Key, target: &Target, reach: Reach, fault: &Fault, generation: u64, now: u64) {
         let ttl = self.settings.refused_ttl;
-        match fault.reach() {
+        match reach {
             Reach::Request => {}
-            Reach::Subject => self.keep(Whom::Subject(key.subject), fault, generation, now, ttl),
+            Reach::Subject => self.keep(Whom::dead(key).unwrap_or(Whom::Key(*key)), fault, generation, now, ttl),
             Reach::Target => self.keep(Whom::Key(*key), fault, generation, now, ttl),
             Reach::Client => self.keep(Whom::Client(target.issuer.clone()), fault, generation, now, CLIENT.min(ttl)),
         }

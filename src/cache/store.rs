@@ -3,17 +3,19 @@
 
 use super::index::{Index, Listed};
 use super::life::{Life, NEVER};
-use super::purge::Purge;
+use super::purge::{About, Purge};
 use super::{Key, Settings};
 use crate::bounded::{Bounded, Evicted, Kept};
 use crate::metrics::Metrics;
-use crate::token::{Digest, Freshness, Granted, Source, Subject, Target};
+use crate::token::{Digest, Freshness, Granted, Source, Target, Whose};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(super) struct Store {
-    buckets: Bounded<Digest, Bucket>,
-    index: Arc<Index>,
+    buckets: Bounded<Whose, Bucket>,
+    callers: Arc<Index<Digest>>,
+    /// Of tokens in which somebody acts for the caller.
+    actors: Arc<Index<(Digest, Digest)>>,
     settings: Settings,
     metrics: Arc<Metrics>,
 }
@@ -21,7 +23,8 @@ pub(super) struct Store {
 /// Everything held for one subject token, so that it can be bounded, and thrown away, as one.
 struct Bucket {
     held: Vec<Held>,
-    listed: Listed,
+    /// Not for nobody's.
+    _listed: Option<Listed<Digest>>,
 }
 
 struct Held {
@@ -34,6 +37,7 @@ struct Held {
     renew_at: AtomicU64,
     /// Until then, a newer one is not forced: this is what the last forced exchange came to.
     forced_until: u64,
+    acted: Option<Box<Listed<(Digest, Digest)>>>,
 }
 
 /// A token that has come in.
@@ -42,8 +46,7 @@ pub(super) struct Arrival<'a> {
     pub life: Life,
     /// 0 where nobody forced it.
     pub forced_until: u64,
-    pub subject: &'a Arc<Subject>,
-    pub target: &'a Arc<Target>,
+    pub about: &'a About,
 }
 
 /// What a token takes besides its own bytes: the count of its references, and what the allocator rounds up to.
@@ -55,8 +58,9 @@ impl Kept for Bucket {
     }
 
     fn bytes(&self) -> usize {
-        let tokens: usize = self.held.iter().map(|h| h.granted.token.bytes() + SHARED).sum();
-        tokens + self.held.capacity() * size_of::<Held>() + Index::BYTES
+        let acted = |h: &Held| h.acted.as_ref().map_or(0, |_| Index::<(Digest, Digest)>::BYTES + SHARED);
+        let tokens: usize = self.held.iter().map(|h| h.granted.token.bytes() + SHARED + acted(h)).sum();
+        tokens + self.held.capacity() * size_of::<Held>() + Index::<Digest>::BYTES
     }
 
     fn expired(&self, now: u64) -> bool {
@@ -67,7 +71,7 @@ impl Kept for Bucket {
 impl Store {
     pub(super) fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
         let buckets = Bounded::with_bytes(settings.max_entries, settings.max_bytes);
-        Self { buckets, index: Arc::default(), settings, metrics }
+        Self { buckets, callers: Arc::default(), actors: Arc::default(), settings, metrics }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -103,20 +107,33 @@ impl Store {
         if arrival.life.until <= now {
             return;
         }
-        let caller = arrival.subject;
+        let About { caller, actor, target: wanted } = arrival.about;
+        // Listed before `void` is asked: a purge that `void` does not know of yet finds what is listed, and waits for its bucket.
+        let acted = match (actor, subject) {
+            (Some(actor), Whose::Caller(bucket)) => Some(Box::new(Listed::new(&self.actors, actor, (bucket, target)))),
+            _ => None,
+        };
         let new = Held {
             key: target,
-            target: arrival.target.clone(),
+            target: wanted.clone(),
             granted: arrival.granted,
             until: arrival.life.until,
             renew_at: AtomicU64::new(arrival.life.renew_at),
             forced_until: arrival.forced_until,
+            acted,
         };
-        // Listed before `void` is asked: a purge that `void` does not know of yet finds the bucket, and waits for it.
-        let bucket = || Bucket { held: Vec::new(), listed: Listed::new(&self.index, caller, subject) };
+        let bucket = || {
+            let listed = match (caller, subject) {
+                (Some(caller), Whose::Caller(digest)) => Some(Listed::new(&self.callers, caller, digest)),
+                _ => None,
+            };
+            Bucket { held: Vec::new(), _listed: listed }
+        };
+        // Nobody's are as many as the configuration has routes for them: no caller can make more.
+        let most = if subject == Whose::Nobody { usize::MAX } else { self.settings.max_per_token };
         let (dropped, evicted) = self
             .buckets
-            .alter(&subject, now, bucket, |bucket| if void() { Evicted::default() } else { bucket.take(new, &self.settings, now) });
+            .alter(&subject, now, bucket, |bucket| if void() { Evicted::default() } else { bucket.take(new, most, &self.settings, now) });
         self.metrics.cache.evicted("expired", evicted.expired + dropped.expired);
         self.metrics.cache.evicted("size", evicted.size + dropped.size);
     }
@@ -128,31 +145,38 @@ impl Store {
 
     /// The issuer refuses what was asked for in a flight of `generation`: nothing older than that stays.
     pub(super) fn refuse(&self, key: &Key, generation: u64, now: u64) {
-        let dropped = self.buckets.alter_existing(&key.subject, now, |bucket| {
+        self.drop_where(&key.subject, now, |h| h.key == key.target && h.granted.generation <= generation);
+    }
+
+    fn drop_where(&self, subject: &Whose, now: u64, gone: impl Fn(&Held) -> bool) -> usize {
+        let dropped = self.buckets.alter_existing(subject, now, |bucket| {
             let before = bucket.held.len();
-            bucket.held.retain(|h| h.key != key.target || h.granted.generation > generation);
+            bucket.held.retain(|h| !gone(h));
             before - bucket.held.len()
         });
         self.metrics.cache.evicted("forced", dropped.unwrap_or(0) as u64);
+        dropped.unwrap_or(0)
     }
 
     /// Throws out all that is held for one subject token; returns how many tokens that were.
-    pub(super) fn drop_subject(&self, subject: &Digest) -> usize {
+    pub(super) fn drop_subject(&self, subject: &Whose) -> usize {
         let count = self.buckets.remove(subject).map_or(0, |bucket| bucket.held.len());
         self.metrics.cache.evicted("forced", count as u64);
         count
     }
 
     /// Returns how many tokens it has thrown out.
-    pub(super) fn purge(&self, purge: &Purge) -> usize {
+    pub(super) fn purge(&self, purge: &Purge, now: u64) -> usize {
         if let Some(name) = purge.name() {
-            return self.index.find(name).iter().map(|bucket| self.drop_subject(bucket)).sum();
+            let theirs = self.callers.find(name).into_iter().map(|bucket| self.drop_subject(&Whose::Caller(bucket)));
+            let theirs: usize = theirs.sum();
+            let acted = self.actors.find(name).into_iter();
+            return theirs + acted.map(|(bucket, key)| self.drop_where(&Whose::Caller(bucket), now, |h| h.key == key)).sum::<usize>();
         }
         let mut count = 0;
         self.buckets.sweep(|bucket| {
             let before = bucket.held.len();
-            let subject = bucket.listed.subject().clone();
-            bucket.held.retain(|h| !purge.takes(&subject, &h.target));
+            bucket.held.retain(|h| !purge.takes_target(&h.target));
             count += before - bucket.held.len();
         });
         self.metrics.cache.evicted("forced", count as u64);
@@ -161,7 +185,7 @@ impl Store {
 
     #[cfg(test)]
     pub(super) fn listed(&self) -> usize {
-        self.index.len()
+        self.callers.len() + self.actors.len()
     }
 }
 
@@ -197,7 +221,7 @@ impl Held {
 }
 
 impl Bucket {
-    fn take(&mut self, mut new: Held, settings: &Settings, now: u64) -> Evicted {
+    fn take(&mut self, mut new: Held, most: usize, settings: &Settings, now: u64) -> Evicted {
         let mut gone = Evicted::default();
         if let Some(held) = self.held.iter_mut().find(|h| h.key == new.key) {
             if new.granted.generation > held.granted.generation {
@@ -212,10 +236,10 @@ impl Bucket {
         self.held.retain(|h| h.until > now);
         gone.expired = (before - self.held.len()) as u64;
         // One subject token never has more than all may have together.
-        let most = settings.max_per_token.min(settings.max_entries).max(1);
+        let most = most.min(settings.max_entries).max(1);
         self.held.reserve_exact(1);
         self.held.push(new);
-        while self.held.len() > most || (self.bytes() + Bounded::<Digest, Self>::OVERHEAD > settings.max_bytes && !self.held.is_empty()) {
+        while self.held.len() > most || (self.bytes() + Bounded::<Whose, Self>::OVERHEAD > settings.max_bytes && !self.held.is_empty()) {
             // The soonest to end of those that were here before; the new one only where it alone is too much.
             let last = self.held.len() - 1;
             let Some(soonest) = (0..last.max(1)).min_by_key(|i| self.held[*i].until) else { break };

@@ -5,7 +5,7 @@ use super::complaint::{Code, Complaint, Excerpt};
 use super::nearest::distance;
 use super::place::Place;
 use super::reading::Reading;
-use super::secret::is_variable_name;
+use super::secret::{is_plainly_a_path, is_variable_name};
 use super::tree::{Entry, Kind, Node, Tree};
 
 const BLANK: &str = "[secret]";
@@ -39,7 +39,7 @@ impl<'t> Blanked<'t> {
         Self { text, secrets: Vec::new(), by_looks: true }
     }
 
-    /// `None`: that line cannot be shown.
+    /// `None`: that line cannot be shown, or not in such a way that it would help.
     pub fn excerpt(&self, place: Place) -> Option<Excerpt> {
         let breaks = |c: char| c == '\n' || c == '\r';
         let before = self.text.get(..place.start)?;
@@ -48,8 +48,13 @@ impl<'t> Blanked<'t> {
         let mut line = self.text.get(from..to)?;
         let mut hidden: Vec<(usize, usize)> =
             self.secrets.iter().filter(|(a, b)| *a < to && *b > from).map(|(a, b)| ((*a).max(from) - from, (*b).min(to) - from)).collect();
-        if self.by_looks {
-            hidden.extend(by_looks(&self.text[..from], line));
+        if let Some((start, end)) = self.by_looks.then(|| by_looks(&self.text[..from], line)).flatten() {
+            // The caret would stand under all that is hidden, and so point at nothing.
+            let begins = line.len() - line[start..].trim_start().len();
+            if (from + begins + 1..from + end).contains(&place.start) {
+                return None;
+            }
+            hidden.push((start, end));
         }
         // A comment behind a secret may well be the secret of yesterday.
         if !hidden.is_empty() || has_secretish_word(line) {
@@ -66,7 +71,11 @@ fn sweep(node: &Node, path: &mut Vec<String>, secret: bool, secrets: &mut Vec<(u
     match &node.kind {
         Kind::Nothing => {}
         Kind::Scalar { text, .. } => {
-            let displaced = path.last().is_some_and(|key| key == "env") && !is_variable_name(text);
+            let displaced = match path.last().map(String::as_str) {
+                Some("env") => !is_variable_name(text),
+                Some("file") => !is_plainly_a_path(text),
+                _ => false,
+            };
             let swallowed = text.contains('\n') && has_secretish_word(text);
             if secret || displaced || swallowed || (text.contains("://") && text.contains('@')) {
                 secrets.push((node.written.start, node.written.end));
@@ -81,7 +90,7 @@ fn sweep(node: &Node, path: &mut Vec<String>, secret: bool, secrets: &mut Vec<(u
 fn sweep_map(entries: &[Entry], path: &mut Vec<String>, secret: bool, secrets: &mut Vec<(usize, usize)>, reading: &Reading) {
     for entry in entries {
         complain_of_substitution(&entry.key, entry.place, reading);
-        let reference = matches!(entry.key.as_str(), "file" | "env") || entry.key.ends_with("_file");
+        let reference = matches!(entry.key.as_str(), "file" | "env" | "algorithm" | "key_id") || entry.key.ends_with("_file");
         let route_mode = entry.key == "token" && path.len() == 2 && path[0] == "routes";
         let inside = !route_mode && (secret || is_secretish(&entry.key)) && !reference;
         path.push(entry.key.clone());

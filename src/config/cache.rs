@@ -1,11 +1,9 @@
 //! `cache`: its bounds and margins, and the longest life of a token on routes that do not say otherwise. How tokens are kept
 //! is for the cache itself to say; the keys of later versions are refused.
 
-use super::complaint::Code;
 use super::duration::positive;
 use super::place::At;
 use super::ratio::ratio;
-use super::reading::Value;
 use super::section::Section;
 use super::size::size;
 use crate::cache;
@@ -34,7 +32,7 @@ pub fn read(root: &mut Section) -> Cache {
     let mut section = at.value;
     let read = Cache {
         max_entries: section.take("max_entries", |v| v.count(1, MOST_ENTRIES)),
-        max_bytes: section.take("max_bytes", bytes),
+        max_bytes: section.take("max_bytes", |v| size(v, LEAST_BYTES, MOST_BYTES)),
         max_per_token: section.take("max_per_token", |v| v.count(1, MOST_ENTRIES)),
         refresh_ahead: section.take("refresh_ahead", ratio),
         expire_early: section.take("expire_early", ratio),
@@ -43,14 +41,6 @@ pub fn read(root: &mut Section) -> Cache {
     };
     section.finish();
     read
-}
-
-fn bytes(value: &Value) -> Option<u64> {
-    let bytes = size(value, MOST_BYTES)?;
-    if bytes < LEAST_BYTES {
-        return value.refuse(Code::Range, "that is room for no token of the longest kind", "choose 1MiB at the least");
-    }
-    Some(bytes)
 }
 
 /// The cache's own settings, and the `max_ttl` of routes. `force_interval` stands in a section of its own.
@@ -71,6 +61,7 @@ pub fn settings(written: Cache, force_interval: Option<Duration>) -> (cache::Set
 
 #[cfg(test)]
 mod tests {
+    use super::super::Code;
     use super::super::sample::{config, refused, with_route};
     use super::*;
     use crate::stack::TokenMode;

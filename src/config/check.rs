@@ -10,8 +10,10 @@ use super::listeners::Listener;
 use super::metrics::Metrics;
 use super::nearest;
 use super::place::{At, Place};
+use super::profiles;
 use super::reading::Reading;
 use super::routes::{Mode, Route, To};
+use super::section::BY_TOKEN;
 use super::ties;
 use super::written::Written;
 use std::collections::BTreeSet;
@@ -103,7 +105,7 @@ fn check_listeners(route: &Route, listeners: Option<&[Listener]>, reading: &Read
 
 /// A header is allowed that there is none of.
 fn check_header(route: &Route, force_update: &ForceUpdate, reading: &Reading) {
-    let allowed = route.target.force_update.as_ref().and_then(|at| at.value.allow_header).filter(|at| at.value);
+    let allowed = route.force_update.as_ref().and_then(|at| at.value.allow_header).filter(|at| at.value);
     if let Some(at) = allowed.filter(|_| !force_update.header_written) {
         let message = format!("route `{}`: `force_update.allow_header` allows a header, and nothing says which", route.name.value);
         let it = Complaint::error(Code::Missing, at.key, message);
@@ -113,34 +115,55 @@ fn check_header(route: &Route, force_update: &ForceUpdate, reading: &Reading) {
 
 fn check_issuer(route: &Route, issuers: &[issuers::Written], reading: &Reading) {
     let have: Vec<&str> = issuers.iter().map(|i| i.name.value.as_str()).collect();
-    let issuer = match &route.issuer {
-        Some(at) if at.value == "by_token" => {
-            let message = format!("route `{}`: issuer `by_token` is not supported by this version", route.name.value);
-            reading.complain(Complaint::error(Code::Choice, at.place, message).cure(format!("name one of: {}", have.join(", "))));
-            return;
+    let of_route: &[issuers::Written] = match &route.issuer {
+        Some(at) if at.value == BY_TOKEN => {
+            check_by_token(route, at, issuers, reading);
+            issuers
         }
         Some(at) => match issuers.iter().find(|i| i.name.value == at.value) {
-            Some(issuer) => issuer,
+            Some(issuer) => std::slice::from_ref(issuer),
             None => return dangling(route, "issuer", at, &have, reading),
         },
-        None if route.issuer_written => return,
+        None if route.issuer_written || !route.needs_issuer() => return,
         None => match issuers {
-            [only] => only,
-            [] => return,
+            [] | [_] => issuers,
             _ => {
                 let message = format!("route `{}`: which issuer? There are {}", route.name.value, have.join(", "));
-                reading.complain(Complaint::error(Code::WhichIssuer, route.name.place, message).cure("write `issuer: name`"));
+                let cure = "write `issuer: name`, or `issuer: by_token` for the one whose url is the token's iss";
+                reading.complain(Complaint::error(Code::WhichIssuer, route.name.place, message).cure(cure));
                 return;
             }
         },
     };
-    check_audience(route, issuer, reading);
+    for issuer in of_route {
+        check_audience(route, issuer, reading);
+        profiles::check(route, issuer, reading);
+    }
+}
+
+/// Whoever goes by the token's `iss` needs a token, and issuers that it tells apart.
+fn check_by_token(route: &Route, at: &At<String>, issuers: &[issuers::Written], reading: &Reading) {
+    if route.callers.anonymous() {
+        let message = format!("route `{}`: `issuer: by_token`, and callers need no token", route.name.value);
+        reading.complain(Complaint::error(Code::Anonymous, at.place, message).cure("name the issuer, or take `callers: anonymous` out"));
+    }
+    for (i, issuer) in issuers.iter().enumerate() {
+        let Some(url) = &issuer.url else { continue };
+        let same = |other: &&issuers::Written| other.url.as_ref().is_some_and(|at| at.value.0 == url.value.0);
+        let Some(first) = issuers[..i].iter().find(same) else { continue };
+        let (name, other) = (&issuer.name.value, &first.name.value);
+        // The same words for every such route: it is said once.
+        let message = format!("issuer `{name}`: `url` is that of `{other}`, and there are routes that go by the token's iss");
+        reading.complain(
+            Complaint::error(Code::SameIssuer, url.place, message).cure("take one of the two out, or name the issuer in the route"),
+        );
+    }
 }
 
 /// The seed rule: a token for ourselves would be the caller's all over again.
 fn check_audience(route: &Route, issuer: &issuers::Written, reading: &Reading) {
     let Some(own) = &issuer.client_id else { return };
-    if route.mode.is_some_and(|at| at.value != Mode::Exchange) {
+    if !matches!(route.mode(), Mode::Exchange | Mode::ClientCredentials) {
         return;
     }
     for audience in route.target.audience.iter().flat_map(|at| &at.value).filter(|a| a.value == own.value) {
@@ -167,7 +190,8 @@ fn unused(written: &Written, reading: &Reading) {
     let issuers = written.issuers.as_deref().unwrap_or_default();
     for issuer in issuers {
         let name = &issuer.name;
-        let used = |r: &Route| r.issuer.as_ref().map_or(issuers.len() == 1, |at| at.value == name.value);
+        let named = |r: &Route| r.issuer.as_ref().map_or(issuers.len() == 1, |at| at.value == name.value || at.value == BY_TOKEN);
+        let used = |r: &Route| r.needs_issuer() && named(r);
         if !routes.iter().any(used) {
             let message = format!("no route uses the issuer `{}`", name.value);
             reading.complain(Complaint::warning(Code::UnusedIssuer, name.place, message).cure("take it out, or name it in a route"));

@@ -81,7 +81,7 @@ codes! {
     ExchangeOnly = "C032",
     /// Discovery and the endpoints that stand in for it contradict each other.
     Discovery = "C033",
-    /// A secret's file cannot be read, or is empty.
+    /// A secret's file cannot be read, is empty, or holds more than one line.
     SecretFile = "C034",
     /// A secret's environment variable is not set, or is empty.
     SecretVariable = "C035",
@@ -105,6 +105,24 @@ codes! {
     UncheckedAudience = "C045",
     /// The admin address can be reached from outside this machine.
     OpenAdmin = "C046",
+    /// A credential that the issuer's token_endpoint_auth_method has no use for.
+    Credential = "C051",
+    /// A private key that is none, or is not for its algorithm.
+    PrivateKey = "C052",
+    /// A client certificate that cannot be read, or does not fit its key.
+    ClientCertificate = "C053",
+    /// A file that should hold a client assertion, and does not.
+    Assertion = "C054",
+    /// Anybody may call a route on which a caller's token is needed.
+    Anonymous = "C060",
+    /// Two issuers with one url, where the token's `iss` has to say which of them is meant.
+    SameIssuer = "C061",
+    /// A parameter that the gateway sets itself.
+    Reserved = "C062",
+    /// A key that means nothing to the issuer, by its profile; or one that it cannot do without.
+    Profile = "C063",
+    /// Tokens are verified by asking their issuer, and nothing says where.
+    Introspection = "C064",
     /// A mistake of Cambist's own.
     Bug = "C099",
 }

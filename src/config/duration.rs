@@ -39,6 +39,19 @@ pub fn positive(value: &Value) -> Option<Duration> {
     if d.is_zero() { value.refuse(Code::Range, "zero makes no sense here", "choose a longer one, as in `5s`") } else { Some(d) }
 }
 
+/// A duration of `least` or more.
+pub fn at_least(value: &Value, least: Duration) -> Option<Duration> {
+    let d = positive(value)?;
+    if d >= least {
+        return Some(d);
+    }
+    value.refuse(
+        Code::Range,
+        format_args!("`{}` is too short", humantime::format_duration(d)),
+        format_args!("at least {}", humantime::format_duration(least)),
+    )
+}
+
 /// A duration, or `off`.
 pub fn or_off(value: &Value) -> Option<Option<Duration>> {
     if value.scalar() == Some("off") { Some(None) } else { positive(value).map(Some) }

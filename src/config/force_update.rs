@@ -6,7 +6,9 @@ use super::complaint::Code;
 use super::duration::positive;
 use super::place::At;
 use super::reading::Value;
+use super::routes::Mode;
 use super::section::Section;
+use super::target::meaningless;
 use crate::stack::{ForceHeader, ForceRoute, OnUpstream401};
 use http::HeaderName;
 use ipnet::IpNet;
@@ -58,6 +60,18 @@ pub fn on_route(route: &mut Section) -> Option<At<OnRoute>> {
         section.finish();
         Some(read)
     })
+}
+
+/// It means nothing where a route gets no token.
+pub fn check(route: &Section, written: Option<&At<OnRoute>>, mode: Option<Mode>) {
+    let of = match mode {
+        Some(Mode::Strip) => "strip",
+        Some(Mode::Passthrough) => "passthrough",
+        None | Some(Mode::Exchange | Mode::ClientCredentials) => return,
+    };
+    if let Some(at) = written {
+        meaningless(route, "force_update", at.key, of, "nothing is exchanged");
+    }
 }
 
 fn header(value: &Value) -> Option<HeaderName> {

@@ -1,7 +1,7 @@
 //! `limits`: what holds for every caller's connection and every request. It refuses what hyper and the http crate could not
-//! keep, so that a limit that is accepted is one that holds.
+//! keep, and what no ordinary request could keep to, so that a limit that is accepted is one that holds and can be lived with.
 
-use super::duration::positive;
+use super::duration::at_least;
 use super::place::At;
 use super::section::Section;
 use super::size::size;
@@ -17,6 +17,12 @@ const MOST_HEADERS: usize = 10_000;
 const LARGEST_REPLAY: u64 = 64 * 1024 * 1024;
 const MOST_REPLAYS: u64 = 1 << 40;
 const LARGEST_HEAD: u64 = 4 * 1024 * 1024;
+/// Below these, requests as every browser sends them would be refused, or cut off before they are whole.
+const SMALLEST_HEAD: u64 = 1024;
+const FEWEST_HEADERS: usize = 16;
+const SHORTEST_URI: u64 = 256;
+const SHORTEST_HEADER_TIMEOUT: Duration = Duration::from_millis(100);
+const SHORTEST_IDLE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub struct Limits {
@@ -37,13 +43,13 @@ pub fn read(root: &mut Section) -> Limits {
     let read = Limits {
         max_connections: section.take("max_connections", |v| v.count(1, MOST)),
         max_in_flight: section.take("max_in_flight", |v| v.count(1, MOST)),
-        header_bytes: section.take("header_bytes", |v| size(v, LARGEST_HEAD)),
-        header_count: section.take("header_count", |v| v.count(1, MOST_HEADERS)),
-        uri_bytes: section.take("uri_bytes", |v| size(v, LONGEST_URI)),
-        header_timeout: section.take("header_timeout", positive),
-        idle_timeout: section.take("idle_timeout", positive),
-        replay_body: section.take("replay_body", |v| size(v, LARGEST_REPLAY)),
-        replay_total: section.take("replay_total", |v| size(v, MOST_REPLAYS)),
+        header_bytes: section.take("header_bytes", |v| size(v, SMALLEST_HEAD, LARGEST_HEAD)),
+        header_count: section.take("header_count", |v| v.count(FEWEST_HEADERS, MOST_HEADERS)),
+        uri_bytes: section.take("uri_bytes", |v| size(v, SHORTEST_URI, LONGEST_URI)),
+        header_timeout: section.take("header_timeout", |v| at_least(v, SHORTEST_HEADER_TIMEOUT)),
+        idle_timeout: section.take("idle_timeout", |v| at_least(v, SHORTEST_IDLE)),
+        replay_body: section.take("replay_body", |v| size(v, 1, LARGEST_REPLAY)),
+        replay_total: section.take("replay_total", |v| size(v, 1, MOST_REPLAYS)),
     };
     section.finish();
     read
@@ -105,7 +111,7 @@ mod tests {
 
     #[test]
     fn hyper_gives_up_later_than_the_stack() {
-        for limits in ["{}", "{ header_bytes: 4MiB, uri_bytes: 63KiB }", "{ header_bytes: 1B, uri_bytes: 1B }"] {
+        for limits in ["{}", "{ header_bytes: 4MiB, uri_bytes: 63KiB }", "{ header_bytes: 1KiB, uri_bytes: 256B }"] {
             let found = config(&format!("limits: {limits}\n"));
             assert!(found.connections.head_bytes >= 8192 + found.requests.header_bytes + found.requests.uri_bytes, "{limits}");
         }

@@ -76,11 +76,16 @@ fn pattern(value: &Value, parse: impl Fn(&str) -> Result<PathPattern, String>) -
 
 fn method(value: &Value) -> Option<Method> {
     let text = value.text()?;
-    let known = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS, Method::TRACE]
-        .map(|m| (m.to_string(), m));
+    let known =
+        [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS].map(|m| (m.to_string(), m));
     let words: Vec<(&str, &Method)> = known.iter().map(|(word, method)| (word.as_str(), method)).collect();
-    if text == "CONNECT" {
-        return value.refuse(Code::Impossible, "a tunnel's inside cannot be given a token, so CONNECT is never routed", "take it out");
+    let never = match text.as_str() {
+        "CONNECT" => Some("a tunnel's inside cannot be given a token, so CONNECT is never routed"),
+        "TRACE" => Some("its answer would show the caller the token that the upstream got, so TRACE is never routed"),
+        _ => None,
+    };
+    if let Some(why) = never {
+        return value.refuse(Code::Impossible, why, "take it out");
     }
     value.choice(&words, &[]).cloned()
 }

@@ -5,8 +5,11 @@ mod address;
 mod admin;
 mod blank;
 mod cache;
+mod callers;
 mod check;
+mod client_auth;
 mod complaint;
+mod delegation;
 mod duration;
 mod force_update;
 mod issuers;
@@ -17,7 +20,10 @@ mod matching;
 mod metrics;
 mod nearest;
 mod outside;
+mod params;
 mod place;
+mod profiles;
+mod protection;
 mod ratio;
 mod reading;
 mod report;
@@ -108,6 +114,39 @@ impl Loaded {
 /// # Errors
 /// All that is wrong with it.
 pub fn load(path: &Path) -> Result<Loaded, Report> {
+    let (file, text) = text_of(path)?;
+    read(&text, &file)
+}
+
+/// Reads nothing of a configuration file but where the metrics are answered: no secret, and no judgement on the rest.
+///
+/// # Errors
+/// When the file is no YAML, or `metrics` cannot be used.
+pub fn metrics_address(path: &Path) -> Result<SocketAddr, Report> {
+    let (file, text) = text_of(path)?;
+    let of_the_file = Reading::new(&Machine);
+    let Some(tree) = tree::parse(&text, &of_the_file) else {
+        return Err(Report { file, complaints: shown(of_the_file, &Blanked::by_looks(&text)) });
+    };
+    let blanked = Blanked::of_tree(&text, &tree, &of_the_file);
+    let root = match tree.root.kind {
+        tree::Kind::Map(mut entries) => {
+            entries.retain(|entry| entry.key == "metrics");
+            tree::Node { kind: tree::Kind::Map(entries), ..tree.root }
+        }
+        _ => tree.root,
+    };
+    let reading = Reading::new(&Machine);
+    let value = Value { node: &root, key: Place::default(), name: Name::default(), reading: &reading };
+    let address = value.section(&[]).map(|mut root| metrics::settings(metrics::read(&mut root)));
+    match address {
+        Some(address) if !reading.has_errors() => Ok(address),
+        _ => Err(Report { file, complaints: shown(reading, &blanked) }),
+    }
+}
+
+/// What the file is called, and all of it.
+fn text_of(path: &Path) -> Result<(String, String), Report> {
     let file = path.display().to_string();
     let refuse = |message: String, cure: &str| Report {
         file: file.clone(),
@@ -116,7 +155,7 @@ pub fn load(path: &Path) -> Result<Loaded, Report> {
     let bytes =
         Machine.file(path).map_err(|e| refuse(format!("cannot be read: {}", secret::reason(&e)), "check the path and its permissions"))?;
     let text = String::from_utf8(bytes).map_err(|_| refuse("holds bytes that are no UTF-8".to_owned(), "save it as UTF-8"))?;
-    read(&text, &file)
+    Ok((file, text))
 }
 
 /// Reads a configuration from `text`, and the secrets it points to from this machine.
@@ -140,10 +179,7 @@ pub fn read_with(text: &str, file_name: &str, outside: &dyn Outside) -> Result<L
             (compile(&tree.root, &reading), blanked)
         }
     };
-    let mut complaints = ordered(reading.into_complaints());
-    for complaint in &mut complaints {
-        complaint.excerpt = complaint.place.and_then(|place| blanked.excerpt(place));
-    }
+    let complaints = shown(reading, &blanked);
     let failed = complaints.iter().any(Complaint::is_error);
     match config {
         Some(config) if !failed => Ok(Loaded { config, warnings: complaints, file: file_name.to_owned() }),
@@ -164,6 +200,15 @@ fn compile(root: &tree::Node, reading: &Reading) -> Option<Config> {
         reading.complain(Complaint::of_file(Code::Bug, "refused for no reason that Cambist can name").cure("please report this"));
     }
     config
+}
+
+/// All complaints, each with its line as it may be shown.
+fn shown(reading: Reading, blanked: &Blanked) -> Vec<Complaint> {
+    let mut complaints = ordered(reading.into_complaints());
+    for complaint in &mut complaints {
+        complaint.excerpt = complaint.place.and_then(|place| blanked.excerpt(place));
+    }
+    complaints
 }
 
 /// In the order of the file, each once; and nothing more about a value that cannot be what was meant.

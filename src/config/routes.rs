@@ -1,6 +1,7 @@
 //! `routes`: which requests go where, with what token. Whether the names in them exist is for `check` to say.
 
-use super::force_update;
+use super::callers::{self, Callers};
+use super::force_update::{self, OnRoute};
 use super::matching::{self, Match};
 use super::place::At;
 use super::reading::Value;
@@ -9,32 +10,23 @@ use super::size;
 use super::target::{self, Target};
 use super::timeouts::{self, Timeouts};
 use super::url::endpoint;
-use crate::stack::{RouteSettings, TokenMode};
+use crate::stack::{IssuerChoice, RouteSettings, TokenMode};
 use crate::upstream::{self, Endpoint};
-use std::sync::Arc;
 use std::time::Duration;
 
-const LATER: &[&str] = &[
-    "subject_token_type",
-    "requested_token_type",
-    "actor",
-    "callers",
-    "require",
-    "caller_token_header",
-    "token_header",
-    "rewrite",
-    "preflight",
-    "retries",
-    "websocket",
-    "rate_limit",
-    "extra_params",
-];
+const LATER: &[&str] = &["caller_token_header", "token_header", "rewrite", "preflight", "retries", "websocket", "rate_limit"];
 const LARGEST_BODY: u64 = 1 << 50;
-const MODES: &[(&str, Mode)] = &[("exchange", Mode::Exchange), ("strip", Mode::Strip), ("passthrough", Mode::Passthrough)];
+const MODES: &[(&str, Mode)] = &[
+    ("exchange", Mode::Exchange),
+    ("client_credentials", Mode::ClientCredentials),
+    ("passthrough", Mode::Passthrough),
+    ("strip", Mode::Strip),
+];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mode {
     Exchange,
+    ClientCredentials,
     Strip,
     Passthrough,
 }
@@ -58,10 +50,24 @@ pub struct Route {
     /// The key is there, whatever stands in it.
     pub issuer_written: bool,
     pub mode: Option<At<Mode>>,
+    pub callers: Callers,
     pub target: Target,
+    pub force_update: Option<At<OnRoute>>,
     pub max_body: Option<At<Option<u64>>>,
     pub as_written: Option<At<bool>>,
     pub timeouts: Timeouts,
+}
+
+impl Route {
+    /// What becomes of the token, where that could be read.
+    pub fn mode(&self) -> Mode {
+        self.mode.map_or(Mode::Exchange, |at| at.value)
+    }
+
+    /// Whether it has anything to do with an issuer.
+    pub fn needs_issuer(&self) -> bool {
+        !self.callers.anonymous() || matches!(self.mode(), Mode::Exchange | Mode::ClientCredentials)
+    }
 }
 
 /// `None`: the section is missing.
@@ -79,20 +85,41 @@ fn one(mut section: Section, name: At<String>) -> Route {
     let issuer_written = s.has("issuer");
     let issuer = s.take("issuer", |v| v.text());
     let mode_written = s.has("token");
-    let mode = s.take("token", |v| v.choice(MODES, &["client_credentials"]));
+    let mode = s.take("token", |v| v.choice(MODES, &[]));
+    let callers = callers::read(s);
     let target = target::read(s);
-    match mode.map(|at| at.value) {
-        // A mode that could not be read says nothing about the other keys.
-        None if mode_written => {}
-        None | Some(Mode::Exchange) => target::check_exchange(s, &target),
+    let force_update = force_update::on_route(s);
+    // A mode that could not be read says nothing about the other keys.
+    let meant = mode.map(|at| at.value).or((!mode_written).then_some(Mode::Exchange));
+    match meant {
+        None => {}
+        Some(Mode::Exchange) => target::check_exchange(s, &target),
+        Some(Mode::ClientCredentials) => target::check_own(s, &target),
         Some(Mode::Strip) => target::check_absent(s, &target, "strip"),
         Some(Mode::Passthrough) => target::check_absent(s, &target, "passthrough"),
     }
+    force_update::check(s, force_update.as_ref(), meant);
+    callers::check(s, &callers, meant);
     let max_body = s.take("max_body", |v| size::or_off(v, LARGEST_BODY));
     let as_written = s.take("paths", |v| v.choice(&[("strict", false), ("as_written", true)], &[]));
     let timeouts = timeouts::read(s);
     section.finish();
-    Route { name, matches, listeners, listeners_written, upstream, issuer, issuer_written, mode, target, max_body, as_written, timeouts }
+    Route {
+        name,
+        matches,
+        listeners,
+        listeners_written,
+        upstream,
+        issuer,
+        issuer_written,
+        mode,
+        callers,
+        target,
+        force_update,
+        max_body,
+        as_written,
+        timeouts,
+    }
 }
 
 fn to(value: &Value) -> Option<To> {
@@ -103,7 +130,7 @@ fn to(value: &Value) -> Option<To> {
 /// What a route's words were found to mean.
 pub struct Found<'a> {
     pub upstream: &'a upstream::Settings,
-    pub issuer: Arc<str>,
+    pub issuer: IssuerChoice,
     pub cache_max_ttl: Duration,
 }
 
@@ -117,12 +144,14 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
         issuer: _,
         issuer_written: _,
         mode,
-        mut target,
+        callers,
+        target,
+        force_update,
         max_body,
         as_written,
         timeouts,
     } = route;
-    let force = force_update::route_settings(target.force_update.take());
+    let (callers, require) = callers::settings(callers);
     RouteSettings {
         name: name.value.into(),
         rule: matching::rule(&matches, as_written.is_some_and(|at| at.value)),
@@ -130,13 +159,16 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
         upstream: found.upstream.name.clone(),
         timeouts: timeouts::over(timeouts, found.upstream.timeouts),
         issuer: found.issuer.clone(),
+        callers,
+        require,
         token: match mode.map_or(Mode::Exchange, |at| at.value) {
             Mode::Exchange => TokenMode::Exchange(target::settings(target, found.cache_max_ttl)),
+            Mode::ClientCredentials => TokenMode::ClientCredentials(target::settings(target, found.cache_max_ttl)),
             Mode::Strip => TokenMode::Strip,
             Mode::Passthrough => TokenMode::Passthrough,
         },
         max_body: max_body.and_then(|at| at.value),
-        force,
+        force: force_update::route_settings(force_update),
     }
 }
 
@@ -150,10 +182,12 @@ mod tests {
     fn modes_and_who_may_leave_the_issuer_out() {
         let text = include_str!("../../config/minimal.yaml").replace("audience: orders-api", "token: passthrough");
         let route = super::super::sample::whole(&text).routes.remove(0);
-        assert_eq!((route.token, &*route.issuer, route.max_body, route.listeners.len()), (TokenMode::Passthrough, "main", None, 0));
+        let main = IssuerChoice::Named("main".into());
+        assert_eq!((route.token, route.issuer, route.max_body, route.listeners.len()), (TokenMode::Passthrough, main, None, 0));
+        assert_eq!(with_route("issuer: by_token").routes[0].issuer, IssuerChoice::ByToken);
         assert_eq!(&*with_route("issuer: main\nlisteners: [main]").routes[0].listeners[0], "main");
         assert_eq!(refused_route("token: strip"), [Code::ExchangeOnly]);
-        assert_eq!(refused_route("token: client_credentials"), [Code::Choice]);
+        assert!(matches!(with_route("token: client_credentials").routes[0].token, TokenMode::ClientCredentials(_)));
     }
 
     #[test]

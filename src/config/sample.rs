@@ -3,14 +3,27 @@
 use super::{Code, Config, Outside, Report, read_with};
 use std::io;
 use std::path::Path;
+use std::sync::LazyLock;
 
-/// Every file holds `file-secret`, every variable `variable-secret`.
+/// Every file holds `file-secret` unless its name says otherwise, every variable `variable-secret`.
 struct Anything;
+
+/// A client certificate and its P-256 key.
+static IDENTITY: LazyLock<(String, String)> = LazyLock::new(|| {
+    let made = rcgen::generate_simple_self_signed(["gateway".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+});
 
 impl Outside for Anything {
     fn file(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let pem = path.extension().is_some_and(|e| e == "crt");
-        Ok(if pem { b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n".to_vec() } else { b"file-secret\n".to_vec() })
+        let text = match path.file_name().and_then(|name| name.to_str()).unwrap_or_default() {
+            "client.crt" => &IDENTITY.0,
+            "client.key" => &IDENTITY.1,
+            "jwt" => "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6c2hvcDpnYXRld2F5In0.AAAA\n",
+            name if name.ends_with(".crt") => "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+            _ => "file-secret\n",
+        };
+        Ok(text.as_bytes().to_vec())
     }
 
     fn variable(&self, _: &str) -> Option<String> {
@@ -43,6 +56,11 @@ pub fn with_route(route: &str) -> Config {
 
 pub fn with_issuer(issuer: &str) -> Config {
     whole(&text(issuer, "", ""))
+}
+
+/// An issuer with these keys in place of `client_secret`.
+pub fn without_secret(issuer: &str) -> String {
+    text(issuer, "", "").replace(SECRET, "")
 }
 
 pub fn whole(text: &str) -> Config {

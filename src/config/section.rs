@@ -98,7 +98,10 @@ impl<'a> Section<'a> {
 }
 
 /// Names that mean something to the gateway itself, in the configuration or as a metric label.
-const TAKEN: &[&str] = &["by_token", "unmatched"];
+const TAKEN: &[&str] = &[BY_TOKEN, "unmatched"];
+
+/// Instead of an issuer's name: the one whose url is the token's `iss`.
+pub const BY_TOKEN: &str = "by_token";
 
 /// A map whose keys are names that the operator chose: reads each thing under its name.
 pub fn named<'a, T>(value: &Value<'a>, kind: &str, mut read: impl FnMut(&Value<'a>, At<String>) -> Option<T>) -> Option<Vec<T>> {

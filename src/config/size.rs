@@ -4,8 +4,8 @@ use super::complaint::{Code, quoted};
 use super::reading::Value;
 use bytesize::ByteSize;
 
-/// A size from 1 byte to `most`.
-pub fn size(value: &Value, most: u64) -> Option<u64> {
+/// A size from `least` to `most`, and never zero.
+pub fn size(value: &Value, least: u64, most: u64) -> Option<u64> {
     let Some(text) = value.scalar() else { return value.wrong_type("a size", "write a number and a unit, as in `32KiB`") };
     if let Ok(bytes) = text.parse::<u64>() {
         return value.refuse(
@@ -16,6 +16,9 @@ pub fn size(value: &Value, most: u64) -> Option<u64> {
     }
     match text.parse::<ByteSize>() {
         Ok(ByteSize(0)) => value.refuse(Code::Range, "zero makes no sense here", "choose a larger one"),
+        Ok(ByteSize(bytes)) if bytes < least => {
+            value.refuse(Code::Range, format_args!("{} is too little", quoted(text)), format_args!("at least {}", written(least)))
+        }
         Ok(ByteSize(bytes)) if bytes <= most => Some(bytes),
         Ok(_) => value.refuse(Code::Range, format_args!("{} is too much", quoted(text)), format_args!("at most {}", written(most))),
         Err(_) => value.refuse(
@@ -28,7 +31,7 @@ pub fn size(value: &Value, most: u64) -> Option<u64> {
 
 /// A size, or `off`.
 pub fn or_off(value: &Value, most: u64) -> Option<Option<u64>> {
-    if value.scalar() == Some("off") { Some(None) } else { size(value, most).map(Some) }
+    if value.scalar() == Some("off") { Some(None) } else { size(value, 1, most).map(Some) }
 }
 
 /// What a bare number most likely stands for: bytes where it is large, else the unit that people leave out.

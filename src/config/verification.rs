@@ -4,10 +4,10 @@
 use super::duration::{duration, positive};
 use super::place::At;
 use super::section::Section;
-use crate::verify::{self, Algorithm};
+use crate::verify::{self, Algorithm, By};
 use std::time::Duration;
 
-const LATER: &[&str] = &["by"];
+const WAYS: &[(&str, By)] = &[("jwks", By::Jwks), ("introspection", By::Introspection)];
 const ALGORITHMS: &[(&str, Algorithm)] = &[
     ("RS256", Algorithm::Rs256),
     ("RS384", Algorithm::Rs384),
@@ -22,6 +22,7 @@ const ALGORITHMS: &[(&str, Algorithm)] = &[
 
 #[derive(Debug, Default)]
 pub struct Verification {
+    pub by: Option<At<By>>,
     pub audiences: Option<At<Vec<At<String>>>>,
     pub algorithms: Option<At<Vec<At<Algorithm>>>>,
     pub clock_skew: Option<At<Duration>>,
@@ -30,9 +31,10 @@ pub struct Verification {
 }
 
 pub fn read(issuer: &mut Section) -> Verification {
-    let Some(at) = issuer.take("verify", |value| value.section(LATER)) else { return Verification::default() };
+    let Some(at) = issuer.take("verify", |value| value.section(&[])) else { return Verification::default() };
     let mut section = at.value;
     let read = Verification {
+        by: section.take("by", |v| v.choice(WAYS, &[])),
         audiences: section.take("audiences", |v| v.list(|v| v.text())),
         algorithms: section.take("algorithms", |v| v.list(|v| v.choice(ALGORITHMS, &[]))),
         clock_skew: section.take("clock_skew", duration),
@@ -43,14 +45,16 @@ pub fn read(issuer: &mut Section) -> Verification {
     read
 }
 
-/// The settings, and how often the keys are fetched. Without `audiences`, tokens must be meant for our own client.
+/// The settings (routes have yet to say which claims they ask about), and how often the keys are fetched. Without `audiences`, tokens must be meant for our own client.
 pub fn settings(written: Verification, client_id: &str) -> (verify::Settings, Duration) {
-    let Verification { audiences, algorithms, clock_skew, jwks_refresh, strict_at_jwt } = written;
+    let Verification { by, audiences, algorithms, clock_skew, jwks_refresh, strict_at_jwt } = written;
     let settings = verify::Settings {
         audiences: audiences.map_or_else(|| vec![client_id.to_owned()], |at| plain(at.value)),
         algorithms: algorithms.map_or_else(|| ALGORITHMS.iter().map(|(_, a)| *a).collect(), |at| plain(at.value)),
         clock_skew: clock_skew.map_or(Duration::from_secs(30), |at| at.value),
         strict_at_jwt: strict_at_jwt.is_some_and(|at| at.value),
+        by: by.map_or(By::Jwks, |at| at.value),
+        keep: Vec::new(),
     };
     (settings, jwks_refresh.map_or(Duration::from_secs(600), |at| at.value))
 }
@@ -69,18 +73,20 @@ mod tests {
     fn without_a_word_our_own_client_and_every_algorithm() {
         let verify = with_issuer("").issuers.remove(0).verify;
         assert_eq!((verify.audiences, verify.algorithms.len()), (vec!["gateway".to_owned()], 9));
-        assert_eq!((verify.clock_skew, verify.strict_at_jwt), (Duration::from_secs(30), false));
+        assert_eq!((verify.clock_skew, verify.strict_at_jwt, verify.by), (Duration::from_secs(30), false, By::Jwks));
     }
 
     #[test]
     fn what_is_written_stands() {
-        let written = "verify: { audiences: [a, b], algorithms: [EdDSA, ES256], clock_skew: 0s, jwks_refresh: 1m, strict_at_jwt: true }";
+        let written = "verify: { by: introspection, audiences: [a, b], algorithms: [EdDSA, ES256], clock_skew: 0s, jwks_refresh: 1m, strict_at_jwt: true }";
         let found = with_issuer(written).issuers.remove(0);
         let expected = verify::Settings {
             audiences: vec!["a".into(), "b".into()],
             algorithms: vec![Algorithm::EdDsa, Algorithm::Es256],
             clock_skew: Duration::ZERO,
             strict_at_jwt: true,
+            by: By::Introspection,
+            keep: vec![],
         };
         assert_eq!((found.verify, found.issuer.jwks_refresh), (expected, Duration::from_secs(60)));
     }

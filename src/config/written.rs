@@ -10,11 +10,12 @@ use super::log::{self, Log};
 use super::metrics::{self, Metrics};
 use super::place::At;
 use super::routes::{self, Found, Route, To};
-use super::section::Section;
+use super::section::{BY_TOKEN, Section};
 use super::upstreams::{self, Upstream};
 use super::{Config, issuers, shutdown, workers};
+use crate::stack::{IssuerChoice, RouteSettings};
 use crate::upstream::{self, Endpoint};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 #[derive(Debug)]
 pub struct Written {
@@ -66,23 +67,32 @@ impl Written {
         let Self { listeners, metrics, admin, issuers, upstreams, routes, cache, force_update, limits, shutdown, workers, log } = self;
         let (connections, requests) = limits::settings(limits);
         let (cache, max_ttl) = cache::settings(cache, force_update.min_interval.map(|at| at.value));
-        let issuers: Vec<_> = issuers?.into_iter().map(issuers::settings).collect::<Option<_>>()?;
+        let mut issuers: Vec<_> = issuers?.into_iter().map(issuers::settings).collect::<Option<_>>()?;
         let routes = routes?;
         let mut upstreams: Vec<_> = upstreams.into_iter().map(upstreams::settings).collect::<Option<_>>()?;
         upstreams.extend(by_url(&routes));
         let by_name: HashMap<&str, &upstream::Settings> = upstreams.iter().map(|u| (&*u.name, u)).collect();
         let by_endpoint: HashMap<&Endpoint, &upstream::Settings> =
             upstreams.iter().filter(|u| u.name.contains(':')).map(|u| (&u.endpoint, u)).collect();
-        let only = issuers.first().map(|i| i.issuer.name.clone());
+        let only = issuers.first().map(|i| IssuerChoice::Named(i.issuer.name.clone()));
         let routes = routes.into_iter().map(|route| {
-            let issuer = route.issuer.as_ref().map(|at| at.value.as_str().into()).or(only.clone())?;
+            let issuer = match &route.issuer {
+                _ if !route.needs_issuer() => IssuerChoice::Unneeded,
+                Some(at) if at.value == BY_TOKEN => IssuerChoice::ByToken,
+                Some(at) => IssuerChoice::Named(at.value.as_str().into()),
+                None => only.clone()?,
+            };
             let upstream = match &route.upstream.as_ref()?.value {
                 To::Name(name) => by_name.get(name.as_str()),
                 To::Url(endpoint) => by_endpoint.get(endpoint),
             };
             Some(routes::settings(route, &Found { upstream: upstream?, issuer, cache_max_ttl: max_ttl }))
         });
-        let routes = routes.collect::<Option<_>>()?;
+        let routes = routes.collect::<Option<Vec<_>>>()?;
+        let asked_about = claims(&routes);
+        for issuer in &mut issuers {
+            issuer.verify.keep.clone_from(&asked_about);
+        }
         Some(Config {
             routes,
             listeners: listeners::settings(listeners)?,
@@ -99,6 +109,12 @@ impl Written {
             log: log::settings(log),
         })
     }
+}
+
+/// The claims that routes ask about, each once.
+fn claims(routes: &[RouteSettings]) -> Vec<String> {
+    let names: BTreeSet<&String> = routes.iter().flat_map(|r| &r.require.claims).map(|(name, _)| name).collect();
+    names.into_iter().cloned().collect()
 }
 
 /// One upstream for each URL that routes give. A `:` is in each of their names, so that none is also a name in `upstreams`.

@@ -23,6 +23,8 @@ pub type Edit = Arc<dyn Fn(&mut Map<String, Value>) + Send + Sync>;
 pub enum Misbehave {
     /// This answer, word for word.
     Answer { status: StatusCode, headers: HeaderMap, body: Bytes },
+    /// The proper answer is worked out and lost: this status comes instead, without a body.
+    Lost(StatusCode),
     /// The proper answer, with these headers instead of its own of the same name.
     Headers(HeaderMap),
     /// The proper answer, worked out when the gate opens.
@@ -102,6 +104,7 @@ impl fmt::Debug for Misbehave {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Answer { .. } => "Answer",
+            Self::Lost(_) => "Lost",
             Self::Headers(_) => "Headers",
             Self::Delay(_) => "Delay",
             Self::Hang => "Hang",
@@ -181,6 +184,12 @@ pub async fn apply(told: Option<Misbehave>, conn: &Conn, proper: impl Future<Out
             let mut response = Response::new(full(body));
             *response.status_mut() = status;
             *response.headers_mut() = headers;
+            Ok(response)
+        }
+        Some(Misbehave::Lost(status)) => {
+            let _ = proper.await;
+            let mut response = Response::new(full(""));
+            *response.status_mut() = status;
             Ok(response)
         }
         Some(Misbehave::Headers(headers)) => {

@@ -14,8 +14,9 @@ mod wiring;
 
 use crate::clock::Clock;
 use anyhow::{Context, Result};
-use std::future::Future;
+use std::future::{Future, ready};
 use std::io::Write;
+use std::pin::pin;
 use std::process::ExitCode;
 
 pub use ports::Ports;
@@ -63,10 +64,15 @@ where
     }
     let code = if report.complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     if !options.once {
+        // Before it says how to end it: whoever reads that and is quick must be heard.
+        let mut stop = pin!(stop);
+        let stopped = tokio::select! { biased; () = &mut stop => true, () = ready(()) => false };
         writeln!(out, "try     {}", screen::curl(&ports))?;
         out.flush()?;
         writeln!(err, "\nThe demo stays up until Ctrl-C.")?;
-        stop.await;
+        if !stopped {
+            stop.await;
+        }
     }
     out.flush()?;
     Ok(code)

@@ -3,11 +3,11 @@
 
 use super::Profile;
 use super::exchanger::Sent;
-use super::grant::token_exchange::ACCESS_TOKEN;
+use super::grant::{Acting, Asking};
 use crate::fault::{Fault, Why};
 use crate::issuer::jws::Jws;
 use crate::issuer::{Reply, json, without_tokens};
-use crate::token::{AccessToken, Caller, Target};
+use crate::token::{ACCESS_TOKEN, AccessToken, Caller, Target};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const DROPPED: usize = 4000;
 /// What an answer has to fit.
 pub(super) struct Asked<'a> {
     pub profile: Profile,
-    pub caller: &'a Caller,
+    pub asking: &'a Asking<'a>,
     pub target: &'a Target,
     pub sent: Sent,
 }
@@ -41,15 +41,7 @@ impl Asked<'_> {
             Some(kind) if kind.eq_ignore_ascii_case("Bearer") => {}
             kind => return Err(bad(format!("the issued token has token_type {}, and only Bearer can be injected", shown_type(kind)))),
         }
-        match text("issued_token_type")? {
-            Some(ACCESS_TOKEN) => {}
-            kind => {
-                return Err(bad(format!(
-                    "the issued token has issued_token_type {}, where an access token was asked for",
-                    shown_type(kind)
-                )));
-            }
-        }
+        self.of_the_type_asked_for(text("issued_token_type")?)?;
         let raw = text("access_token")?.ok_or_else(|| bad("the token endpoint's answer holds no access_token"))?;
         let token = AccessToken::new(raw).map_err(|e| bad(format!("the token endpoint answered with {e}")))?;
         let expires_in = json::number(&fields, "expires_in").map_err(|e| bad(format!("in the token endpoint's answer, {e}")))?;
@@ -68,51 +60,105 @@ impl Asked<'_> {
         Ok(Issued { token, life, by_issuer: seconds(by_issuer) })
     }
 
+    /// Only RFC 8693 has its answer say what was issued.
+    fn of_the_type_asked_for(&self, kind: Option<&str>) -> Result<(), Fault> {
+        let wanted = match self.asking {
+            Asking::TokenExchange { .. } => Some(&*self.target.settings.requested_token_type),
+            Asking::JwtBearer { .. } | Asking::ClientCredentials => kind.map(|_| ACCESS_TOKEN),
+        };
+        if kind == wanted {
+            return Ok(());
+        }
+        Err(bad(format!("the issued token has issued_token_type {}, where {} was asked for", shown_type(kind), shown(wanted))))
+    }
+
     /// Checks an issued JWT against what was asked for. Its signature is not: it came from the issuer itself.
     fn fits(&self, raw: &str) -> Result<Option<i64>, Fault> {
         let jws = Jws::read(raw).map_err(|e| bad(format!("the issued token looks like a JWT, but {e}")))?;
         let wrong = |e: String| bad(format!("in the issued token, {e}"));
         let audiences = json::strings(&jws.claims, "aud").map_err(wrong)?;
-        if let Some(missing) = self.target.expect_audiences.iter().find(|want| !audiences.contains(&want.as_str())) {
+        if let Some(missing) = self.target.settings.expect_audiences.iter().find(|want| !audiences.contains(&want.as_str())) {
             let found = shown(Some(&audiences.join(" ")));
             return Err(bad(format!("the issued token is for {found}, without the audience {missing} that was asked for"))
                 .cured("an audience often needs the scope that adds it as well: set the route's scopes, or expect_audience"));
         }
-        self.same_subject(&jws.claims)?;
-        json::number(&jws.claims, "exp").map_err(wrong)
-    }
-
-    /// Never the subjects themselves: who our users are is nobody's business in a log of errors.
-    fn same_subject(&self, claims: &Map<String, Value>) -> Result<(), Fault> {
-        match claims.get("sub").and_then(Value::as_str) {
-            Some(sub) if *sub == *self.caller.subject.sub => Ok(()),
-            Some(_) => Err(bad("the issued token is somebody else's than the caller's (sub)")
-                .cured("the IAM may have answered with the gateway's own account; Keycloak: CVE-2026-9704, use 26.6.3 or later")),
-            None => Err(bad("the issued token has no sub, so that nobody can tell whose it is")
-                .cured("Keycloak: give the gateway's client the client scope `basic`, whose mapper adds sub")),
+        match self.asking {
+            Asking::TokenExchange { caller, .. } => same_subject(&jws.claims, caller)?,
+            Asking::JwtBearer { caller } => same_user(&jws.claims, caller)?,
+            Asking::ClientCredentials => {}
         }
+        if let Some(actor) = self.asking.actor() {
+            acted_for(&jws.claims, actor)?;
+        }
+        json::number(&jws.claims, "exp").map_err(wrong)
     }
 
     /// An opaque token cannot be checked: it must not come from where it could be the gateway's own.
     fn opaque(&self) -> Result<(), Fault> {
+        let long = self.asking.caller().is_some_and(|caller| caller.token.expose().len() > DROPPED);
         match self.profile {
-            Profile::Keycloak if self.caller.token.expose().len() > DROPPED => Err(bad(format!(
+            Profile::Keycloak if long => Err(bad(format!(
                 "the issued token is opaque and the caller's is longer than {DROPPED} characters, so that it could be the gateway's own"
             ))
             .cured("make the login client's tokens smaller, or have the IAM issue JWTs (Keycloak: CVE-2026-9704)")),
-            Profile::Keycloak | Profile::Rfc8693 => Ok(()),
+            Profile::Keycloak | Profile::Rfc8693 | Profile::EntraObo => Ok(()),
         }
     }
 
-    /// The least of what the issuer says, what is left of the caller's own token, and what the route allows.
+    /// The least of what the issuer says, what is left of the tokens that were sent, and what the route allows.
     fn bounded(&self, by_issuer: i64) -> Result<Duration, Fault> {
-        let subject = &self.caller.subject;
-        let until = subject.expires_at.saturating_add(subject.clock_skew.as_secs());
-        let of_subject = signed(until).saturating_sub(signed(self.sent.unix));
-        if of_subject <= 0 {
-            return Err(Fault::InvalidToken(Why::new("the caller's token expired while it was being exchanged").into()));
+        let skewed = |caller: &Caller| caller.subject.expires_at.saturating_add(caller.subject.clock_skew.as_secs());
+        let ends = [(self.asking.caller().map(skewed), "caller"), (self.asking.actor().map(|actor| actor.until), "actor")];
+        let mut life = by_issuer;
+        for (until, whose) in ends.into_iter().filter_map(|(until, whose)| Some((until?, whose))) {
+            let left = signed(until).saturating_sub(signed(self.sent.unix));
+            if left <= 0 {
+                return Err(Fault::InvalidToken(Why::new(format!("the {whose}'s token expired while it was being exchanged")).into()));
+            }
+            life = life.min(left);
         }
-        Ok(seconds(by_issuer.min(of_subject)).min(self.target.max_ttl))
+        Ok(seconds(life).min(self.target.settings.max_ttl))
+    }
+}
+
+/// Never the subjects themselves: who our users are is nobody's business in a log of errors.
+fn same_subject(claims: &Map<String, Value>, caller: &Caller) -> Result<(), Fault> {
+    match claims.get("sub").and_then(Value::as_str) {
+        Some(sub) if *sub == *caller.subject.sub => Ok(()),
+        Some(_) => Err(bad("the issued token is somebody else's than the caller's (sub)")
+            .cured("the IAM may have answered with the gateway's own account; Keycloak: CVE-2026-9704, use 26.6.3 or later")),
+        None => Err(bad("the issued token has no sub, so that nobody can tell whose it is")
+            .cured("Keycloak: give the gateway's client the client scope `basic`, whose mapper adds sub")),
+    }
+}
+
+/// Entra gives a user another `sub` for each application; `oid` in the tenant `tid` is the user.
+fn same_user(claims: &Map<String, Value>, caller: &Caller) -> Result<(), Fault> {
+    let theirs = Jws::read(caller.token.expose()).map_err(|_| bad("the caller's token is no JWT, so that nobody can tell whose it is"))?;
+    for name in ["oid", "tid"] {
+        let text = |claims: &Map<String, Value>| claims.get(name).and_then(Value::as_str).map(str::to_owned);
+        match (text(claims), text(&theirs.claims)) {
+            (Some(issued), Some(brought)) if issued == brought => {}
+            (Some(_), Some(_)) => return Err(bad(format!("the issued token is somebody else's than the caller's ({name})"))),
+            (None, _) => return Err(bad(format!("the issued token has no {name}, so that nobody can tell whose it is"))),
+            (_, None) => return Err(bad(format!("the caller's token has no {name}, so that nobody can tell whose the issued one is"))),
+        }
+    }
+    Ok(())
+}
+
+/// Where somebody was to act for the caller, the token must say who does: else it is an impersonation.
+fn acted_for(claims: &Map<String, Value>, actor: &Acting) -> Result<(), Fault> {
+    let Some(Value::Object(act)) = claims.get("act") else {
+        return Err(bad("an actor's token was sent, and the issued token does not say who acts (act)").cured(
+            "the IAM ignores actor_token (Keycloak 26.7 does, without a word): take `actor` out of the route, or use an IAM that delegates",
+        ));
+    };
+    match (act.get("sub").and_then(Value::as_str), &actor.sub) {
+        (Some(issued), Some(sent)) if *issued != **sent => {
+            Err(bad("the issued token names another actor than the one that was sent (act.sub)"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,21 +1,30 @@
 //! Exchanges at one issuer: from a caller and a target to a granted token or the fault that fits. It asks once, remembers
 //! nothing, and counts how it ended.
 
-use super::grant::token_exchange::{self, ACCESS_TOKEN, GRANT};
-use super::{Profile, Settings, answer, refusal};
+use super::answer::{Asked, Issued};
+use super::grant::{self, Acting, Asking};
+use super::own::{Held, Own};
+use super::{Profile, Settings, mistake, refusal};
 use crate::clock::Clock;
-use crate::fault::{Fault, Why};
-use crate::issuer::{self, CallError, Issuer};
+use crate::fault::Fault;
+use crate::issuer::jws::Jws;
+use crate::issuer::{self, Issuer, Priority};
 use crate::metrics::{Exchanged, IssuerMetrics};
-use crate::token::{Caller, Digest, Granted, Source, Target, next_generation};
+use crate::token::{Actor, Asker, Digest, Grant, Granted, Source, Target, TargetSettings, next_generation};
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+/// How much of its life the gateway's own token is used.
+const OWN_USED: f64 = 0.9;
 
 pub struct Exchanger {
     settings: Settings,
     issuer: Arc<Issuer>,
     metrics: Arc<IssuerMetrics>,
+    own: Own,
+    /// What is asked for to act with.
+    own_target: Arc<Target>,
 }
 
 /// When an exchange was sent, by both clocks: lives are counted from here, not from the answer.
@@ -25,106 +34,181 @@ pub(super) struct Sent {
     pub unix: u64,
 }
 
+impl Sent {
+    fn now(clock: &Clock) -> Self {
+        Self { millis: clock.millis(), unix: clock.unix() }
+    }
+}
+
 impl Exchanger {
     pub fn new(settings: Settings, issuer: Arc<Issuer>, metrics: Arc<IssuerMetrics>) -> Self {
-        Self { settings, issuer, metrics }
+        let own_target = made(&settings, &issuer, Grant::ClientCredentials, TargetSettings::default());
+        Self { settings, issuer, metrics, own: Own::default(), own_target: Arc::new(own_target) }
     }
 
-    /// What one route asks for, with the digest of all that shapes the answer. Also makes the target's metrics exist.
-    pub fn target(
-        &self,
-        audiences: Vec<String>,
-        scopes: Vec<String>,
-        resources: Vec<String>,
-        expect_audiences: Vec<String>,
-        max_ttl: Duration,
-        allow_login_client: bool,
-    ) -> Target {
-        let issuer = self.issuer.settings().name.clone();
-        let digest = Digest::of(&[]);
-        let mut target = Target { issuer, audiences, scopes, resources, expect_audiences, max_ttl, allow_login_client, digest };
-        target.digest = self.digest(&target);
+    /// What is asked for with a caller's token. Also makes the target's metrics exist.
+    pub fn target(&self, wanted: TargetSettings) -> Target {
+        let grant = match self.settings.profile {
+            Profile::Keycloak | Profile::Rfc8693 => Grant::TokenExchange,
+            Profile::EntraObo => Grant::JwtBearer,
+        };
+        self.expected(made(&self.settings, &self.issuer, grant, wanted))
+    }
+
+    /// What is asked for without one: a token of the gateway's own.
+    pub fn own_target(&self, wanted: TargetSettings) -> Target {
+        self.expected(made(&self.settings, &self.issuer, Grant::ClientCredentials, wanted))
+    }
+
+    fn expected(&self, target: Target) -> Target {
         self.metrics.expect(&target.label());
         target
     }
 
-    pub(super) async fn exchange(&self, caller: &Caller, target: &Target, clock: &Clock) -> Result<Granted, Fault> {
+    pub(super) async fn exchange(
+        self: &Arc<Self>,
+        asker: &Asker,
+        target: &Target,
+        priority: Priority,
+        clock: &Clock,
+    ) -> Result<Granted, Fault> {
         let _in_flight = self.metrics.begin();
         let begun = Instant::now();
-        let result = self.ask(caller, target, clock).await;
+        let result = self.acted(asker, target, priority, clock).await;
         let how = result.as_ref().map_or_else(ended, |_| Exchanged::Success);
         self.metrics.exchanged(&target.label(), how, begun.elapsed());
         result
     }
 
-    async fn ask(&self, caller: &Caller, target: &Target, clock: &Clock) -> Result<Granted, Fault> {
-        let generation = next_generation();
-        let sent = Sent { millis: clock.millis(), unix: clock.unix() };
-        let form = token_exchange::form(&caller.token, target);
-        let reply = self.issuer.post_token(form).await.map_err(|e| self.not_answered(&e))?;
-        if reply.status != 200 {
-            return Err(refusal::fault(self.settings.profile, &reply, |words| self.issuer.cleaned(words)));
+    /// Finds out who acts, and asks.
+    async fn acted(self: &Arc<Self>, asker: &Asker, target: &Target, priority: Priority, clock: &Clock) -> Result<Granted, Fault> {
+        match &target.settings.actor {
+            Actor::Nobody => self.ask(asker, target, None, priority, clock).await,
+            Actor::Header(name) => {
+                let actor = asker.actor().ok_or_else(|| mistake(format!("nobody acts, and the token of {name} was to be sent")))?;
+                let subject = &actor.subject;
+                let acting = Acting {
+                    token: actor.token.expose().to_owned(),
+                    sub: Some(subject.sub.clone()),
+                    until: subject.expires_at.saturating_add(subject.clock_skew.as_secs()),
+                };
+                self.ask(asker, target, Some(&acting), priority, clock).await
+            }
+            Actor::Gateway => {
+                let (this, at) = (self.clone(), clock.clone());
+                let held = self.own.token(clock.millis(), || async move { this.to_act_with(&at).await }).await?;
+                let outcome = self.ask(asker, target, Some(&held.acting), priority, clock).await;
+                if matches!(outcome, Err(Fault::InvalidToken(_) | Fault::TargetRefused(_) | Fault::Misconfigured(_))) {
+                    self.own.forget(&held);
+                }
+                outcome
+            }
         }
-        let asked = answer::Asked { profile: self.settings.profile, caller, target, sent };
-        let issued = asked.judge(&reply, clock.unix())?;
+    }
+
+    /// The gateway's own token.
+    async fn to_act_with(&self, clock: &Clock) -> Result<Held, Fault> {
+        let sent = Sent::now(clock);
+        let issued = self.post(&Asking::ClientCredentials, &self.own_target, sent, Priority::Caller, clock).await?;
+        let token = issued.token.expose().to_owned();
+        let sub = Jws::read(&token).ok().and_then(|jws| jws.claims.get("sub")?.as_str().map(Arc::from));
+        let life = issued.life.mul_f64(OWN_USED);
+        let until = sent.millis.saturating_add(crate::clock::millis(life));
+        Ok(Held { acting: Acting { token, sub, until: sent.unix.saturating_add(issued.life.as_secs()) }, until })
+    }
+
+    async fn ask(
+        &self,
+        asker: &Asker,
+        target: &Target,
+        actor: Option<&Acting>,
+        priority: Priority,
+        clock: &Clock,
+    ) -> Result<Granted, Fault> {
+        let asking = Asking::of(asker, target, actor).ok_or_else(|| mistake("there is no caller to exchange a token of".to_owned()))?;
+        let generation = next_generation();
+        let sent = Sent::now(clock);
+        let issued = self.post(&asking, target, sent, priority, clock).await?;
         self.metrics.issued(issued.by_issuer);
         let expires_at = sent.millis.saturating_add(crate::clock::millis(issued.life));
         Ok(Granted { token: issued.token, source: Source::Miss, generation, expires_at, lifetime: issued.life })
     }
 
-    fn not_answered(&self, e: &CallError) -> Fault {
-        let name = &self.issuer.settings().name;
-        let why = Why::new(format!("asked issuer {name} for a token: {e}"));
-        match e {
-            CallError::NoEndpoint => {
-                let why = self.issuer.trouble().unwrap_or_else(|| why.into());
-                Fault::IssuerUnavailable { retry_after: None, why }
-            }
-            CallError::Unreachable(_) => {
-                let why = why.cure("check that the IAM is up and reachable from here (name resolution, network policy, ca_file)");
-                Fault::IssuerUnavailable { retry_after: None, why: why.into() }
-            }
-            CallError::Timeout => {
-                Fault::IssuerTimeout(why.cure(format!("check the IAM's load, or raise issuers.{name}.timeouts.total")).into())
-            }
-            CallError::TooLarge(_) | CallError::Broken(_) => {
-                Fault::BadIssuerAnswer(why.cure("check that the token endpoint is the IAM's, and what stands between").into())
-            }
+    async fn post(&self, asking: &Asking<'_>, target: &Target, sent: Sent, priority: Priority, clock: &Clock) -> Result<Issued, Fault> {
+        let profile = self.settings.profile;
+        let form = asking.form(target, profile == Profile::Rfc8693);
+        let reply = self.issuer.post_token(form, priority).await.map_err(|e| self.issuer.not_answered("for a token", &e))?;
+        if reply.status != 200 {
+            return Err(refusal::fault(profile, target.grant, &reply, |words| self.issuer.cleaned(words)));
+        }
+        Asked { profile, asking, target, sent }.judge(&reply, clock.unix())
+    }
+}
+
+fn made(settings: &Settings, issuer: &Issuer, grant: Grant, mut wanted: TargetSettings) -> Target {
+    for (name, value) in &settings.extra_params {
+        if !wanted.extra_params.iter().any(|(own, _)| own == name) {
+            wanted.extra_params.push((name.clone(), value.clone()));
         }
     }
+    // In one order, so that the order in which they were written makes no other target.
+    wanted.extra_params.sort();
+    let digest = digest(settings, issuer.settings(), grant, &wanted);
+    Target { issuer: issuer.settings().name.clone(), grant, settings: wanted, digest }
+}
 
-    /// Everything is taken apart by name, so that whoever adds a field has to say here whether it shapes the answer.
-    fn digest(&self, target: &Target) -> Digest {
-        let Settings { profile } = self.settings;
-        let Target { issuer: _, audiences, scopes, resources, expect_audiences, max_ttl, allow_login_client, digest: _ } = target;
-        let issuer::Settings {
-            url,
-            token_endpoint,
-            client_id,
-            // What it is called here, how it is reached, and how we prove who we are: the answer is the same.
-            name: _,
-            discovery_url: _,
-            jwks_uri: _,
-            client_auth: _,
-            ca_file: _,
-            allow_http: _,
-            jwks_refresh: _,
-            timeouts: _,
-        } = self.issuer.settings();
-        let profile: &[u8] = match profile {
-            Profile::Keycloak => b"keycloak",
-            Profile::Rfc8693 => b"rfc8693",
-        };
-        let endpoint = token_endpoint.as_ref().map_or(&b""[..], |url| url.as_str().as_bytes());
-        let (ttl, allow) = (max_ttl.as_millis().to_be_bytes(), [u8::from(*allow_login_client)]);
-        let lists = [audiences, scopes, resources, expect_audiences];
-        let counts = lists.map(|l| (l.len() as u64).to_be_bytes());
-        let one =
-            [url.as_bytes(), endpoint, client_id.as_bytes(), profile, GRANT.as_bytes(), ACCESS_TOKEN.as_bytes(), ACCESS_TOKEN.as_bytes()];
-        // A list's length goes before it: one that ends early must not run into the next.
-        let many = lists.iter().zip(&counts).flat_map(|(list, n)| std::iter::once(&n[..]).chain(list.iter().map(|s| s.as_bytes())));
-        Digest::of_parts(one.into_iter().chain(many).chain([&ttl[..], &allow[..]]))
-    }
+/// Everything is taken apart by name, so that whoever adds a field has to say here whether it shapes the answer.
+fn digest(settings: &Settings, issuer: &issuer::Settings, grant: Grant, wanted: &TargetSettings) -> Digest {
+    let Settings { profile, extra_params: _ } = settings;
+    let TargetSettings {
+        audiences,
+        scopes,
+        resources,
+        expect_audiences,
+        max_ttl,
+        allow_login_client,
+        subject_token_type,
+        requested_token_type,
+        actor,
+        extra_params,
+    } = wanted;
+    let issuer::Settings {
+        url,
+        token_endpoint,
+        client_id,
+        // What it is called here, how it is reached, and how we prove who we are: the answer is the same.
+        name: _,
+        discovery_url: _,
+        jwks_uri: _,
+        introspection_endpoint: _,
+        client_auth: _,
+        ca_file: _,
+        allow_http: _,
+        jwks_refresh: _,
+        timeouts: _,
+        protection: _,
+    } = issuer;
+    let profile: &[u8] = match profile {
+        Profile::Keycloak => b"keycloak",
+        Profile::Rfc8693 => b"rfc8693",
+        Profile::EntraObo => b"entra_obo",
+    };
+    // Whose token it is comes with the request; that one is sent at all is said here.
+    let actor: &[u8] = match actor {
+        Actor::Nobody => b"nobody",
+        Actor::Header(_) => b"header",
+        Actor::Gateway => b"gateway",
+    };
+    let endpoint = token_endpoint.as_ref().map_or(&b""[..], |url| url.as_str().as_bytes());
+    let types = [subject_token_type, requested_token_type].map(|urn| urn.as_bytes());
+    let one = [url.as_bytes(), endpoint, client_id.as_bytes(), profile, grant::name(grant).as_bytes(), actor, types[0], types[1]];
+    let (ttl, allow) = (max_ttl.as_millis().to_be_bytes(), [u8::from(*allow_login_client)]);
+    let params: Vec<String> = extra_params.iter().flat_map(|(name, value)| [name.clone(), value.clone()]).collect();
+    let lists = [audiences, scopes, resources, expect_audiences, &params];
+    let counts = lists.map(|l| (l.len() as u64).to_be_bytes());
+    // A list's length goes before it: one that ends early must not run into the next.
+    let many = lists.iter().zip(&counts).flat_map(|(list, n)| std::iter::once(&n[..]).chain(list.iter().map(|s| s.as_bytes())));
+    Digest::of_parts(one.into_iter().chain(many).chain([&ttl[..], &allow[..]]))
 }
 
 impl fmt::Debug for Exchanger {

@@ -1,9 +1,10 @@
-//! A `TokenSource` over HTTP: one POST (RFC 8693) an exchange. The answer is trusted only as far as it fits what was asked;
-//! what the issuer says of itself is classified, never pasted. It stores nothing.
+//! A `TokenSource` over HTTP: one POST an exchange. The answer is trusted only as far as it fits what was asked; what the
+//! issuer says of itself is classified, never pasted. It stores nothing but the gateway's own token, to act with.
 
 mod answer;
 mod exchanger;
 mod grant;
+mod own;
 mod refusal;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,8 @@ pub use exchanger::Exchanger;
 
 use crate::clock::Clock;
 use crate::fault::{Fault, Why};
-use crate::token::{Answer, Ask, Caller, Target, TokenSource};
+use crate::issuer::Priority;
+use crate::token::{Answer, Ask, Asker, Grant, Target, TokenSource, Urgency};
 use arc_swap::ArcSwap;
 use futures_util::future::{Either, ready};
 use std::collections::HashMap;
@@ -20,9 +22,11 @@ use std::fmt;
 use std::sync::Arc;
 
 /// What shapes an exchange besides the target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub profile: Profile,
+    /// Added to everything that is asked of this issuer; a target's own of the same name win.
+    pub extra_params: Vec<(String, String)>,
 }
 
 /// Whose errors and rules apply.
@@ -30,6 +34,8 @@ pub struct Settings {
 pub enum Profile {
     Keycloak,
     Rfc8693,
+    /// Microsoft Entra ID, on behalf of.
+    EntraObo,
 }
 
 /// The exchangers by their issuer's name. A reload puts others in their place; what is under way ends with the old ones.
@@ -50,19 +56,36 @@ impl Exchange {
 
 impl TokenSource for Exchange {
     /// Whatever freshness is asked for: an exchange is always the newest there is.
-    fn token(&self, caller: &Caller, target: &Arc<Target>, _: Ask) -> Answer {
-        let fault = if target.forbids(&caller.subject) {
-            Fault::LoginClient
-        } else if caller.subject.issuer != target.issuer {
-            // A token goes to the issuer that it is from, and to no other.
-            mistake(format!("a caller of the issuer {} cannot be exchanged at {}", caller.subject.issuer, target.issuer))
-        } else if let Some(exchanger) = self.issuers.load().get(&target.issuer).cloned() {
-            let (caller, target, clock) = (caller.clone(), target.clone(), self.clock.clone());
-            return Either::Right(Box::pin(async move { exchanger.exchange(&caller, &target, &clock).await }));
-        } else {
-            mistake(format!("there is no issuer {}", target.issuer))
+    fn token(&self, asker: &Asker, target: &Arc<Target>, ask: Ask) -> Answer {
+        if let Err(fault) = permitted(asker, target) {
+            return Either::Left(ready(Err(fault)));
+        }
+        let Some(exchanger) = self.issuers.load().get(&target.issuer).cloned() else {
+            return Either::Left(ready(Err(mistake(format!("there is no issuer {}", target.issuer)))));
         };
-        Either::Left(ready(Err(fault)))
+        let (asker, target, clock) = (asker.clone(), target.clone(), self.clock.clone());
+        let priority = match ask.urgency {
+            Urgency::Caller => Priority::Caller,
+            Urgency::Renewal => Priority::Renewal,
+        };
+        Either::Right(Box::pin(async move { exchanger.exchange(&asker, &target, priority, &clock).await }))
+    }
+}
+
+/// What is refused before the issuer is asked.
+fn permitted(asker: &Asker, target: &Target) -> Result<(), Fault> {
+    if target.grant == Grant::ClientCredentials {
+        return Ok(());
+    }
+    for part in asker.caller().into_iter().chain(asker.actor()) {
+        // A token goes to the issuer that it is from, and to no other.
+        if part.subject.issuer != target.issuer {
+            return Err(mistake(format!("a token of the issuer {} cannot be exchanged at {}", part.subject.issuer, target.issuer)));
+        }
+    }
+    match asker.caller() {
+        Some(caller) if target.forbids(&caller.subject) => Err(Fault::LoginClient),
+        _ => Ok(()),
     }
 }
 

@@ -4,6 +4,9 @@
 use super::Profile;
 use crate::fault::{Fault, Reach, Why};
 use crate::issuer::{Reply, json};
+use crate::token::Grant;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 /// Whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,8 @@ enum Class {
     Later,
     /// It is broken.
     Broken,
+    /// The caller has to do something about it, with the IAM: 401 with its claims.
+    Interaction,
 }
 
 /// A row: an `error`, the beginning of its `error_description`, and what they mean.
@@ -35,7 +40,10 @@ const fn rule(error: &'static str, begins: &'static str, class: Class, cause: &'
     Rule { error, begins, class, cause, cure }
 }
 
-const SECRET: &str = "check client_id, client_secret and token_endpoint_auth_method against the IAM's client";
+const SECRET: &str = "check client_id, token_endpoint_auth_method and what belongs to it (client_secret, private_key, client_certificate or \
+    client_assertion_file) against the IAM's client";
+const ACCOUNT: &str = "switch on Service accounts roles and Client authentication for the gateway's client in Keycloak";
+const CONSENT: &str = "grant admin consent to the gateway's application, or list it in the resource's knownClientApplications";
 const SWITCH: &str =
     "switch on Standard token exchange in the settings (Capability config) of the gateway's client in Keycloak, which must be confidential";
 
@@ -144,12 +152,78 @@ const KEYCLOAK: &[Rule] = &[
         "the route asks for scopes that the gateway's client does not have",
         Some("assign them to the gateway's client as optional client scopes, or correct the route's scopes"),
     ),
+    rule(
+        "unauthorized_client",
+        "Client not enabled to retrieve service account",
+        Class::Ours,
+        "the gateway's client may not have a token of its own",
+        Some(ACCOUNT),
+    ),
+    rule(
+        "unauthorized_client",
+        "Public client not allowed to retrieve service account",
+        Class::Ours,
+        "the gateway's client is public",
+        Some(ACCOUNT),
+    ),
+    rule(
+        "invalid_client",
+        "Client authentication with signed JWT failed",
+        Class::Ours,
+        "the IAM cannot verify the gateway's client assertion",
+        Some(
+            "give the IAM's client the public half of private_key under the name of its key_id, with the same algorithm \
+             (token_endpoint_auth_method: private_key_jwt; Keycloak: Clients, Keys)",
+        ),
+    ),
+    rule(
+        "invalid_client",
+        "Token is not active",
+        Class::Ours,
+        "the gateway's client assertion has expired, or is not good yet",
+        Some("compare the clocks of the IAM and of this machine; client_assertion: see that the file is renewed"),
+    ),
+    rule(
+        "invalid_client",
+        "Token reuse detected",
+        Class::Ours,
+        "the IAM has seen the gateway's client assertion before",
+        Some("look for something between that sends requests twice; client_assertion: allow the IAM to take such a token more than once"),
+    ),
+    rule(
+        "invalid_client",
+        "Invalid token audience",
+        Class::Ours,
+        "the gateway's client assertion is for another issuer",
+        Some("set the issuer's url to what the realm calls itself; client_assertion: have the token made for that audience alone"),
+    ),
+    rule(
+        "invalid_client",
+        "Multiple audiences not allowed",
+        Class::Ours,
+        "the gateway's client assertion is for several audiences",
+        Some("client_assertion: have the token made for the issuer's url alone"),
+    ),
     rule("unauthorized_client", "Invalid client", Class::Ours, "the IAM does not accept the gateway's client credentials", Some(SECRET)),
     rule("invalid_client", "Invalid client", Class::Ours, "the IAM does not know the gateway's client, or it is disabled", Some(SECRET)),
 ];
 
-/// What RFC 6749 and RFC 8693 say; for Keycloak, behind its own.
-const STANDARD: &[Rule] = &[
+/// Entra's own codes. Its AADSTS numbers come and go, and are not looked at.
+const ENTRA: &[Rule] = &[
+    rule("interaction_required", "", Class::Interaction, "Entra wants the user to do something first (sign in again, MFA)", None),
+    rule("login_required", "", Class::Interaction, "Entra wants the user to sign in again", None),
+    rule("consent_required", "", Class::Interaction, "Entra wants the user's or an administrator's consent", Some(CONSENT)),
+    rule(
+        "invalid_resource",
+        "",
+        Class::Ours,
+        "Entra does not know the resource that the route's scopes name",
+        Some("correct the route's scopes, as in `api://APPLICATION-ID/.default`; the application must exist in the tenant"),
+    ),
+];
+
+/// What RFC 6749 and RFC 8693 say; for Keycloak and Entra, behind their own.
+const STANDARDS: &[Rule] = &[
     rule("invalid_grant", "", Class::Subject, "the IAM says that the caller's token is dead (expired, logged out or revoked)", None),
     rule(
         "invalid_target",
@@ -193,10 +267,11 @@ const STANDARD: &[Rule] = &[
 ];
 
 /// The fault for an answer whose status is not 200. `clean` takes secrets out of the issuer's words.
-pub(super) fn fault(profile: Profile, reply: &Reply, clean: impl Fn(&str) -> String) -> Fault {
+pub(super) fn fault(profile: Profile, grant: Grant, reply: &Reply, clean: impl Fn(&str) -> String) -> Fault {
     let said = json::object(&reply.body).ok();
     let text = |key| said.as_ref().and_then(|s| json::string(s, key).ok().flatten()).unwrap_or_default();
     let (error, description) = (text("error"), text("error_description"));
+    let claims = Some(text("claims")).filter(|claims| profile == Profile::EntraObo && !claims.is_empty());
     let with_words = |why: Why| match (error, description) {
         ("", _) => why,
         (error, "") => why.words(&clean(error)),
@@ -205,6 +280,7 @@ pub(super) fn fault(profile: Profile, reply: &Reply, clean: impl Fn(&str) -> Str
     let (class, why) = match reply.status {
         429 | 503 => (Class::Later, Why::new(format!("the IAM turns requests away (HTTP {})", reply.status))),
         500.. => (Class::Broken, Why::new(format!("the token endpoint answered HTTP {}", reply.status)).cure("look into the IAM's log")),
+        400 | 402..=499 if claims.is_some() => (Class::Interaction, Why::new("Entra wants the user to fulfil a claims challenge")),
         400..=499 if !error.is_empty() => meaning(profile, reply.status, error, description),
         401 => unauthorized(),
         status => (
@@ -213,6 +289,7 @@ pub(super) fn fault(profile: Profile, reply: &Reply, clean: impl Fn(&str) -> Str
                 .cure("check the issuer's token_endpoint; redirects are not followed"),
         ),
     };
+    let (class, why) = if grant == Grant::ClientCredentials { our_own(class, why) } else { (class, why) };
     let why = with_words(why).reaching(reach(class, reply.status)).into();
     match class {
         Class::Subject => Fault::InvalidToken(why),
@@ -220,6 +297,24 @@ pub(super) fn fault(profile: Profile, reply: &Reply, clean: impl Fn(&str) -> Str
         Class::Ours | Class::OursForTarget => Fault::Misconfigured(why),
         Class::Later => Fault::IssuerUnavailable { retry_after: reply.retry_after, why },
         Class::Broken => Fault::BadIssuerAnswer(why),
+        Class::Interaction => Fault::InteractionRequired { claims: claims.and_then(challenge), why },
+    }
+}
+
+/// In base64, as clients of Entra expect it in a challenge; `None` where it is too long for a header.
+fn challenge(claims: &str) -> Option<String> {
+    const LONGEST: usize = 4096;
+    (claims.len() <= LONGEST).then(|| STANDARD.encode(claims))
+}
+
+/// Where no caller's token was sent, no caller is to blame.
+fn our_own(class: Class, why: Why) -> (Class, Why) {
+    match class {
+        Class::Subject | Class::Target | Class::Interaction => {
+            let why = Why::new("the IAM does not grant the gateway a token of its own");
+            (Class::OursForTarget, why.cure("check the route's scopes, and that the gateway's client has the grant client_credentials"))
+        }
+        Class::Ours | Class::OursForTarget | Class::Later | Class::Broken => (class, why),
     }
 }
 
@@ -228,7 +323,7 @@ fn reach(class: Class, status: u16) -> Reach {
     match class {
         Class::Subject => Reach::Subject,
         Class::Ours | Class::OursForTarget if status == 401 => Reach::Client,
-        Class::Target | Class::OursForTarget => Reach::Target,
+        Class::Target | Class::Interaction | Class::OursForTarget => Reach::Target,
         Class::Ours | Class::Later | Class::Broken => Reach::Request,
     }
 }
@@ -240,10 +335,11 @@ fn unauthorized() -> (Class, Why) {
 fn meaning(profile: Profile, status: u16, error: &str, description: &str) -> (Class, Why) {
     let own = match profile {
         Profile::Keycloak => KEYCLOAK,
+        Profile::EntraObo => ENTRA,
         Profile::Rfc8693 => &[],
     };
     let fits = |r: &&Rule| r.error == error && description.starts_with(r.begins);
-    let (class, cause, cure) = match own.iter().chain(STANDARD).find(fits) {
+    let (class, cause, cure) = match own.iter().chain(STANDARDS).find(fits) {
         Some(r) => (r.class, r.cause, r.cure),
         None => (Class::Ours, "the IAM refuses the exchange for a reason that is not known here", Some("its own words say why")),
     };

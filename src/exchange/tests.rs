@@ -1,9 +1,11 @@
 //! Exchanges over real sockets: what is asked, what of the answer is believed, how long it lives, and every way to fail.
 
+mod grants;
+
 use super::*;
 use crate::issuer::testing::{Canned, Iam, Lines, Signer, TOKEN, b64};
 use crate::metrics::Metrics;
-use crate::token::{Granted, Source, Subject, SubjectToken};
+use crate::token::{Caller, Granted, Source, Subject, SubjectToken, TargetSettings};
 use http::HeaderValue;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -24,7 +26,7 @@ async fn scene(profile: Profile) -> Scene {
     let (issuer, metrics) = iam.issuer(&clock, |s| s.timeouts.total = Duration::from_millis(500));
     issuer.start();
     issuer.when_loaded().await;
-    let exchanger = Arc::new(Exchanger::new(Settings { profile }, issuer, metrics.issuer("main")));
+    let exchanger = Arc::new(Exchanger::new(Settings { profile, extra_params: vec![] }, issuer, metrics.issuer("main")));
     let exchange = Exchange::new(clock.clone());
     exchange.set(HashMap::from([("main".into(), exchanger.clone())]));
     Scene { iam, clock, exchange, exchanger, metrics }
@@ -33,7 +35,9 @@ async fn scene(profile: Profile) -> Scene {
 impl Scene {
     fn target(&self) -> Arc<Target> {
         let audiences = vec!["orders-api".to_owned()];
-        Arc::new(self.exchanger.target(audiences.clone(), vec![], vec![], audiences, Duration::from_secs(600), false))
+        let expect_audiences = audiences.clone();
+        let max_ttl = Duration::from_secs(600);
+        Arc::new(self.exchanger.target(TargetSettings { audiences, expect_audiences, max_ttl, ..TargetSettings::default() }))
     }
 
     fn caller(&self, token: &str) -> Caller {
@@ -45,15 +49,20 @@ impl Scene {
             sid: None,
             azp: Some("web".into()),
             scopes: vec![],
+            claims: vec![],
             expires_at: self.clock.unix() + 1000,
             clock_skew: Duration::from_secs(30),
         };
         Caller { digest: token.digest(), token, subject: Arc::new(subject) }
     }
 
+    async fn exchange(&self, caller: &Caller, target: &Arc<Target>) -> Result<Granted, Fault> {
+        self.exchange.token(&Asker::Caller(caller.clone()), target, Ask::ANY).await
+    }
+
     async fn ask(&self, canned: Canned) -> Result<Granted, Fault> {
         self.iam.answer(TOKEN, canned);
-        self.exchange.token(&self.caller(BEARER), &self.target(), Ask::ANY).await
+        self.exchange(&self.caller(BEARER), &self.target()).await
     }
 
     /// The reason that an answer is not trusted for.
@@ -87,16 +96,14 @@ fn secs(life: Duration) -> u64 {
 async fn the_request_says_everything_once_and_audiences_each() {
     let s = scene(Profile::Keycloak).await;
     let list = |items: &[&str]| items.iter().map(|i| (*i).to_owned()).collect::<Vec<_>>();
-    let target = s.exchanger.target(
-        list(&["orders-api", "stock api"]),
-        list(&["orders.read", "stock"]),
-        list(&["https://a.example/?x=1&y", "https://b.example/"]),
-        vec![],
-        Duration::from_secs(300),
-        false,
-    );
+    let target = s.exchanger.target(TargetSettings {
+        audiences: list(&["orders-api", "stock api"]),
+        scopes: list(&["orders.read", "stock"]),
+        resources: list(&["https://a.example/?x=1&y", "https://b.example/"]),
+        ..TargetSettings::default()
+    });
     s.iam.answer(TOKEN, Canned::json(200, &good("opaque-token")));
-    let granted = s.exchange.token(&s.caller(BEARER), &Arc::new(target), Ask::ANY).await.unwrap();
+    let granted = s.exchange(&s.caller(BEARER), &Arc::new(target)).await.unwrap();
     assert_eq!((granted.token.expose(), granted.source), ("opaque-token", Source::Miss));
     let seen = s.iam.seen(TOKEN).pop().unwrap();
     for (name, values) in [
@@ -127,13 +134,15 @@ async fn the_request_says_everything_once_and_audiences_each() {
 async fn the_login_client_is_no_audience() {
     let s = scene(Profile::Keycloak).await;
     s.iam.answer(TOKEN, Canned::json(200, &good("opaque-token")));
-    let target =
-        |allow| Arc::new(s.exchanger.target(vec!["a".into(), "web".into()], vec![], vec![], vec![], Duration::from_secs(60), allow));
+    let target = |allow_login_client| {
+        let audiences = vec!["a".into(), "web".into()];
+        Arc::new(s.exchanger.target(TargetSettings { audiences, allow_login_client, ..TargetSettings::default() }))
+    };
     let caller = s.caller(BEARER);
-    assert_eq!(s.exchange.token(&caller, &target(false), Ask::ANY).await.unwrap_err(), Fault::LoginClient);
+    assert_eq!(s.exchange(&caller, &target(false)).await.unwrap_err(), Fault::LoginClient);
     assert_eq!(s.iam.count(TOKEN), 0);
     assert!(target(false).forbids(&caller.subject) && !target(true).forbids(&caller.subject));
-    assert!(s.exchange.token(&caller, &target(true), Ask::ANY).await.is_ok());
+    assert!(s.exchange(&caller, &target(true)).await.is_ok());
 }
 
 #[tokio::test]
@@ -141,9 +150,9 @@ async fn a_token_goes_to_its_own_issuer_only() {
     let s = scene(Profile::Keycloak).await;
     let mut caller = s.caller(BEARER);
     caller.subject = Arc::new(Subject { issuer: "other".into(), ..(*caller.subject).clone() });
-    assert_eq!(s.exchange.token(&caller, &s.target(), Ask::ANY).await.unwrap_err().code(), "misconfigured");
+    assert_eq!(s.exchange(&caller, &s.target()).await.unwrap_err().code(), "misconfigured");
     s.exchange.set(HashMap::new());
-    assert_eq!(s.exchange.token(&s.caller(BEARER), &s.target(), Ask::ANY).await.unwrap_err().code(), "misconfigured");
+    assert_eq!(s.exchange(&s.caller(BEARER), &s.target()).await.unwrap_err().code(), "misconfigured");
     assert_eq!(s.iam.count(TOKEN), 0);
 }
 
@@ -214,10 +223,10 @@ async fn an_opaque_answer_to_a_long_token_could_be_the_gateways_own() {
         let s = scene(profile).await;
         let long = s.caller(&"x".repeat(4001));
         s.iam.answer(TOKEN, Canned::json(200, &good("opaque-token")));
-        assert_eq!(s.exchange.token(&long, &s.target(), Ask::ANY).await.is_ok(), ok);
-        assert!(s.exchange.token(&s.caller(&"x".repeat(4000)), &s.target(), Ask::ANY).await.is_ok());
+        assert_eq!(s.exchange(&long, &s.target()).await.is_ok(), ok);
+        assert!(s.exchange(&s.caller(&"x".repeat(4000)), &s.target()).await.is_ok());
         s.iam.answer(TOKEN, Canned::json(200, &good(&jwt(&json!({"aud": "orders-api", "sub": "u-1"})))));
-        assert!(s.exchange.token(&long, &s.target(), Ask::ANY).await.is_ok(), "a JWT can be checked");
+        assert!(s.exchange(&long, &s.target()).await.is_ok(), "a JWT can be checked");
     }
 }
 
@@ -243,9 +252,9 @@ async fn the_life_is_the_least_of_all_that_bound_it() {
     let mut caller = s.caller(BEARER);
     caller.subject = Arc::new(Subject { expires_at: s.clock.unix() + 40, ..(*caller.subject).clone() });
     s.iam.answer(TOKEN, Canned::json(200, &good("opaque-token")));
-    near(secs(s.exchange.token(&caller, &s.target(), Ask::ANY).await.unwrap().lifetime), 70);
+    near(secs(s.exchange(&caller, &s.target()).await.unwrap().lifetime), 70);
     s.clock.turn(Duration::from_secs(71));
-    let end = s.exchange.token(&caller, &s.target(), Ask::ANY).await;
+    let end = s.exchange(&caller, &s.target()).await;
     assert!(matches!(end, Err(Fault::InvalidToken(_))), "{end:?}");
 
     // Counted from sending: what the answer took is gone from the life.
@@ -287,13 +296,15 @@ async fn every_way_to_fail_has_its_fault_and_its_count() {
         let fault = s.ask(canned).await.unwrap_err();
         assert_eq!((fault.code(), count()), (code, before + 1));
         assert!(!fault.why().unwrap().cause.is_empty());
+        // What it asked for with Retry-After is over.
+        s.clock.turn(Duration::from_secs(3));
     }
     assert_eq!(s.iam.count("/elsewhere"), 0);
     s.iam.stop();
     let mut code = "";
     for _ in 0..2 {
         // A pooled connection may die under the first.
-        code = s.exchange.token(&s.caller(BEARER), &s.target(), Ask::ANY).await.unwrap_err().code();
+        code = s.exchange(&s.caller(BEARER), &s.target()).await.unwrap_err().code();
     }
     assert_eq!(code, "issuer_unavailable");
 }
@@ -302,9 +313,9 @@ async fn every_way_to_fail_has_its_fault_and_its_count() {
 async fn an_issuer_that_was_never_reached_is_unavailable() {
     let s = scene(Profile::Keycloak).await;
     let (issuer, metrics) = s.iam.issuer(&s.clock, |_| ());
-    let exchanger = Arc::new(Exchanger::new(Settings { profile: Profile::Keycloak }, issuer, metrics.issuer("main")));
+    let exchanger = Arc::new(Exchanger::new(Settings { profile: Profile::Keycloak, extra_params: vec![] }, issuer, metrics.issuer("main")));
     s.exchange.set(HashMap::from([("main".into(), exchanger)]));
-    let end = s.exchange.token(&s.caller(BEARER), &s.target(), Ask::ANY).await;
+    let end = s.exchange(&s.caller(BEARER), &s.target()).await;
     assert!(matches!(end, Err(Fault::IssuerUnavailable { .. })), "{end:?}");
 }
 
@@ -318,7 +329,7 @@ async fn no_token_is_logged_or_told_whatever_the_issuer_echoes() {
         [Canned::json(400, &echo), Canned::json(200, &good("issued-c4nary-token")), Canned::json(200, &changed("token_type", json!("x")))]
     {
         s.iam.answer(TOKEN, canned);
-        let end = s.exchange.token(&s.caller(&long), &s.target(), Ask::ANY).await;
+        let end = s.exchange(&s.caller(&long), &s.target()).await;
         tracing::info!(?end, exchange = ?s.exchange, exchanger = ?s.exchanger, "seen");
     }
     let text = lines.text();
@@ -331,7 +342,16 @@ async fn targets_that_mean_the_same_have_the_same_digest_and_no_others() {
     let s = scene(Profile::Keycloak).await;
     let of = |a: &[&str], sc: &[&str], r: &[&str], e: &[&str], ttl: u64, allow: bool| {
         let own = |l: &[&str]| l.iter().map(|i| (*i).to_owned()).collect::<Vec<_>>();
-        s.exchanger.target(own(a), own(sc), own(r), own(e), Duration::from_secs(ttl), allow).digest
+        let settings = TargetSettings {
+            audiences: own(a),
+            scopes: own(sc),
+            resources: own(r),
+            expect_audiences: own(e),
+            max_ttl: Duration::from_secs(ttl),
+            allow_login_client: allow,
+            ..TargetSettings::default()
+        };
+        s.exchanger.target(settings).digest
     };
     let all = [
         of(&["a"], &[], &[], &["a"], 60, false),
@@ -351,8 +371,10 @@ async fn targets_that_mean_the_same_have_the_same_digest_and_no_others() {
     }
     let other = |change: fn(&mut crate::issuer::Settings), profile| {
         let (issuer, metrics) = s.iam.issuer(&s.clock, change);
-        let exchanger = Exchanger::new(Settings { profile }, issuer, metrics.issuer("main"));
-        exchanger.target(vec!["a".into()], vec![], vec![], vec!["a".into()], Duration::from_secs(60), false).digest
+        let exchanger = Exchanger::new(Settings { profile, extra_params: vec![] }, issuer, metrics.issuer("main"));
+        let (audiences, max_ttl) = (vec!["a".to_owned()], Duration::from_secs(60));
+        let expect_audiences = audiences.clone();
+        exchanger.target(TargetSettings { audiences, expect_audiences, max_ttl, ..TargetSettings::default() }).digest
     };
     assert_eq!(other(|s| s.timeouts.total = Duration::from_secs(9), Profile::Keycloak), all[0], "kept over a reload");
     assert_ne!(other(|s| s.client_id = "other".into(), Profile::Keycloak), all[0]);

@@ -1,6 +1,8 @@
 //! Every way a request can end badly, and the one table that says what the caller is told.
 //! It holds no logic of any layer: a [`Fault`] is made where the trouble is, and turned into an answer by the stack's `rescue`.
 
+mod cure;
+
 use http::StatusCode as S; // one letter, so that a row of the table stays a row
 use std::borrow::Cow;
 use std::fmt;

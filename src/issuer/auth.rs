@@ -1,7 +1,7 @@
-//! How we prove to the token endpoint who we are (RFC 6749 §2.3.1), and the form that goes there. A secret goes into the header
-//! or into the form, never into both; neither is ever printed.
+//! The form that goes to the token endpoint, and our proof with it. A secret goes into the header or into the form, never into
+//! both; neither is ever printed.
 
-use super::{ClientAuth, Settings};
+use super::proof::Shown;
 use crate::token::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -37,18 +37,17 @@ impl fmt::Debug for Form {
     }
 }
 
-/// The form with our authentication, in the way that the settings say.
-pub(super) fn authenticated(request: RequestBuilder, form: Form, settings: &Settings) -> RequestBuilder {
-    let (request, form) = match &settings.client_auth {
-        // Encoded apart before they are joined: a colon or a percent sign in either stays what it is.
-        ClientAuth::ClientSecretBasic(secret) => (request.basic_auth(encoded(&settings.client_id), Some(encoded(secret.expose()))), form),
-        ClientAuth::ClientSecretPost(secret) => {
-            (request, form.with("client_id", &settings.client_id).with("client_secret", secret.expose()))
-        }
-    };
-    let Form(body) = form;
+/// The form with our authentication: in the header or in the form, never in both.
+pub(super) fn authenticated(request: RequestBuilder, form: &Form, shown: &Shown) -> RequestBuilder {
     let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
-    request.header(CONTENT_TYPE, kind).body(body)
+    let request = request.header(CONTENT_TYPE, kind);
+    match shown {
+        Shown::Basic { user, password } => request.basic_auth(user, Some(password.expose())).body(form.0.clone()),
+        Shown::Fields(fields) => {
+            let form = fields.iter().fold(Form(form.0.clone()), |form, (name, value)| form.with(name, value.expose()));
+            request.body(form.0)
+        }
+    }
 }
 
 /// Runs of token characters longer than this are taken out of an issuer's words: no error text has a word like that.
@@ -56,8 +55,8 @@ const LONGEST_WORD: usize = 64;
 const GONE: &str = "[removed]";
 
 /// An issuer's words without our secret and without what could be a token: some echo what they refuse.
-pub(super) fn cleaned(words: &str, secret: &Secret) -> String {
-    let secret = secret.expose();
+pub(super) fn cleaned(words: &str, secret: Option<&Secret>) -> String {
+    let secret = secret.map(Secret::expose).unwrap_or_default();
     let words: Cow<'_, str> = if secret.is_empty() { words.into() } else { words.replace(secret, GONE).into() };
     if holds_encoded(&words, secret) { GONE.to_owned() } else { without_tokens(&words) }
 }
@@ -94,7 +93,7 @@ fn in_base64(secret: &str, before: usize) -> Vec<String> {
     [STANDARD_NO_PAD, URL_SAFE_NO_PAD].iter().map(|e| mine(e.encode(&shifted))).filter(|s| s.len() >= LEAST).collect()
 }
 
-fn encoded(part: &str) -> String {
+pub(super) fn encoded(part: &str) -> String {
     byte_serialize(part.as_bytes()).collect()
 }
 
@@ -107,8 +106,8 @@ mod tests {
         let secret = Secret::new("s3cr:t");
         let token = format!("eyJ{}.{}", "a".repeat(40), "b".repeat(40));
         let words = format!("invalid_request: Invalid token {token} for s3cr:t, ä");
-        assert_eq!(cleaned(&words, &secret), "invalid_request: Invalid token [removed] for [removed], ä");
-        assert_eq!(cleaned("Client is not within the token audience", &Secret::new("")), "Client is not within the token audience");
+        assert_eq!(cleaned(&words, Some(&secret)), "invalid_request: Invalid token [removed] for [removed], ä");
+        assert_eq!(cleaned("Client is not within the token audience", None), "Client is not within the token audience");
         assert_eq!(format!("{:?}", Form::new().with("subject_token", &token)), "[form]");
     }
 
@@ -124,10 +123,10 @@ mod tests {
             format!("got {} there", URL_SAFE_NO_PAD.encode(secret.expose())),
         ];
         for words in spelt {
-            assert_eq!(cleaned(&words, &secret), GONE, "{words}");
+            assert_eq!(cleaned(&words, Some(&secret)), GONE, "{words}");
         }
         for secret in ["", "x", "gateway-secret"] {
-            assert_eq!(cleaned("100% of a+b=c & more", &Secret::new(secret)), "100% of a+b=c & more", "{secret}");
+            assert_eq!(cleaned("100% of a+b=c & more", Some(&Secret::new(secret))), "100% of a+b=c & more", "{secret}");
         }
     }
 }

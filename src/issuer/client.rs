@@ -1,13 +1,15 @@
 //! The HTTP client towards an issuer: what came back, whole and bounded, or why nothing did. It follows no redirect, uses no
 //! proxy of the environment, asks for no compression, and judges no answer.
 
-use super::{Error, Form, Settings, auth};
-use crate::tls;
+use super::proof::Shown;
+use super::{ClientAuth, Error, Form, Settings, auth};
+use crate::tls::{self, Identity};
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response};
 use std::fmt;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
 use url::Url;
 
 /// The most that is read of a token answer or a discovery document.
@@ -22,7 +24,7 @@ const WORDS: usize = 300;
 /// What an issuer answered.
 pub struct Reply {
     pub status: u16,
-    /// `Retry-After`, where it is given in seconds.
+    /// `Retry-After`, as seconds or as a date.
     pub retry_after: Option<Duration>,
     pub content_type: Option<String>,
     pub body: Bytes,
@@ -46,6 +48,14 @@ impl fmt::Debug for Reply {
 pub enum CallError {
     #[error("its token endpoint is not known yet: discovery has not succeeded")]
     NoEndpoint,
+    #[error("as many calls as may be are under way, and there is no room in the queue or no end of it (max_in_flight, max_queue)")]
+    Busy,
+    #[error("it has failed again and again and is left in peace for a while (circuit_breaker; last: {last})")]
+    CircuitOpen { left: Duration, last: String },
+    #[error("it asked not to be called for now (Retry-After)")]
+    Paused { left: Duration },
+    #[error("our proof of who we are cannot be signed")]
+    Unsigned,
     #[error("it cannot be reached ({0})")]
     Unreachable(String),
     #[error("it did not answer in time")]
@@ -56,6 +66,7 @@ pub enum CallError {
     Broken(String),
 }
 
+#[derive(Clone)]
 pub(super) struct Client(reqwest::Client);
 
 impl Client {
@@ -69,9 +80,14 @@ impl Client {
             .pool_idle_timeout(IDLE)
             .connect_timeout(settings.timeouts.connect)
             .timeout(settings.timeouts.total);
-        let urls = [discovery, settings.token_endpoint.as_ref(), settings.jwks_uri.as_ref()];
-        let plain = urls.into_iter().flatten().all(|u| u.scheme() == "http");
-        let builder = match tls::client(settings.ca_file.as_deref(), &[b"h2", b"http/1.1"]) {
+        let given = [&settings.token_endpoint, &settings.jwks_uri, &settings.introspection_endpoint];
+        let urls = given.into_iter().map(Option::as_ref).chain([discovery]);
+        let plain = urls.flatten().all(|u| u.scheme() == "http");
+        let identity = match &settings.client_auth {
+            ClientAuth::TlsClientAuth(identity) => Some(identity),
+            _ => None,
+        };
+        let builder = match tls::client_as(settings.ca_file.as_deref(), identity, &[b"h2", b"http/1.1"]) {
             Ok(config) => builder.tls_backend_preconfigured((*config).clone()),
             // Nothing here is spoken to over TLS: a machine without authorities is good enough.
             Err(tls::Error::Platform(_)) if plain => builder.tls_certs_only([]),
@@ -84,8 +100,19 @@ impl Client {
         answer(self.0.get(url), max).await
     }
 
-    pub(super) async fn post_token(&self, url: Url, form: Form, settings: &Settings) -> Result<Reply, CallError> {
-        answer(auth::authenticated(self.0.post(url), form, settings), MAX_ANSWER).await
+    /// What is not answered by the deadline is timed out; whoever asks for more attempts has one deadline for all.
+    pub(super) async fn post(&self, url: Url, form: &Form, shown: &Shown, deadline: Instant) -> Result<Reply, CallError> {
+        let request = auth::authenticated(self.0.post(url), form, shown);
+        answer(request.timeout(deadline.saturating_duration_since(Instant::now())), MAX_ANSWER).await
+    }
+
+    /// The files that it is made of.
+    pub(super) fn files(settings: &Settings) -> Vec<PathBuf> {
+        let identity = match &settings.client_auth {
+            ClientAuth::TlsClientAuth(Identity { cert_file, key_file }) => vec![cert_file.clone(), key_file.clone()],
+            _ => Vec::new(),
+        };
+        settings.ca_file.iter().cloned().chain(identity).collect()
     }
 }
 
@@ -102,10 +129,16 @@ async fn answer(request: RequestBuilder, max: usize) -> Result<Reply, CallError>
     }
     Ok(Reply {
         status: response.status().as_u16(),
-        retry_after: retry_after.and_then(|s| s.trim().parse().ok()).map(Duration::from_secs),
+        retry_after: retry_after.and_then(|s| waiting_time(s.trim())),
         content_type,
         body: body.freeze(),
     })
+}
+
+/// RFC 9110 §10.2.3: seconds, or a date, which is compared with the machine's own clock.
+fn waiting_time(text: &str) -> Option<Duration> {
+    let until = |date: SystemTime| date.duration_since(SystemTime::now()).unwrap_or_default();
+    text.parse().ok().map(Duration::from_secs).or_else(|| httpdate::parse_http_date(text).ok().map(until))
 }
 
 fn call_error(e: reqwest::Error) -> CallError {

@@ -1,21 +1,26 @@
 //! Where an issuer's endpoints are: given by the operator, or read from its discovery document (OpenID Connect Discovery 1.0).
 //! The document must be the configured issuer's own, and it cannot send us anywhere that the operator would not be allowed to.
 
-use super::{Error, Settings, json};
+use super::{ClientAuth, Error, Settings, json};
 use std::net::IpAddr;
 use url::{Host, Url};
 
-/// Where the token endpoint and the keys are.
+/// Where the token endpoint and the keys are, and where to ask about tokens, if anywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoints {
     pub token: Url,
     pub jwks: Url,
+    pub introspection: Option<Url>,
 }
 
 impl Endpoints {
     /// Where the operator gave both, nothing needs to be discovered.
     pub(super) fn given(settings: &Settings) -> Option<Self> {
-        Some(Self { token: settings.token_endpoint.clone()?, jwks: settings.jwks_uri.clone()? })
+        Some(Self {
+            token: settings.token_endpoint.clone()?,
+            jwks: settings.jwks_uri.clone()?,
+            introspection: settings.introspection_endpoint.clone(),
+        })
     }
 
     /// Reads a discovery document; what the operator gave wins over it.
@@ -39,31 +44,48 @@ impl Endpoints {
             }
             None => return Err(garbage("one without an issuer".to_owned())),
         }
-        let endpoint =
-            |key: &'static str, given: &Option<Url>| -> Result<Url, (String, String)> {
-                match given {
-                    Some(url) => Ok(url.clone()),
-                    None => {
-                        let found = text(key)?.ok_or_else(|| garbage(format!("one without {key}")))?;
-                        let url = Url::parse(found).map_err(|e| garbage(format!("one whose {key} {:?} is no URL: {e}", cut(found))))?;
-                        permitted(&url, settings.allow_http).map_err(|why| {
-                    (
-                        format!("the discovery document names the {key} {:?}, which is refused: {why}", cut(found)),
-                        format!("have the IAM name https endpoints, give issuers.{name}.{key} yourself, or set issuers.{name}.allow_http"),
-                    )
+        let endpoint = |key: &'static str, given: &Option<Url>, found: Option<&str>| match given {
+            Some(url) => Ok::<_, (String, String)>(url.clone()),
+            None => {
+                let found = found.ok_or_else(|| garbage(format!("one without {key}")))?;
+                let url = Url::parse(found).map_err(|e| garbage(format!("one whose {key} {:?} is no URL: {e}", cut(found))))?;
+                permitted(&url, settings.allow_http).map_err(|why| {
+                    let cause = format!("the discovery document names the {key} {:?}, which is refused: {why}", cut(found));
+                    let cure =
+                        format!("have the IAM name https endpoints, give issuers.{name}.{key} yourself, or set issuers.{name}.allow_http");
+                    (cause, cure)
                 })?;
-                        Ok(url)
-                    }
-                }
-            };
-        Ok(Self { token: endpoint("token_endpoint", &settings.token_endpoint)?, jwks: endpoint("jwks_uri", &settings.jwks_uri)? })
+                Ok(url)
+            }
+        };
+        // Where client certificates are asked for may be another address than where they are not (RFC 8705 §5).
+        let by_certificate = matches!(settings.client_auth, ClientAuth::TlsClientAuth(_));
+        let aliases = document.get("mtls_endpoint_aliases").and_then(|a| a.as_object()).filter(|_| by_certificate);
+        let alias = aliases.map(|a| json::string(a, "token_endpoint")).transpose().map_err(|e| garbage(format!("wrong: {e}")))?.flatten();
+        let token = endpoint("token_endpoint", &settings.token_endpoint, alias.or(text("token_endpoint")?))?;
+        if by_certificate && token.scheme() != "https" {
+            let cause = format!("the token endpoint {} is not https, and a client certificate cannot be shown there", shown(&token));
+            return Err((cause, format!("have the IAM name an https token endpoint, or give issuers.{name}.token_endpoint")));
+        }
+        let given = &settings.introspection_endpoint;
+        // Not everybody has one; what is there must be as good as the others.
+        let introspection = match (given, text("introspection_endpoint")?) {
+            (None, None) => None,
+            (given, found) => Some(endpoint("introspection_endpoint", given, found)?),
+        };
+        let jwks = endpoint("jwks_uri", &settings.jwks_uri, text("jwks_uri")?)?;
+        Ok(Self { token, jwks, introspection })
     }
 }
 
 /// Where discovery is read from, if it has to be; all URLs of the settings are looked at on the way.
 pub(super) fn url(settings: &Settings) -> Result<Option<Url>, Error> {
-    let given =
-        [("discovery_url", &settings.discovery_url), ("token_endpoint", &settings.token_endpoint), ("jwks_uri", &settings.jwks_uri)];
+    let given = [
+        ("discovery_url", &settings.discovery_url),
+        ("token_endpoint", &settings.token_endpoint),
+        ("jwks_uri", &settings.jwks_uri),
+        ("introspection_endpoint", &settings.introspection_endpoint),
+    ];
     let refused = |what, url: &Url| permitted(url, settings.allow_http).map_err(|why| Error::Refused { what, url: shown(url), why });
     for (what, url) in given {
         if let Some(url) = url {
@@ -137,6 +159,22 @@ mod tests {
         for bad in ["", "[]", "{}", r#"{"issuer":1}"#, r#"{"issuer":"https://iam.example/realms/a"}"#] {
             assert!(read(bad, &s).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_client_with_a_certificate_goes_where_certificates_are_asked_for() {
+        let mut s = settings("https://iam.example/realms/a");
+        let doc = r#"{"issuer":"https://iam.example/realms/a","token_endpoint":"https://iam.example/t","jwks_uri":"https://iam.example/k",
+            "mtls_endpoint_aliases":{"token_endpoint":"https://mtls.iam.example/t"}}"#;
+        assert_eq!(read(doc, &s).unwrap().token.as_str(), "https://iam.example/t");
+        s.client_auth = ClientAuth::TlsClientAuth(crate::tls::Identity { cert_file: "c".into(), key_file: "k".into() });
+        assert_eq!(read(doc, &s).unwrap().token.as_str(), "https://mtls.iam.example/t");
+        assert_eq!(read(&doc.replace("mtls_endpoint", "other"), &s).unwrap().token.as_str(), "https://iam.example/t");
+        s.allow_http = true;
+        let (cause, _) = read(&doc.replace("https://mtls", "http://mtls"), &s).unwrap_err();
+        assert!(cause.contains("cannot be shown there"), "{cause}");
+        s.token_endpoint = Url::parse("https://given.example/t").ok();
+        assert_eq!(read(doc, &s).unwrap().token.as_str(), "https://given.example/t");
     }
 
     #[test]

@@ -1,95 +1,66 @@
 //! An IAM from outside: discovery, keys (JWKS), the HTTP client and our authentication there. It says what came back and
 //! whether it came; what an answer means is for `verify` and `exchange` to judge. Nobody else sees the reqwest crate.
 
+mod ask;
 mod auth;
+mod breaker;
 mod client;
+mod credentials;
 mod discovery;
+mod introspect;
 pub mod json;
 mod jwk;
 pub mod jws;
 mod keys;
+mod proof;
 mod refetch;
 mod refresh;
+mod room;
+mod settings;
+mod signing;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod unanswered;
 
 pub use auth::{Form, without_tokens};
+pub use breaker::Settings as BreakerSettings;
 pub use client::{CallError, Reply};
 pub use keys::{Algorithm, Found, Key, Keys};
+pub use proof::{assertion, secret_in};
 pub use refetch::Refetched;
+pub use room::Priority;
+pub use settings::{ClientAuth, Credential, Encoding, Error, Protection, Settings, Timeouts};
+pub use signing::{SigningAlgorithm, SigningKey};
 
 use crate::clock::Clock;
 use crate::fault::{Explained, Why};
 use crate::metrics::IssuerMetrics;
-use crate::tls;
-use crate::token::Secret;
 use arc_swap::ArcSwapOption;
-use client::Client;
+use breaker::Breaker;
+use credentials::Credentials;
 use discovery::Endpoints;
 use refetch::Refetches;
 use refresh::KeyStore;
+use room::Room;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use url::Url;
-
-/// One issuer, as the configuration describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Its name in the configuration; a metric label.
-    pub name: Arc<str>,
-    /// What `iss` of its tokens must equal; discovery is read from here unless `discovery_url` says otherwise.
-    pub url: Arc<str>,
-    pub discovery_url: Option<Url>,
-    /// With both this and `jwks_uri` given, no discovery is needed.
-    pub token_endpoint: Option<Url>,
-    pub jwks_uri: Option<Url>,
-    pub client_id: String,
-    pub client_auth: ClientAuth,
-    pub ca_file: Option<PathBuf>,
-    /// http is allowed to addresses other than loopback.
-    pub allow_http: bool,
-    /// How often the keys are fetched anew.
-    pub jwks_refresh: Duration,
-    pub timeouts: Timeouts,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    pub connect: Duration,
-    /// For one call with everything that belongs to it.
-    pub total: Duration,
-}
-
-/// How we prove to the token endpoint who we are (RFC 6749 §2.3.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClientAuth {
-    ClientSecretBasic(Secret),
-    ClientSecretPost(Secret),
-}
-
-/// Why an issuer cannot be made from its settings.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("{what} {url:?} is no URL: {why}")]
-    NoUrl { what: &'static str, url: String, why: String },
-    #[error("{what} {url} is refused: {why}")]
-    Refused { what: &'static str, url: String, why: String },
-    #[error(transparent)]
-    Tls(#[from] tls::Error),
-    #[error("the HTTP client cannot be built: {0}")]
-    Client(String),
-}
 
 /// One issuer, running. Its calls are made on the control runtime, whoever asks for them.
 pub struct Issuer {
     settings: Settings,
-    client: Client,
+    credentials: Credentials,
+    breaker: Breaker,
+    room: Room,
+    /// Told when the circuit opens, for those who wait for their turn.
+    opened: Notify,
+    /// How the last outage showed itself.
+    last_outage: ArcSwapOption<String>,
     clock: Clock,
     metrics: Arc<IssuerMetrics>,
     control: Handle,
@@ -107,13 +78,19 @@ impl Issuer {
     /// Does no I/O towards the issuer; [`Issuer::start`] does.
     ///
     /// # Errors
-    /// A URL that is none or that may not be used, an unreadable `ca_file`, no certificate authorities where TLS is needed.
+    /// A URL that is none or that may not be used; a file of ours that is unreadable or unfit; no certificate authorities where
+    /// TLS is needed.
     pub fn new(settings: Settings, clock: Clock, metrics: Arc<IssuerMetrics>, control: Handle) -> Result<Arc<Self>, Error> {
         let discovery_url = discovery::url(&settings)?;
-        let client = Client::new(&settings, discovery_url.as_ref())?;
+        let credentials = Credentials::new(&settings, discovery_url.as_ref())?;
+        metrics.circuit_open(false);
         let endpoints = Endpoints::given(&settings).map(Arc::new);
         Ok(Arc::new(Self {
-            client,
+            credentials,
+            breaker: Breaker::new(settings.protection.breaker, clock.clone()),
+            room: Room::new(settings.protection.max_in_flight, settings.protection.max_queue),
+            opened: Notify::new(),
+            last_outage: ArcSwapOption::empty(),
             metrics,
             control,
             discovery_url,
@@ -127,10 +104,12 @@ impl Issuer {
         }))
     }
 
-    /// Begins to fetch endpoints and keys, and goes on until the issuer is dropped. A second call changes nothing.
+    /// Begins to fetch endpoints and keys and to watch our files, and goes on until the issuer is dropped. A second call changes
+    /// nothing.
     pub fn start(self: &Arc<Self>) {
         if !self.started.swap(true, Ordering::SeqCst) {
             self.control.spawn(refresh::run(Arc::downgrade(self)));
+            self.control.spawn(credentials::run(Arc::downgrade(self), self.clock.clone()));
         }
     }
 
@@ -169,26 +148,25 @@ impl Issuer {
         refetch::refetch(self, kid)
     }
 
-    /// One POST to the token endpoint, with our authentication. Redirects are answers like any other.
+    /// A question to the token endpoint, with our proof; it waits for its turn as [`Priority`] says. Redirects are answers like
+    /// any other.
     ///
     /// # Errors
-    /// When no answer came, or none that can be read.
-    pub async fn post_token(self: &Arc<Self>, form: Form) -> Result<Reply, CallError> {
+    /// When no answer came, none that can be read, or when it was not asked at all to protect it.
+    pub async fn post_token(self: &Arc<Self>, form: Form, priority: Priority) -> Result<Reply, CallError> {
         let Some(endpoint) = self.token_endpoint() else { return Err(CallError::NoEndpoint) };
+        if let Some(why) = ask::barred(self) {
+            return Err(why);
+        }
         let this = self.clone();
         // On the control runtime: the connection belongs to no worker, and outlives whoever asked.
-        let call = self.control.spawn(async move {
-            let reply = this.client.post_token(endpoint, form, &this.settings).await;
-            this.metrics.up(reply.as_ref().is_ok_and(Reply::well_formed));
-            reply
-        });
+        let call = self.control.spawn(async move { ask::ask(&this, &endpoint, &form, priority).await });
         call.await.unwrap_or_else(|_| Err(CallError::Broken("the call was broken off".to_owned())))
     }
 
     /// An issuer's words without our secret and without anything that could be a token, fit for the log.
     pub fn cleaned(&self, words: &str) -> String {
-        let (ClientAuth::ClientSecretBasic(secret) | ClientAuth::ClientSecretPost(secret)) = &self.settings.client_auth;
-        auth::cleaned(words, secret)
+        auth::cleaned(words, self.credentials.current().proof.secret())
     }
 
     fn token_endpoint(&self) -> Option<Url> {

@@ -149,7 +149,8 @@ async fn discover(issuer: &Issuer) -> bool {
 async fn fetched(issuer: &Issuer, url: Url, max: usize, what: &str) -> Result<bytes::Bytes, (String, String)> {
     let name = &issuer.settings.name;
     let (shown, port) = (url.host_str().unwrap_or_default().to_owned(), url.port_or_known_default().unwrap_or_default());
-    match issuer.client.get(url, max).await {
+    let client = issuer.credentials.current().client.clone();
+    match client.get(url, max).await {
         Ok(Reply { status: 200, body, .. }) => Ok(body),
         Ok(Reply { status: status @ 300..=399, .. }) => Err((
             format!("asked for its {what}, it answers with a redirect (HTTP {status}), and redirects are not followed"),

@@ -1,10 +1,11 @@
 //! A tiny IAM for the tests of this room and of those above it: real sockets, canned answers, and a count of what was asked.
 //! It checks nothing and keeps no key: each run makes its own.
 
-use super::{ClientAuth, Issuer, Settings, Timeouts};
+use super::{ClientAuth, Issuer, Protection, Settings, Timeouts};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::token::Secret;
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature as sig;
@@ -14,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,6 +25,7 @@ use tokio::runtime::Handle;
 pub(crate) const DISCOVERY: &str = "/realms/a/.well-known/openid-configuration";
 pub(crate) const KEYS: &str = "/realms/a/keys";
 pub(crate) const TOKEN: &str = "/realms/a/token";
+pub(crate) const INTROSPECTION: &str = "/realms/a/introspect";
 
 pub(crate) fn settings(url: &str) -> Settings {
     Settings {
@@ -32,12 +34,14 @@ pub(crate) fn settings(url: &str) -> Settings {
         discovery_url: None,
         token_endpoint: None,
         jwks_uri: None,
+        introspection_endpoint: None,
         client_id: "gateway".into(),
-        client_auth: ClientAuth::ClientSecretBasic(Secret::new("gateway-c4nary-secret")),
+        client_auth: ClientAuth::basic(Secret::new("gateway-c4nary-secret")),
         ca_file: None,
         allow_http: false,
         jwks_refresh: Duration::from_secs(600),
         timeouts: Timeouts { connect: Duration::from_secs(1), total: Duration::from_secs(5) },
+        protection: Protection::default(),
     }
 }
 
@@ -84,6 +88,8 @@ impl Canned {
 #[derive(Default)]
 struct Inside {
     canned: HashMap<String, Canned>,
+    /// Before what is canned, once each.
+    first: HashMap<String, VecDeque<Canned>>,
     seen: Vec<Seen>,
 }
 
@@ -109,7 +115,10 @@ impl Iam {
         let origin = format!("http://{addr}");
         let iam = Self { url: format!("{origin}/realms/a"), addr, inside, task };
         let endpoint = |path: &str| format!("{origin}{path}");
-        let document = json!({"issuer": iam.url, "token_endpoint": endpoint(TOKEN), "jwks_uri": endpoint(KEYS)});
+        let document = json!({
+            "issuer": iam.url, "token_endpoint": endpoint(TOKEN), "jwks_uri": endpoint(KEYS),
+            "introspection_endpoint": endpoint(INTROSPECTION),
+        });
         iam.answer(DISCOVERY, Canned::json(200, &document));
         iam.keys(keys);
         iam
@@ -117,6 +126,11 @@ impl Iam {
 
     pub(crate) fn answer(&self, path: &str, canned: Canned) {
         self.inside.lock().unwrap().canned.insert(path.to_owned(), canned);
+    }
+
+    /// The next requests are answered so, in this order; those after them as ever.
+    pub(crate) fn first(&self, path: &str, canned: impl IntoIterator<Item = Canned>) {
+        self.inside.lock().unwrap().first.entry(path.to_owned()).or_default().extend(canned);
     }
 
     pub(crate) fn keys(&self, keys: &[Value]) {
@@ -172,7 +186,8 @@ async fn serve(listener: TcpListener, inside: Arc<Mutex<Inside>>) {
                 let canned = {
                     let mut inside = inside.lock().unwrap();
                     inside.seen.push(Seen { path: path.clone(), headers: head.headers, body });
-                    inside.canned.get(&path).cloned().unwrap_or(Canned { status: 404, ..Canned::default() })
+                    let first = inside.first.get_mut(&path).and_then(VecDeque::pop_front);
+                    first.or_else(|| inside.canned.get(&path).cloned()).unwrap_or(Canned { status: 404, ..Canned::default() })
                 };
                 tokio::time::sleep(canned.delay).await;
                 if canned.cut {
@@ -229,6 +244,16 @@ impl Signer {
             Self::P384(pair) => point("P-384", kid, pair.public_key().as_ref()),
             Self::Ed(pair) => json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": kid, "x": b64(pair.public_key().as_ref())}),
         }
+    }
+
+    /// The private half, as an operator's file has it.
+    pub(crate) fn pem(&self) -> String {
+        let der = match self {
+            Self::Rsa(pair) => AsDer::<Pkcs8V1Der<'static>>::as_der(&**pair).unwrap().as_ref().to_vec(),
+            Self::P256(pair) | Self::P384(pair) => pair.to_pkcs8v1().unwrap().as_ref().to_vec(),
+            Self::Ed(pair) => pair.to_pkcs8v1().unwrap().as_ref().to_vec(),
+        };
+        format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", base64::prelude::BASE64_STANDARD.encode(der))
     }
 
     /// A token with any header and claims; `header.alg` chooses how it is signed.

@@ -1,8 +1,14 @@
 //! The issuer against an IAM over real sockets: keys that come, change and go, and calls that end in every way they can.
 
+mod mutual;
+mod protecting;
+mod proving;
+
 use super::testing::{Canned, DISCOVERY, Iam, KEYS, Lines, Signer, TOKEN};
 use super::*;
+use crate::token::Secret;
 use serde_json::json;
+use std::time::Duration;
 
 async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     for _ in 0..400 {
@@ -28,7 +34,7 @@ async fn endpoints_and_keys_come_in_and_nothing_is_asked_for_compressed() {
     let iam = Iam::start(&[Signer::ed().jwk("one")]).await;
     let (issuer, metrics) = iam.issuer(&Clock::turned(), |_| ());
     assert!(!issuer.loaded() && issuer.keys().is_none() && iam.count(DISCOVERY) == 0);
-    assert_eq!(issuer.post_token(form()).await.unwrap_err(), CallError::NoEndpoint);
+    assert_eq!(issuer.post_token(form(), Priority::Caller).await.unwrap_err(), CallError::NoEndpoint);
     issuer.start();
     issuer.start();
     issuer.when_loaded().await;
@@ -122,17 +128,24 @@ async fn an_unknown_kid_fetches_once_and_in_ten_seconds_once() {
 async fn keys_are_renewed_and_without_renewal_trusted_for_an_hour() {
     let clock = Clock::turned();
     let iam = Iam::start(&[Signer::ed().jwk("one")]).await;
-    let issuer = iam.loaded(&clock).await;
+    let (issuer, metrics) = iam.issuer(&clock, |_| ());
+    issuer.start();
+    issuer.when_loaded().await;
     let first = issuer.generation();
     clock.turn(Duration::from_secs(601));
-    eventually("the keys are fetched anew", || iam.count(KEYS) == 2).await;
-    assert_eq!(issuer.generation(), first);
+    let now = clock.unix();
+    let came = |text: &str| text.strip_prefix("cambist_jwks_last_success_timestamp_seconds{issuer=\"main\"} ")?.parse::<u64>().ok();
+    // That the request was seen is not enough: the answer must be in before the clock is turned again.
+    let renewed = || String::from_utf8(metrics.encode()).unwrap().lines().find_map(came).is_some_and(|at| at >= now);
+    eventually("the keys are fetched anew", renewed).await;
+    assert_eq!((iam.count(KEYS), issuer.generation()), (2, first));
 
     for broken in [Canned::text(503, "{}"), Canned::text(200, "{\"keys\":"), Canned::text(200, &"x".repeat(300 * 1024))] {
-        let asked = iam.count(KEYS);
+        let before = issuer.trouble();
         iam.answer(KEYS, broken);
         clock.turn(Duration::from_secs(1000));
-        eventually("the failure is noticed", || iam.count(KEYS) > asked && issuer.trouble().is_some()).await;
+        let told = || issuer.trouble().is_some_and(|now| before.as_ref().is_none_or(|before| !Arc::ptr_eq(before, &now)));
+        eventually("the failure is noticed", told).await;
         assert_eq!(issuer.generation(), first, "a failure takes nothing away");
     }
     clock.turn(Duration::from_secs(1300));
@@ -156,11 +169,11 @@ async fn the_client_says_who_it_is_in_one_way_only() {
         let (issuer, _) = iam.issuer(&Clock::real(), |s| {
             s.client_id = "gate:way".into();
             let secret = Secret::new("p+%:ä ");
-            s.client_auth = if basic { ClientAuth::ClientSecretBasic(secret) } else { ClientAuth::ClientSecretPost(secret) };
+            s.client_auth = if basic { ClientAuth::basic(secret) } else { ClientAuth::post(secret) };
         });
         issuer.start();
         issuer.when_loaded().await;
-        issuer.post_token(form()).await.unwrap();
+        issuer.post_token(form(), Priority::Caller).await.unwrap();
         let seen = iam.seen(TOKEN).pop().unwrap();
         assert_eq!(seen.form("subject_token"), ["caller-c4nary-token"]);
         assert_eq!(seen.headers["content-type"], "application/x-www-form-urlencoded");
@@ -184,29 +197,29 @@ async fn every_end_of_a_call_has_a_name() {
     issuer.when_loaded().await;
 
     iam.answer(TOKEN, Canned::json(400, &json!({"error": "invalid_request"})).header("retry-after", "7"));
-    let reply = issuer.post_token(form()).await.unwrap();
+    let reply = issuer.post_token(form(), Priority::Caller).await.unwrap();
     assert_eq!((reply.status, reply.retry_after, up(&metrics)), (400, Some(Duration::from_secs(7)), true), "a refusal is an answer");
 
     iam.answer(TOKEN, Canned::text(302, "").header("location", &format!("http://{}{KEYS}", iam.addr)));
-    assert_eq!(issuer.post_token(form()).await.unwrap().status, 302);
+    assert_eq!(issuer.post_token(form(), Priority::Caller).await.unwrap().status, 302);
     assert_eq!((iam.count(KEYS), up(&metrics)), (1, false), "followed nowhere");
 
     iam.answer(TOKEN, Canned::text(200, &"x".repeat(client::MAX_ANSWER + 1)));
-    assert_eq!(issuer.post_token(form()).await.unwrap_err(), CallError::TooLarge(64 * 1024));
+    assert_eq!(issuer.post_token(form(), Priority::Caller).await.unwrap_err(), CallError::TooLarge(64 * 1024));
     iam.answer(TOKEN, Canned::text(200, &format!("\"{}\"", "x".repeat(client::MAX_ANSWER - 2))));
-    assert_eq!(issuer.post_token(form()).await.unwrap().body.len(), client::MAX_ANSWER);
+    assert_eq!(issuer.post_token(form(), Priority::Caller).await.unwrap().body.len(), client::MAX_ANSWER);
     assert!(up(&metrics));
 
     iam.answer(TOKEN, Canned { cut: true, ..Canned::default() });
-    assert!(matches!(issuer.post_token(form()).await, Err(CallError::Broken(_))));
+    assert!(matches!(issuer.post_token(form(), Priority::Caller).await, Err(CallError::Broken(_))));
     iam.answer(TOKEN, Canned { delay: Duration::from_secs(60), ..Canned::text(200, "{}") });
-    assert_eq!(issuer.post_token(form()).await.unwrap_err(), CallError::Timeout);
+    assert_eq!(issuer.post_token(form(), Priority::Caller).await.unwrap_err(), CallError::Timeout);
     assert!(!up(&metrics));
 
     drop(iam);
-    let mut end = issuer.post_token(form()).await.unwrap_err();
+    let mut end = issuer.post_token(form(), Priority::Caller).await.unwrap_err();
     if matches!(end, CallError::Broken(_)) {
-        end = issuer.post_token(form()).await.unwrap_err(); // a pooled connection may have died under the first
+        end = issuer.post_token(form(), Priority::Caller).await.unwrap_err(); // a pooled connection may have died under the first
     }
     assert!(matches!(&end, CallError::Unreachable(words) if !words.contains("http://")), "{end:?}");
 }
@@ -219,12 +232,12 @@ async fn nothing_secret_is_logged_even_at_trace() {
     for post in [true, false] {
         let (issuer, _) = iam.issuer(&Clock::real(), |s| {
             if post {
-                s.client_auth = ClientAuth::ClientSecretPost(Secret::new("gateway-c4nary-secret"));
+                s.client_auth = ClientAuth::post(Secret::new("gateway-c4nary-secret"));
             }
         });
         issuer.start();
         issuer.when_loaded().await;
-        let reply = issuer.post_token(form()).await.unwrap();
+        let reply = issuer.post_token(form(), Priority::Caller).await.unwrap();
         tracing::info!(?reply, ?issuer, settings = ?issuer.settings(), "seen");
     }
     let text = lines.text();

@@ -38,6 +38,7 @@ pub struct IssuerMetrics {
     pub(super) in_flight: IntGauge,
     pub(super) lifetime: Histogram,
     pub(super) up: IntGauge,
+    pub(super) circuit_open: IntGauge,
     pub(super) jwks_success: IntGauge,
 }
 
@@ -67,6 +68,11 @@ impl IssuerMetrics {
     /// The last call to the issuer got a well-formed answer, or did not.
     pub fn up(&self, up: bool) {
         self.up.set(i64::from(up));
+    }
+
+    /// The issuer has failed so often that it is not asked, or is asked by one at a time.
+    pub fn circuit_open(&self, open: bool) {
+        self.circuit_open.set(i64::from(open));
     }
 
     pub fn keys_came(&self, unix: u64) {

@@ -66,6 +66,7 @@ struct Tokens {
     exchanges_in_flight: IntGaugeVec,
     lifetimes: HistogramVec,
     issuer_up: IntGaugeVec,
+    issuer_circuit_open: IntGaugeVec,
     jwks_success: IntGaugeVec,
 }
 
@@ -167,6 +168,7 @@ impl Metrics {
             in_flight: self.tokens.exchanges_in_flight.with_label_values(&[name]),
             lifetime: self.tokens.lifetimes.with_label_values(&[name]),
             up,
+            circuit_open: self.tokens.issuer_circuit_open.with_label_values(&[name]),
             jwks_success: self.tokens.jwks_success.with_label_values(&[name]),
         })
     }
@@ -255,6 +257,12 @@ impl Tokens {
                 r,
                 "cambist_issuer_up",
                 "1: the last call to the issuer, any endpoint, got a well-formed answer, a refusal included.",
+                &["issuer"],
+            ),
+            issuer_circuit_open: gauges(
+                r,
+                "cambist_issuer_circuit_open",
+                "1: the issuer fails again and again, and is left in peace but for one try at a time.",
                 &["issuer"],
             ),
             jwks_success: gauges(r, "cambist_jwks_last_success_timestamp_seconds", "When the issuer's keys last came in.", &["issuer"]),

@@ -18,12 +18,22 @@ use std::task::{Context, Poll};
 pub struct Admission {
     limits: Limits,
     in_flight: AtomicUsize,
+    ending: AtomicBool,
     closing: AtomicBool,
 }
 
 impl Admission {
     pub fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, in_flight: AtomicUsize::new(0), closing: AtomicBool::new(false) })
+        Arc::new(Self { limits, in_flight: AtomicUsize::new(0), ending: AtomicBool::new(false), closing: AtomicBool::new(false) })
+    }
+
+    /// The end has begun: callers are served, and told with each answer not to come back on the same connection.
+    pub fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
     }
 
     /// From now on every new request is told to go elsewhere.

@@ -23,7 +23,7 @@ pub struct Failure {
     pub reason: &'static str,
     pub status: u16,
     pub cause: String,
-    pub cure: Option<String>,
+    pub cure: String,
     pub issuer_words: Option<String>,
     pub trace_id: String,
 }
@@ -37,7 +37,7 @@ impl Failures {
             reason: row.code,
             status: row.status.as_u16(),
             cause: why.map_or(row.detail, |w| &*w.cause).to_owned(),
-            cure: why.and_then(|w| w.cure.as_ref().map(ToString::to_string)),
+            cure: fault.cure().to_owned(),
             issuer_words: why.and_then(|w| w.issuer_words.clone()),
             trace_id,
         };

@@ -50,7 +50,7 @@ impl ForceHeader {
     /// Takes the header out. Whether a caller at `from` asked for a newer token with it.
     pub(super) fn take(&self, headers: &mut HeaderMap, from: IpAddr) -> bool {
         let asked = self.asked(headers);
-        let spelt: Vec<HeaderName> = headers.keys().filter(|name| headers::same_name(name.as_str(), self.name.as_str())).cloned().collect();
+        let spelt: Vec<HeaderName> = headers.keys().filter(|name| headers::spells(name.as_str(), self.name.as_str())).cloned().collect();
         for name in spelt {
             headers.remove(name);
         }

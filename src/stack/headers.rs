@@ -2,6 +2,7 @@
 
 use crate::fault::{Fault, bad_request};
 use http::header::{self, HeaderName};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
 use std::sync::LazyLock;
 
@@ -84,21 +85,26 @@ fn is_alias(name: &str) -> bool {
     if !name.bytes().any(|b| b == b'_' || b == b'.') {
         return false;
     }
-    let plain: String = name.bytes().map(|b| char::from(plain(b))).collect();
+    let plain: String = name.chars().map(|c| if c == '_' || c == '.' { '-' } else { c }).collect();
     let plain = plain.trim_matches('-');
     HEARSAY.contains(&plain) || OWNED.contains(&plain) || plain == "content-length" || HOP_BY_HOP.iter().any(|h| h.as_str() == plain)
 }
 
-fn plain(b: u8) -> u8 {
-    if b == b'_' || b == b'.' { b'-' } else { b }
-}
-
-/// Whether some backend may read both names as the same one. Both are in lower case.
-pub(super) fn same_name(a: &str, b: &str) -> bool {
-    // Most names are passed by their length: spellings differ at the ends alone in that.
-    let trimmed = |name: &str| name.trim_matches(['-', '_', '.']).len();
-    let bytes = |name: &'_ str| name.trim_matches(['-', '_', '.']).bytes().map(plain).collect::<Vec<u8>>();
-    trimmed(a) == trimmed(b) && bytes(a) == bytes(b)
+/// Takes a token for the gateway out, under every spelling, and returns what stood under the right one.
+///
+/// # Errors
+/// When it stands there more than once.
+pub(super) fn take(headers: &mut HeaderMap, name: &HeaderName) -> Result<Option<HeaderValue>, Fault> {
+    let mut values = headers.get_all(name).iter();
+    let (value, more) = (values.next().cloned(), values.next());
+    if more.is_some() {
+        return Err(bad_request("a header that holds a token for the gateway, more than once"));
+    }
+    let spellings: Vec<HeaderName> = headers.keys().filter(|found| spells(found.as_str(), name.as_str())).cloned().collect();
+    for spelling in spellings {
+        headers.remove(spelling);
+    }
+    Ok(value)
 }
 
 /// Whether a field of this name frames, routes or identifies a message, so that nothing else can be made of it.
@@ -106,6 +112,16 @@ pub(super) fn means_something(name: &HeaderName) -> bool {
     let name = name.as_str();
     let ours = HEARSAY.contains(&name) || OWNED.contains(&name) || is_alias(name) || HOP_BY_HOP.iter().any(|h| h.as_str() == name);
     ours || name.starts_with("content-") || ["cookie", "connection", "accept", "expect", "range", "upgrade"].contains(&name)
+}
+
+/// Whether some backend reads one name as the other.
+pub(super) fn spells(found: &str, name: &str) -> bool {
+    let bent = |s: &str| s.bytes().any(|b| b == b'_' || b == b'.');
+    found == name
+        || (bent(found) || bent(name)) && {
+            let plain = |s: &str| s.chars().map(|c| if c == '_' || c == '.' { '-' } else { c }).collect::<String>();
+            plain(found).trim_matches('-') == plain(name).trim_matches('-')
+        }
 }
 
 /// A response's trailers without those that the gateway sets or strips, or that frame or route a message (RFC 9110 §6.5.1).
@@ -155,6 +171,15 @@ pub(super) fn append_via(headers: &mut HeaderMap, received: Version) {
         _ => 1,
     };
     headers.append(header::VIA, HOPS[hop].clone());
+}
+
+/// Whether `token` stands anywhere in a request's head: a custom header, a cookie, the query (RFC 6750 §2.3). To be asked once
+/// `Authorization` is out.
+pub(super) fn holds(head: &Parts, token: &str) -> bool {
+    // Nearly every value is shorter than a token, so that hardly anything is really searched.
+    let found = |text: &str| text.len() >= token.len() && text.contains(token);
+    head.headers.values().any(|v| v.len() >= token.len() && v.to_str().is_ok_and(found))
+        || head.uri.path_and_query().is_some_and(|p| found(p.as_str()))
 }
 
 /// Whether a comma-separated field value lists `token`.
@@ -208,6 +233,17 @@ mod tests {
         let mut left: Vec<_> = h.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["my_header", "x-tenant"]);
+    }
+
+    #[test]
+    fn a_token_for_the_gateway_goes_under_every_spelling_and_counts_under_one() {
+        let name = HeaderName::from_static("x-actor-token");
+        let mut h = map(&[("X-Actor-Token", "a"), ("x_actor_token", "b"), ("X-Actor.Token_", "c"), ("x-actor-tokens", "d")]);
+        assert_eq!(take(&mut h, &name).unwrap().unwrap(), "a");
+        assert_eq!(h.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-actor-tokens"]);
+        let mut h = map(&[("x_actor_token", "b")]);
+        assert!(take(&mut h, &name).unwrap().is_none() && h.is_empty());
+        assert!(take(&mut map(&[("x-actor-token", "a"), ("x-actor-token", "a")]), &name).is_err());
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Opens the journal of a request, and closes it when the answer's last byte is out or the answer is dropped. What a request
 //! holds (gauge, permit) is let go at that moment and not when its headers leave.
 
+use super::Shared;
+use super::admit::Admission;
 use super::body::{Body, RequestBody};
 use super::journal::Journal;
 use super::request::{Caller, Caught};
 use crate::metrics::{InFlight, ListenerMetrics, RouteMetrics};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -22,6 +24,7 @@ pub struct Measure<S> {
     listener: Arc<ListenerMetrics>,
     unmatched: Arc<RouteMetrics>,
     access_log: bool,
+    admission: Arc<Admission>,
 }
 
 impl<S: Clone> Clone for Measure<S> {
@@ -32,13 +35,15 @@ impl<S: Clone> Clone for Measure<S> {
             listener: self.listener.clone(),
             unmatched: self.unmatched.clone(),
             access_log: self.access_log,
+            admission: self.admission.clone(),
         }
     }
 }
 
 impl<S> Measure<S> {
-    pub(super) fn new(inner: S, from: Arc<Caller>, listener: Arc<ListenerMetrics>, unmatched: Arc<RouteMetrics>, access_log: bool) -> Self {
-        Self { inner, from, listener, unmatched, access_log }
+    pub(super) fn new<T>(inner: S, from: Arc<Caller>, listener: Arc<ListenerMetrics>, shared: &Shared<T>) -> Self {
+        let (unmatched, admission) = (shared.unmatched.clone(), shared.admission.clone());
+        Self { inner, from, listener, unmatched, access_log: shared.access_log, admission }
     }
 
     fn open(&self, request: Request<RequestBody>) -> (Caught, Guard) {
@@ -50,6 +55,7 @@ impl<S> Measure<S> {
             status: StatusCode::from_u16(499).unwrap_or_default(),
             bytes: 0,
             whole: false,
+            admission: self.admission.clone(),
             _gauge: self.listener.begin(),
         };
         (Caught { head, body, from: self.from.clone(), journal }, guard)
@@ -88,8 +94,11 @@ impl<F: Future<Output = Result<Response<Body>, Infallible>>> Future for Measurin
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let me = self.project();
-        let Ok(answer) = std::task::ready!(me.inner.poll(cx));
+        let Ok(mut answer) = std::task::ready!(me.inner.poll(cx));
         let status = answer.status();
+        if me.guard.as_ref().is_some_and(Guard::says_goodbye) {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         Poll::Ready(Ok(answer.map(|body| {
             let mut guard = me.guard.take();
             if let Some(guard) = &mut guard {
@@ -109,7 +118,15 @@ struct Guard {
     status: StatusCode,
     bytes: u64,
     whole: bool,
+    admission: Arc<Admission>,
     _gauge: InFlight,
+}
+
+impl Guard {
+    /// Whether the caller is told that its connection ends with this answer. HTTP/2 has GOAWAY for that.
+    fn says_goodbye(&self) -> bool {
+        self.admission.is_ending() && self.journal.version <= Version::HTTP_11
+    }
 }
 
 impl Drop for Guard {

@@ -43,7 +43,7 @@ pub use failures::{Failure, Failures};
 pub use force::{ForceHeader, ForceRoute, OnUpstream401};
 pub use replay::ReplayRoom;
 pub use request::Caught;
-pub use route::{Injection, Limits, Route, RouteSettings, Routes, TargetSettings, TokenMode};
+pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenMode};
 
 /// What all workers' stacks share. Reload swaps what is inside.
 pub struct Shared<T> {
@@ -89,7 +89,7 @@ impl<T: TokenSource + Clone> Stack<T> {
         let peer = Arc::new(request::Caller::new(peer));
         ServiceBuilder::new()
             // Outermost: it sees every answer, rescued ones too, and lets go when the answer's last byte is out.
-            .layer(layer_fn(|inner| Measure::new(inner, peer.clone(), listener.clone(), shared.unmatched.clone(), shared.access_log)))
+            .layer(layer_fn(|inner| Measure::new(inner, peer.clone(), listener.clone(), shared)))
             // Below it, every `Fault` becomes the one answer that the table has for it; nothing below makes answers of its own.
             .layer(layer_fn(|inner| Rescue::new(inner, shared.failures.clone())))
             // Before any work is done on a request: what is too much is shed, not queued.

@@ -110,8 +110,8 @@ where
 }
 
 async fn newer<T: TokenSource>(tokens: &T, exchanged: &Exchanged, route: &Route) -> Option<Granted> {
-    let Exchanged { caller, target, generation, cached: _ } = exchanged;
-    let answer = tokens.token(caller, target, Freshness::NewerThan(*generation).into()).await;
+    let Exchanged { asker, target, generation, cached: _ } = exchanged;
+    let answer = tokens.token(asker, target, Freshness::NewerThan(*generation).into()).await;
     let forced = &route.metrics.forced;
     match answer {
         // What the last forced exchange came to, not long ago: it is this very token, and the upstream refuses that one, too.

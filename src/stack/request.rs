@@ -3,7 +3,7 @@
 use super::body::RequestBody;
 use super::journal::Journal;
 use super::route::Route;
-use crate::token::{self, SubjectToken, Target};
+use crate::token::{Asker, SubjectToken, Target};
 use crate::{listen, upstream};
 use http::HeaderValue;
 use http::request::Parts;
@@ -45,12 +45,32 @@ pub enum Bearer {
 pub struct Routed {
     pub scrubbed: Scrubbed,
     pub route: Arc<Route>,
+    /// Of the route's actor header; it stands in no header any more.
+    pub actor: Option<SubjectToken>,
 }
 
-/// A request whose caller is known.
+/// A request whose caller is known, or may be anybody.
 pub struct Verified {
     pub routed: Routed,
-    pub caller: token::Caller,
+    pub caller: Known,
+}
+
+/// Who asks.
+pub enum Known {
+    /// A caller, and who acts for them: both verified.
+    Caller(Asker),
+    /// The route takes anybody. The token that came along has not been looked at.
+    Anybody(Bearer),
+}
+
+impl Known {
+    /// Whose tokens the caller brings, in the configuration's words.
+    pub fn issuer(&self) -> Option<&str> {
+        match self {
+            Self::Caller(asker) => asker.caller().map(|caller| &*caller.subject.issuer),
+            Self::Anybody(_) => None,
+        }
+    }
 }
 
 /// A request that carries what the upstream is to see in `Authorization`, and may go.
@@ -65,7 +85,7 @@ pub struct Authorized {
 
 /// What is needed to get a newer token than the one that a request carries.
 pub struct Exchanged {
-    pub caller: token::Caller,
+    pub asker: Asker,
     pub target: Arc<Target>,
     /// Of the token that the request carries.
     pub generation: u64,

@@ -87,7 +87,7 @@ fn tell_operator(fault: &Fault, journal: &Journal) {
     let plain = Why::new(fault.row().detail);
     let why = fault.why().unwrap_or(&plain);
     let route = journal.route().map_or("-", |r| &r.name);
-    let (cure, words) = (why.cure.as_deref().unwrap_or("-"), why.issuer_words.as_deref().unwrap_or("-"));
+    let (cure, words) = (fault.cure(), why.issuer_words.as_deref().unwrap_or("-"));
     let (reason, cause, trace_id) = (fault.code(), &*why.cause, journal.trace());
     macro_rules! told {
         ($level:ident) => {

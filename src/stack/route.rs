@@ -3,10 +3,11 @@
 use super::force::ForceRoute;
 use crate::metrics::RouteMetrics;
 use crate::route::{Rule, Table};
-use crate::token::Target;
-use crate::{upstream, verify};
+use crate::token::{Actor, Target, TargetSettings};
+use crate::upstream;
+use crate::verify::{Require, Verifiers};
+use http::HeaderName;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// One route, as the configuration describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,12 +21,36 @@ pub struct RouteSettings {
     pub upstream: Arc<str>,
     /// Over the upstream's, where the route says so; resolved.
     pub timeouts: upstream::Timeouts,
-    /// Whose tokens callers must bring.
-    pub issuer: Arc<str>,
+    /// Whose tokens callers bring, and who issues those that go upstream.
+    pub issuer: IssuerChoice,
+    pub callers: Callers,
+    /// Of the caller's token.
+    pub require: Require,
     pub token: TokenMode,
     /// Bytes; `None`: any.
     pub max_body: Option<u64>,
     pub force: ForceRoute,
+}
+
+/// Which of the issuers is a route's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IssuerChoice {
+    /// By its name in the configuration.
+    Named(Arc<str>),
+    /// The one whose url is the `iss` of the caller's token.
+    ByToken,
+    /// None: nobody brings a token that counts, and none is asked for.
+    Unneeded,
+}
+
+/// Who may call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Callers {
+    /// Whoever brings a token that is good.
+    #[default]
+    Verified,
+    /// Anybody: a token that is brought is not looked at.
+    Anonymous,
 }
 
 /// What becomes of the caller's token.
@@ -33,22 +58,22 @@ pub struct RouteSettings {
 pub enum TokenMode {
     /// Exchanged; the caller's own never goes upstream.
     Exchange(TargetSettings),
-    /// Verified and taken out.
+    /// Taken out; the gateway's own goes upstream, whoever calls.
+    ClientCredentials(TargetSettings),
+    /// Taken out.
     Strip,
-    /// Verified and left in.
+    /// Left in.
     Passthrough,
 }
 
-/// What an exchanging route asks its issuer for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetSettings {
-    pub audiences: Vec<String>,
-    pub scopes: Vec<String>,
-    pub resources: Vec<String>,
-    /// What the issued token's `aud` must contain; the audiences unless the configuration says otherwise.
-    pub expect_audiences: Vec<String>,
-    pub max_ttl: Duration,
-    pub allow_login_client: bool,
+impl TokenMode {
+    /// What the issuer is asked for, if it is.
+    pub fn target(&self) -> Option<&TargetSettings> {
+        match self {
+            Self::Exchange(target) | Self::ClientCredentials(target) => Some(target),
+            Self::Strip | Self::Passthrough => None,
+        }
+    }
 }
 
 /// What holds for every request before it has a route.
@@ -68,7 +93,9 @@ pub struct Route {
     pub name: Arc<str>,
     pub upstream: Arc<upstream::Upstream>,
     pub timeouts: upstream::Timeouts,
-    pub verifier: Arc<verify::Verifier>,
+    /// `None`: anybody may call, and no token is looked at.
+    pub verifiers: Option<Verifiers>,
+    pub require: Require,
     pub token: Injection,
     pub max_body: Option<u64>,
     pub force: ForceRoute,
@@ -78,16 +105,55 @@ pub struct Route {
 /// What goes upstream in `Authorization`.
 pub enum Injection {
     /// A token for this target.
-    Exchange(Arc<Target>),
+    Exchange(Targets),
+    /// The gateway's own for this target.
+    Own(Targets),
     Nothing,
     /// The caller's own.
     Callers,
+}
+
+/// A route's target at each issuer that its callers may come from: one, but for routes that go by the token.
+#[derive(Debug)]
+pub struct Targets(Vec<Arc<Target>>);
+
+impl Targets {
+    pub fn new(targets: Vec<Arc<Target>>) -> Self {
+        Self(targets)
+    }
+
+    /// The target for a caller of this issuer. Where there is one only, it is that one, whoever calls.
+    pub fn of(&self, issuer: Option<&str>) -> Option<&Arc<Target>> {
+        match &*self.0 {
+            [only] => Some(only),
+            several => several.iter().find(|t| issuer == Some(&*t.issuer)),
+        }
+    }
+
+    pub fn first(&self) -> Option<&Arc<Target>> {
+        self.0.first()
+    }
+}
+
+impl Route {
+    /// The header in which callers bring the token of who acts for them.
+    pub fn actor_header(&self) -> Option<&HeaderName> {
+        match &self.token {
+            Injection::Exchange(targets) => match &targets.first()?.settings.actor {
+                Actor::Header(name) => Some(name),
+                Actor::Nobody | Actor::Gateway => None,
+            },
+            Injection::Own(_) | Injection::Nothing | Injection::Callers => None,
+        }
+    }
 }
 
 /// A table for each listener, since a route may be for some listeners only.
 #[derive(Default)]
 pub struct Routes {
     pub by_listener: Vec<(Arc<str>, Table<Arc<Route>>)>,
+    /// Headers that hold tokens for the gateway: none of them goes upstream, on whatever route it comes.
+    pub token_headers: Vec<HeaderName>,
 }
 
 impl Routes {

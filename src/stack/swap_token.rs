@@ -1,15 +1,16 @@
-//! Takes the caller's token away and puts in what the route says: an exchanged token, nothing, or (where the operator spelled
-//! it out) the caller's own. On an exchanging route the caller's token never goes upstream, whatever fails.
+//! Takes the caller's token away and puts in what the route says: an exchanged token, the gateway's own, nothing, or (where the
+//! operator spelled it out) the caller's own. On an exchanging route the caller's token never goes upstream, whatever fails.
 
 use super::body::Body;
-use super::request::{Authorized, Exchanged, Verified};
-use super::route::Injection;
-use crate::fault::Fault;
+use super::headers;
+use super::request::{Authorized, Bearer, Exchanged, Known, Verified};
+use super::route::{Injection, Targets};
+use crate::fault::{Fault, Why, bad_request};
 use crate::metrics::Force;
-use crate::token::{Ask, Freshness, Granted, Source, Target, TokenSource};
+use crate::token::{Ask, Asker, Freshness, Granted, Source, Target, TokenSource};
 use futures_util::future::{BoxFuture, Either, FutureExt, Ready, ready};
-use http::Response;
 use http::header::AUTHORIZATION;
+use http::{HeaderValue, Response};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -42,17 +43,18 @@ where
     }
 
     fn call(&mut self, verified: Verified) -> Self::Future {
-        let target = match &verified.routed.route.token {
-            Injection::Exchange(target) => target.clone(),
-            Injection::Nothing => return self.go(verified, Injected::Nothing),
-            Injection::Callers => return self.go(verified, Injected::Callers),
-        };
-        if target.forbids(&verified.caller.subject) {
-            return Either::Left(ready(Err(Fault::LoginClient)));
+        if let Some(fault) = still_held(&verified) {
+            return Either::Left(ready(Err(fault)));
         }
+        let (asker, target) = match wanted(&verified) {
+            Ok(Wanted::Token(asker, target)) => (asker, target),
+            Ok(Wanted::Value(value)) => return self.go(verified, Injected::Value(value)),
+            Err(fault) => return Either::Left(ready(Err(fault))),
+        };
         let force = verified.routed.scrubbed.force && verified.routed.route.force.allow_header;
         let ask = if force { Freshness::Forced.into() } else { Ask::ANY };
-        match self.tokens.token(&verified.caller, &target, ask) {
+        let target = target.clone();
+        match self.tokens.token(asker, &target, ask) {
             Either::Left(known) => match counted(known.into_inner(), ask, true, &verified) {
                 Ok(granted) => self.go(verified, Injected::Granted(granted, target)),
                 Err(fault) => Either::Left(ready(Err(fault))),
@@ -69,13 +71,6 @@ where
     }
 }
 
-/// What goes upstream in `Authorization`.
-enum Injected {
-    Nothing,
-    Callers,
-    Granted(Granted, Arc<Target>),
-}
-
 impl<T, S> SwapToken<T, S>
 where
     S: tower::Service<Authorized, Response = Response<Body>, Error = Fault>,
@@ -84,6 +79,60 @@ where
     fn go(&mut self, verified: Verified, injected: Injected) -> Either<Ready<Outcome>, Either<S::Future, BoxFuture<'static, Outcome>>> {
         Either::Right(Either::Left(self.inner.call(authorized(verified, injected))))
     }
+}
+
+/// Where the caller's token is taken out, a copy of it elsewhere would go upstream all the same.
+fn still_held(verified: &Verified) -> Option<Fault> {
+    let head = &verified.routed.scrubbed.caught.head;
+    let token = match &verified.caller {
+        _ if matches!(verified.routed.route.token, Injection::Callers) => return None,
+        Known::Caller(asker) => &asker.caller()?.token,
+        Known::Anybody(Bearer::Token(token)) => token,
+        Known::Anybody(_) => return None,
+    };
+    headers::holds(head, token.expose()).then(|| {
+        let why = Why::new("the caller's token stands in another place too (a header, a cookie or the URL): it would reach the backend");
+        Fault::BadRequest(why.cure("the caller has to send its token in Authorization alone").into())
+    })
+}
+
+/// What a request is to carry.
+enum Wanted<'a> {
+    /// A token that has to be found.
+    Token(&'a Asker, &'a Arc<Target>),
+    /// This, or nothing.
+    Value(Option<HeaderValue>),
+}
+
+fn wanted(verified: &Verified) -> Result<Wanted<'_>, Fault> {
+    match (&verified.routed.route.token, &verified.caller) {
+        (Injection::Exchange(targets), Known::Caller(asker)) => {
+            let target = target(targets, verified)?;
+            match asker.caller() {
+                Some(caller) if target.forbids(&caller.subject) => Err(Fault::LoginClient),
+                _ => Ok(Wanted::Token(asker, target)),
+            }
+        }
+        // No configuration makes such a route.
+        (Injection::Exchange(_), Known::Anybody(_)) => Err(Fault::NoToken),
+        (Injection::Own(targets), _) => Ok(Wanted::Token(&Asker::Gateway, target(targets, verified)?)),
+        (Injection::Nothing, _) => Ok(Wanted::Value(None)),
+        (Injection::Callers, Known::Caller(asker)) => Ok(Wanted::Value(asker.caller().map(|caller| caller.token.authorization()))),
+        (Injection::Callers, Known::Anybody(Bearer::Token(token))) => Ok(Wanted::Value(Some(token.authorization()))),
+        (Injection::Callers, Known::Anybody(Bearer::None)) => Ok(Wanted::Value(None)),
+        (Injection::Callers, Known::Anybody(Bearer::Broken(why))) => Err(bad_request(*why)),
+    }
+}
+
+fn target<'a>(targets: &'a Targets, verified: &Verified) -> Result<&'a Arc<Target>, Fault> {
+    let none = || Fault::Misconfigured(Why::new("the route has no target at the issuer of the caller's token").into());
+    targets.of(verified.caller.issuer()).ok_or_else(none)
+}
+
+/// What goes upstream in `Authorization`.
+enum Injected {
+    Value(Option<HeaderValue>),
+    Granted(Granted, Arc<Target>),
 }
 
 /// Notes where the token came from, or what became of it. `at_once`: nobody was asked; what was refused then has been before.
@@ -108,11 +157,14 @@ fn authorized(verified: Verified, injected: Injected) -> Authorized {
     let Verified { routed, caller } = verified;
     let mut caught = routed.scrubbed.caught;
     let (value, exchanged) = match injected {
-        Injected::Nothing => (None, None),
-        Injected::Callers => (Some(caller.token.authorization()), None),
+        Injected::Value(value) => (value, None),
         Injected::Granted(granted, target) => {
             let Granted { token, source, generation, .. } = granted;
-            (Some(token.authorization()), Some(Exchanged { caller, target, generation, cached: source.cached() }))
+            let asker = match (&routed.route.token, caller) {
+                (Injection::Exchange(_), Known::Caller(asker)) => asker,
+                _ => Asker::Gateway,
+            };
+            (Some(token.authorization()), Some(Exchanged { asker, target, generation, cached: source.cached() }))
         }
     };
     if let Some(value) = value {

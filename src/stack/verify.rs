@@ -1,10 +1,12 @@
 //! The bearer becomes a caller: a token that was verified before passes at once, any other is verified, and none goes on
-//! without. What a token must fulfil is the `verify` room's matter.
+//! without, but where the route takes anybody. What a token must fulfil is the `verify` room's matter.
 
 use super::body::Body;
-use super::request::{Bearer, Routed, Verified};
-use crate::fault::{Fault, bad_request};
-use crate::token;
+use super::request::{Bearer, Known, Routed, Verified};
+use super::route::Route;
+use crate::fault::{Fault, Why, bad_request};
+use crate::token::{Asker, Caller};
+use crate::verify;
 use futures_util::future::{BoxFuture, Either, FutureExt, Ready, ready};
 use http::Response;
 use std::task::{Context, Poll};
@@ -37,26 +39,58 @@ where
 
     fn call(&mut self, mut routed: Routed) -> Self::Future {
         let bearer = std::mem::replace(&mut routed.scrubbed.bearer, Bearer::None);
+        let Some(verifiers) = &routed.route.verifiers else {
+            let caller = Known::Anybody(bearer);
+            return Either::Right(Either::Left(self.inner.call(Verified { routed, caller })));
+        };
         let token = match bearer {
             Bearer::Token(token) => token,
             Bearer::None => return Either::Left(ready(Err(Fault::NoToken))),
             Bearer::Broken(why) => return Either::Left(ready(Err(bad_request(why)))),
         };
-        match routed.route.verifier.verify(token) {
-            Either::Left(known) => match known.into_inner() {
-                Ok(caller) => Either::Right(Either::Left(self.inner.call(Verified { routed, caller }))),
+        let caller = verifiers.verify(token);
+        let actor = routed.actor.take().map(|token| verifiers.verify(token));
+        match (caller, actor) {
+            (Either::Left(known), None) => match known.into_inner().and_then(|caller| asker(&routed.route, caller, None)) {
+                Ok(asker) => Either::Right(Either::Left(self.inner.call(Verified { routed, caller: Known::Caller(asker) }))),
                 Err(fault) => Either::Left(ready(Err(fault))),
             },
-            Either::Right(coming) => Either::Right(Either::Right(verified_later(self.inner.clone(), routed, coming).boxed())),
+            (caller, actor) => Either::Right(Either::Right(verified_later(self.inner.clone(), routed, caller, actor).boxed())),
         }
     }
 }
 
-/// The issuer's keys are being asked for: the request waits.
-async fn verified_later<S>(mut inner: S, routed: Routed, coming: BoxFuture<'static, Result<token::Caller, Fault>>) -> Outcome
+/// The issuer is being asked for its keys or about the token, or there is somebody who acts for the caller: the request waits.
+async fn verified_later<S>(mut inner: S, routed: Routed, caller: verify::Verified, actor: Option<verify::Verified>) -> Outcome
 where
     S: tower::Service<Verified, Response = Response<Body>, Error = Fault>,
 {
-    let caller = coming.await?;
-    inner.call(Verified { routed, caller }).await
+    let caller = caller.await?;
+    let actor = match actor {
+        Some(actor) => Some(actor.await.map_err(|fault| of_the_actor(fault, &routed.route))?),
+        None => None,
+    };
+    let asker = asker(&routed.route, caller, actor)?;
+    inner.call(Verified { routed, caller: Known::Caller(asker) }).await
+}
+
+fn asker(route: &Route, caller: Caller, actor: Option<Caller>) -> Result<Asker, Fault> {
+    route.require.met_by(&caller.subject)?;
+    match actor {
+        None => Ok(Asker::Caller(caller)),
+        Some(actor) if actor.subject.issuer == caller.subject.issuer => Ok(Asker::Delegate { caller, actor }),
+        Some(_) => Err(Fault::InvalidToken(Why::new("the caller's and the actor's tokens are from two issuers").into())),
+    }
+}
+
+/// The words are about the caller's token; here they are about another.
+fn of_the_actor(fault: Fault, route: &Route) -> Fault {
+    match (fault, route.actor_header()) {
+        (Fault::InvalidToken(why), Some(header)) => {
+            let mut why = why.0.clone();
+            why.cause = format!("of the actor's token in {header}: {}", why.cause).into();
+            Fault::InvalidToken(why.into())
+        }
+        (fault, _) => fault,
+    }
 }

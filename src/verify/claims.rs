@@ -14,13 +14,27 @@ type Claims = Map<String, Value>;
 /// `typ` of payloads that Keycloak marks as something else than an access token.
 const OTHERS: [&str; 4] = ["ID", "Refresh", "Offline", "Logout"];
 
+/// Where claims were found. What an issuer says to our face may leave out what a token must say for itself.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    InTheToken,
+    ByAsking,
+}
+
 /// # Errors
 /// Cause and cure.
-pub(super) fn read(claims: &Claims, verifier: &Verifier) -> Result<Subject, Why> {
+pub(super) fn read(claims: &Claims, found: Found, verifier: &Verifier) -> Result<Subject, Why> {
     let (settings, issuer) = (&verifier.settings, verifier.issuer.settings());
     let (now, skew) = (verifier.clock.unix(), settings.clock_skew);
-    from_issuer(claims, &issuer.url)?;
-    let expires_at = time(claims, "exp")?.ok_or_else(|| Why::new("the caller's token has no exp"))?;
+    if found == Found::InTheToken || claims.contains_key("iss") {
+        from_issuer(claims, &issuer.url)?;
+    }
+    let expires_at = match (time(claims, "exp")?, found) {
+        (Some(exp), _) => exp,
+        // It is asked about again before long.
+        (None, Found::ByAsking) => u64::MAX,
+        (None, Found::InTheToken) => return Err(Why::new("the caller's token has no exp")),
+    };
     in_time(expires_at, now, skew)?;
     if time(claims, "nbf")?.is_some_and(|nbf| nbf > now.saturating_add(skew.as_secs())) {
         return Err(Why::new("the caller's token is not valid yet (nbf)").cure("compare the clocks of the IAM and of this machine"));
@@ -42,6 +56,7 @@ pub(super) fn read(claims: &Claims, verifier: &Verifier) -> Result<Subject, Why>
         sid: text("sid")?.map(Arc::from),
         azp: azp.map(Arc::from),
         scopes: scopes(claims)?,
+        claims: kept(claims, &settings.keep),
         expires_at,
         clock_skew: skew,
     })
@@ -54,6 +69,17 @@ pub(super) fn in_time(expires_at: u64, now: u64, skew: Duration) -> Result<(), W
         return Ok(());
     }
     Err(Why::new(format!("the caller's token expired {} s ago", now - expires_at)))
+}
+
+/// Whether what a token says of itself speaks against it before anybody is asked.
+///
+/// # Errors
+/// When it is another issuer's, or over.
+pub(super) fn not_against(claims: &Claims, verifier: &Verifier) -> Result<(), Why> {
+    if claims.contains_key("iss") {
+        from_issuer(claims, &verifier.issuer.settings().url)?;
+    }
+    time(claims, "exp")?.map_or(Ok(()), |exp| in_time(exp, verifier.clock.unix(), verifier.settings.clock_skew))
 }
 
 /// The beginning of a text that a caller chose.
@@ -102,6 +128,34 @@ fn access_token(claims: &Claims) -> Result<(), Why> {
 /// Seconds since 1970. What lies before them is as good as 0.
 fn time(claims: &Claims, key: &str) -> Result<Option<u64>, Why> {
     Ok(json::number(claims, key).map_err(wrong)?.map(|t| u64::try_from(t).unwrap_or(0)))
+}
+
+/// What routes ask about, in one order.
+fn kept(claims: &Claims, names: &[String]) -> Vec<(Box<str>, Vec<Box<str>>)> {
+    let found = names.iter().filter_map(|name| Some((name.as_str().into(), texts(at(claims, name)?))));
+    found.filter(|(_, values): &(_, Vec<_>)| !values.is_empty()).collect()
+}
+
+/// A claim of this name, or one further in: `realm_access.roles` is the claim `roles` of the claim `realm_access`.
+fn at<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
+    claims.get(name).or_else(|| {
+        let (outer, inner) = name.split_once('.')?;
+        at(claims.get(outer)?.as_object()?, inner)
+    })
+}
+
+/// A value, or the values in a list, as text. What is neither text, number nor truth is no value here.
+fn texts(value: &Value) -> Vec<Box<str>> {
+    let text = |value: &Value| match value {
+        Value::String(s) => Some(s.as_str().into()),
+        Value::Number(n) => Some(n.to_string().into()),
+        Value::Bool(b) => Some(b.to_string().into()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    };
+    match value {
+        Value::Array(all) => all.iter().filter_map(text).collect(),
+        one => text(one).into_iter().collect(),
+    }
 }
 
 /// `scope` (RFC 8693 §4.2) or `scp` (Okta, Entra), as one string or as an array.

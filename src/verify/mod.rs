@@ -1,12 +1,17 @@
-//! The caller's token becomes a `Subject`, by the issuer's keys. What was verified once is remembered by the token's digest
-//! until the token expires or the issuer's keys or settings change. It asks the issuer for nothing but keys.
+//! The caller's token becomes a `Subject`, by the issuer's keys or by asking it (`introspection`). What was verified once is
+//! remembered by the token's digest until the token expires or the issuer's keys or settings change. It exchanges nothing.
 
+mod choice;
 mod claims;
 mod header;
+mod introspection;
+mod require;
 #[cfg(test)]
 mod tests;
 
 pub use crate::issuer::Algorithm;
+pub use choice::Verifiers;
+pub use require::Require;
 
 use crate::bounded::{Bounded, Kept};
 use crate::clock::Clock;
@@ -15,6 +20,7 @@ use crate::issuer::jws::Jws;
 use crate::issuer::{Found, Issuer, Keys, Refetched};
 use crate::token::{Caller, Digest, Subject, SubjectToken};
 use futures_util::future::{BoxFuture, Either, Ready, ready};
+use introspection::Introspection;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,9 +34,22 @@ pub struct Settings {
     pub clock_skew: Duration,
     /// Only `typ: at+jwt` (RFC 9068).
     pub strict_at_jwt: bool,
+    pub by: By,
+    /// Names of the claims that routes ask about.
+    pub keep: Vec<String>,
 }
 
-/// At once where it can be: only a token whose key we do not have yet makes its caller wait.
+/// How a token is known to be good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum By {
+    /// By its signature.
+    #[default]
+    Jwks,
+    /// By asking its issuer (RFC 7662): the way for tokens that nobody else can read.
+    Introspection,
+}
+
+/// At once where it can be: only a token whose key we do not have yet, or that has to be asked about, makes its caller wait.
 pub type Verified = Either<Ready<Result<Caller, Fault>>, BoxFuture<'static, Result<Caller, Fault>>>;
 
 /// Verifies the tokens of one issuer. Another issuer, or other settings, is another verifier with a memory of its own.
@@ -39,6 +58,8 @@ pub struct Verifier {
     issuer: Arc<Issuer>,
     clock: Clock,
     remembered: Bounded<Digest, Remembered>,
+    /// Where tokens are verified by asking.
+    introspection: Option<Introspection>,
 }
 
 struct Remembered {
@@ -71,7 +92,16 @@ enum Refusal {
 
 impl Verifier {
     pub fn new(settings: Settings, issuer: Arc<Issuer>, clock: Clock, max_remembered: usize) -> Arc<Self> {
-        Arc::new(Self { settings, issuer, clock, remembered: Bounded::new(max_remembered) })
+        let introspection = (settings.by == By::Introspection).then(|| Introspection::new(max_remembered));
+        Arc::new(Self { settings, issuer, clock, remembered: Bounded::new(max_remembered), introspection })
+    }
+
+    /// Whether everything is there that it takes to verify a token.
+    pub fn ready(&self) -> bool {
+        match self.settings.by {
+            By::Jwks => self.issuer.loaded(),
+            By::Introspection => self.issuer.introspects(),
+        }
     }
 
     pub fn settings(&self) -> &Settings {
@@ -84,6 +114,22 @@ impl Verifier {
 
     pub fn verify(self: &Arc<Self>, token: SubjectToken) -> Verified {
         let digest = token.digest();
+        self.verify_digested(token, digest)
+    }
+
+    /// Whether this token has been verified here before, whatever has become of it since.
+    fn knows(&self, digest: &Digest) -> bool {
+        let now = self.clock.millis();
+        match &self.introspection {
+            Some(asked) => asked.knows(digest, now),
+            None => self.remembered.get(digest, now, |_| ()).is_some(),
+        }
+    }
+
+    fn verify_digested(self: &Arc<Self>, token: SubjectToken, digest: Digest) -> Verified {
+        if let Some(asked) = &self.introspection {
+            return asked.verify(self, token, digest);
+        }
         let Some(generation) = self.issuer.generation() else { return now(Err(self.without_keys())) };
         if let Some(subject) = self.recall(&digest, generation) {
             let in_time = claims::in_time(subject.expires_at, self.clock.unix(), self.settings.clock_skew);
@@ -139,7 +185,7 @@ impl Verifier {
         let form = |e: String| Refusal::For(Why::new(format!("the caller's token is no JWT that could be checked: {e}")));
         let jws = Jws::read(token.expose()).map_err(form)?;
         let (alg, kid) = header::read(&jws.header, &self.settings).map_err(Refusal::For)?;
-        let subject = claims::read(&jws.claims, self).map_err(Refusal::For)?;
+        let subject = claims::read(&jws.claims, claims::Found::InTheToken, self).map_err(Refusal::For)?;
         match keys.find(kid, alg) {
             Found::Key(key) if key.signed(alg, &jws) => Ok(Arc::new(subject)),
             // Where keys have no names, another key may stand in this one's place.

@@ -23,6 +23,8 @@ fn settings() -> Settings {
         algorithms: vec![A::Rs256, A::Rs384, A::Rs512, A::Ps256, A::Ps384, A::Ps512, A::Es256, A::Es384, A::EdDsa],
         clock_skew: Duration::from_secs(30),
         strict_at_jwt: false,
+        by: By::Jwks,
+        keep: vec![],
     }
 }
 

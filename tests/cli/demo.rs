@@ -17,6 +17,17 @@ fn demo(port: u16) -> Command {
     command
 }
 
+/// Waits for the line to paste.
+async fn stays_up(running: &mut Program) -> String {
+    for _ in 0..1500 {
+        if let Some(line) = running.out().into_iter().find_map(|l| l.strip_prefix("try").map(|l| l.trim().to_owned())) {
+            return line;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("no line to paste: {:?} {:?}", running.out(), running.err())
+}
+
 /// Ports are tried and used by one test at a time.
 static PORTS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
@@ -51,15 +62,7 @@ async fn the_line_that_it_prints_works_when_pasted() {
     let _one = PORTS.lock().await;
     let port = base();
     let mut running = Program::spawn(&mut demo(port));
-    let mut line = None;
-    for _ in 0..1500 {
-        line = running.out().into_iter().find_map(|l| l.strip_prefix("try").map(|l| l.trim().to_owned()));
-        if line.is_some() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    let line = line.unwrap_or_else(|| panic!("no line to paste: {:?} {:?}", running.out(), running.err()));
+    let line = stays_up(&mut running).await;
     let token = say(cambist().args(["demo", "token", "--port", &port.to_string()]));
     assert_eq!((token.code, token.err.as_str(), token.out.lines().count()), (0, "", 1));
     assert_eq!(token.out.trim().split('.').count(), 3, "a token and nothing else");
@@ -73,4 +76,21 @@ async fn the_line_that_it_prints_works_when_pasted() {
     }
     running.signal("INT");
     assert_eq!(running.ended().await.code(), Some(0), "Ctrl-C is its proper end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_it_like_ctrl_c() {
+    let _one = PORTS.lock().await;
+    let mut running = Program::spawn(&mut demo(base()));
+    stays_up(&mut running).await;
+    running.signal("TERM");
+    assert_eq!(running.ended().await.code(), Some(0));
+}
+
+#[test]
+fn a_port_without_room_above_it_is_refused() {
+    for args in [&["demo", "--once", "--port", "65524"][..], &["demo", "token", "--port", "65524"], &["demo", "--port", "0"]] {
+        let said = say(cambist().args(args));
+        assert!(said.code == 2 && said.err.contains("from 1 to 65523"), "{args:?}: {said:?}");
+    }
 }

@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 #[derive(Debug, PartialEq)]
 enum Sent {
     Answered,
+    /// Answered, and told that the connection ends with it.
+    Last,
     /// Not a byte came back: the connection was closed between two requests.
     Unheard,
     /// Some came back, but not all.
@@ -36,7 +38,12 @@ async fn ask(socket: &mut TcpStream, request: &str) -> Sent {
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let length = head.lines().find_map(|l| l.to_ascii_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok());
             if body.len() >= length.expect("the backend tells the length") {
-                return if head.starts_with("HTTP/1.1 200") { Sent::Answered } else { Sent::Broken(text.into_owned()) };
+                let last = head.to_ascii_lowercase().contains("connection: close");
+                return match head.starts_with("HTTP/1.1 200") {
+                    true if last => Sent::Last,
+                    true => Sent::Answered,
+                    false => Sent::Broken(text.into_owned()),
+                };
             }
         }
     }
@@ -50,7 +57,12 @@ async fn looping(at: SocketAddr, token: String) -> u64 {
         loop {
             match ask(&mut socket, &request).await {
                 Sent::Answered => answered += 1,
-                Sent::Unheard => break,
+                Sent::Last => {
+                    answered += 1;
+                    break;
+                }
+                // Readiness has failed, and the delay has passed, with answers in between: nobody is cut off unawares.
+                Sent::Unheard => panic!("a connection ended without a word"),
                 Sent::Broken(what) => panic!("an answer broke off: {what}"),
             }
         }

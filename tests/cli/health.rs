@@ -28,9 +28,30 @@ async fn it_says_whether_the_gateway_is_ready() {
 
     world.iam.up().unwrap();
     program.until("healthcheck says so", async || say(healthcheck().args(["--address", &at])).code == 0).await;
-    for command in [healthcheck().arg("--config").arg(&config.path), healthcheck().env("CAMBIST_CONFIG", &config.path)] {
+    for command in [
+        healthcheck().arg("--config").arg(&config.path),
+        healthcheck().arg(&config.path),
+        healthcheck().env("CAMBIST_CONFIG", &config.path),
+    ] {
         let said = say(command);
         assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "ready\n", ""));
+    }
+}
+
+#[test]
+fn it_needs_nothing_of_the_file_but_where_to_ask() {
+    let port = free_port();
+    let asked = |text: &str| say(healthcheck().arg(&file(text).path));
+    let secrets =
+        "issuers: { main: { url: 1, client_secret: { file: /no/such/secret } } }\nroutes: { a: { audience: \"${X}\" } }\nbogus: 1\n";
+    let said = asked(&format!("{secrets}metrics: {{ address: 127.0.0.1:{port} }}\n"));
+    assert!(said.code == 1 && said.err.contains(&format!("nothing answers at 127.0.0.1:{port}")), "{said:?}");
+    assert!(asked(secrets).err.contains(" 127.0.0.1:9464") || asked(secrets).code == 0, "the address by default");
+    for (wrong, code) in
+        [("metrics: { address: here }", "C023"), ("metrics: { adress: 127.0.0.1:1 }", "C012"), ("metrics: [", "C002"), ("a", "C013")]
+    {
+        let said = asked(&format!("{wrong}\n"));
+        assert!(said.code == 1 && said.err.contains(code) && !said.err.contains("answer"), "{wrong}: {said:?}");
     }
 }
 
@@ -40,5 +61,8 @@ fn it_says_what_is_wrong_with_itself() {
     assert!(said.code == 1 && said.err.contains("/nowhere.yaml"), "{said:?}");
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let said = say(healthcheck().args(["--address", &silent.local_addr().unwrap().to_string()]));
-    assert!(said.code == 1 && said.err.contains("no answer"), "one who accepts and says nothing: {said:?}");
+    assert!(
+        said.code == 1 && said.err.contains("did not answer within 2s") && !said.err.contains("os error"),
+        "one who accepts and says nothing: {said:?}"
+    );
 }

@@ -63,9 +63,9 @@ async fn a_failure_is_the_answer_and_others_keep_the_old_token() {
     let g = World::new().await.gateway(ROUTES, FORCE).await;
     let token = g.token("ada");
     assert_eq!(g.get("/orders", &token).await.status, 200);
-    g.world.iam.script(Endpoint::Token, Misbehave::status(StatusCode::SERVICE_UNAVAILABLE));
+    g.world.iam.script(Endpoint::Token, Misbehave::status(StatusCode::INTERNAL_SERVER_ERROR));
     for _ in 0..5 {
-        assert_eq!(said(&forced(&g, "/orders", &token).await), (503, "issuer_unavailable".into()));
+        assert_eq!(said(&forced(&g, "/orders", &token).await), (502, "bad_issuer_answer".into()));
         assert_eq!(g.get("/orders", &token).await.status, 200);
     }
     assert_eq!((g.world.iam.exchanges(), g.metric(&ended("failed")).await), (2, 5.0));

@@ -1,7 +1,7 @@
 //! What of a message's head ends at the gateway, what is replaced, and what goes on; and that the one token upstream is the one that
 //! the gateway put in.
 
-use crate::kit::{before, get, request, running};
+use crate::kit::{before, get, request, running, said};
 use crate::wire::{Message, Puppet, say};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -236,4 +236,23 @@ async fn no_100_comes_before_the_request_is_let_through() {
     assert_eq!(g.world.iam.exchanges(), 1, "let through by now");
     let answer = wire.ask("hello").await;
     assert_eq!((answer.status(), backend.last().text()), (200, "hello".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_the_callers_token_does_not_slip_through() {
+    let g = running().await;
+    let token = g.token("ada");
+    let (auth, cookie) = (format!("Bearer {token}"), format!("theme=dark; access_token={token}"));
+    let ask = async |path: &str, more: &[(&str, &str)]| {
+        let fields: Vec<_> = [("authorization", auth.as_str())].into_iter().chain(more.iter().copied()).collect();
+        said(&g.send(http::Method::GET, path, &fields, "").await)
+    };
+    for path in ["/orders", "/strip"] {
+        for more in [("x-auth-token", token.as_str()), ("cookie", &cookie)] {
+            assert_eq!(ask(path, &[more]).await, (400, "bad_request".into()), "{path} {}", more.0);
+        }
+        assert_eq!(ask(&format!("{path}?access_token={token}"), &[]).await, (400, "bad_request".into()));
+    }
+    assert_eq!((g.world.orders.requests(), g.world.open.requests(), g.world.iam.exchanges()), (0, 0, 0));
+    assert_eq!(ask("/pass", &[("x-auth-token", &token)]).await.0, 200, "where the token goes on anyway, so does its copy");
 }

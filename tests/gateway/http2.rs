@@ -302,16 +302,16 @@ async fn a_reset_stream_takes_its_request_with_it_and_frees_its_place() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn limits_hold_for_streams_as_for_requests() {
-    let limits = "limits: { uri_bytes: 100B, header_bytes: 2KiB, header_count: 10 }";
+    let limits = "limits: { uri_bytes: 256B, header_bytes: 2KiB, header_count: 16 }";
     let g = World::new().await.gateway("\n  small: { upstream: OPEN, token: strip, max_body: 10B }\n", limits).await;
     let (caller, token) = (Caller::of(&g).await, g.token("ada"));
-    let long = format!("/{}", "a".repeat(100));
+    let long = format!("/{}", "a".repeat(256));
     assert_eq!(caller.get(&long, "x").await.said(), (414, "uri_too_long".into()));
     assert_eq!(
         caller.send(request(Method::GET, "/", "x", &[("x", &"y".repeat(2048))], "")).await.said(),
         (431, "headers_too_large".into())
     );
-    assert_eq!(caller.send(request(Method::GET, "/", "x", &[("x", "y"); 10], "")).await.said(), (431, "headers_too_large".into()));
+    assert_eq!(caller.send(request(Method::GET, "/", "x", &[("x", "y"); 16], "")).await.said(), (431, "headers_too_large".into()));
     let crumbs = [("cookie", "a=b"); 30];
     assert_eq!(caller.send(request(Method::GET, "/", "x", &crumbs, "")).await.said(), (401, "invalid_token".into()));
     assert_eq!(caller.send(request(Method::POST, "/", &token, &[], "eleven byte")).await.said(), (413, "body_too_large".into()));

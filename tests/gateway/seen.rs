@@ -15,13 +15,14 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Every family of this version: name, kind, labels.
-const FAMILIES: [(&str, &str, &[&str]); 31] = [
+const FAMILIES: [(&str, &str, &[&str]); 32] = [
     ("cambist_build_info", "gauge", &["revision", "version"]),
     ("cambist_forced_updates_total", "counter", &["cause", "result"]),
     ("cambist_http_request_duration_seconds", "histogram", &["route"]),
     ("cambist_http_requests_in_flight", "gauge", &["listener"]),
     ("cambist_http_requests_total", "counter", &["code", "method", "route"]),
     ("cambist_issued_token_lifetime_seconds", "histogram", &["issuer"]),
+    ("cambist_issuer_circuit_open", "gauge", &["issuer"]),
     ("cambist_issuer_up", "gauge", &["issuer"]),
     ("cambist_jwks_last_success_timestamp_seconds", "gauge", &["issuer"]),
     ("cambist_log_lines_dropped_total", "counter", &[]),
@@ -107,6 +108,10 @@ async fn traffic(g: &Running) {
 async fn every_metric_is_there_and_counts_what_happened() {
     let g = running().await;
     traffic(&g).await;
+    // hyper tells of what it refused only when the connection ends.
+    while g.metric("cambist_malformed_requests_total").await < 1.0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let s = settled(&g).await;
     let count = |name: &str, labels: &[(&str, &str)]| s.value(name, labels) as u64;
     let requests = |route, method, code| count("cambist_http_requests_total", &[("code", code), ("method", method), ("route", route)]);
@@ -186,6 +191,7 @@ async fn what_alerts_ask_for_is_there_before_anything_happened() {
     let s = scrape(&g).await;
     for (name, labels) in [
         ("cambist_issuer_up", vec![("issuer", "main")]),
+        ("cambist_issuer_circuit_open", vec![("issuer", "main")]),
         ("cambist_token_cache_evictions_total", vec![("cause", "size")]),
         ("cambist_token_cache_evictions_total", vec![("cause", "expired")]),
         ("cambist_token_cache_lookups_total", vec![("result", "hit"), ("route", "orders")]),

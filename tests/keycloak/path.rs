@@ -1,6 +1,6 @@
 //! The main job on a real IAM: a user logs in, a request goes through, and the backend gets a token of its own.
 
-use crate::ask::{ASK, Ask, until};
+use crate::ask::{ASK, Ask, turn, until};
 use crate::server::{Keycloak, claims, header};
 use cambist::demo::backend::Backend;
 use cambist::demo::fetch::{Answer, Connection};
@@ -35,7 +35,7 @@ async fn the_backend_gets_a_token_for_itself_and_the_second_request_is_a_hit() {
     assert_ne!(g.passes(&other).await.header("authorization"), seen.header("authorization"));
     assert_eq!(g.exchanges().await, 2);
 
-    g.turn_past_the_cached_token();
+    g.turn_past_the_cached_token().await;
     assert_ne!(g.passes(&token).await.header("authorization"), seen.header("authorization"), "renewed while the caller's token lasts");
     assert_eq!(g.exchanges().await, 3);
 }
@@ -63,7 +63,7 @@ async fn logins_signed_by_every_algorithm_pass() {
     for algorithm in ["RS256", "ES256", "PS256", "EdDSA"] {
         let login = k.login_client("gateway", json!({ "access.token.signed.response.alg": algorithm })).await;
         // A key for PS256 comes into being with the first login that needs it: one more that the gateway has to fetch.
-        g.clock.turn(Duration::from_secs(11));
+        turn(&g.clock, Duration::from_secs(11)).await;
         let token = k.login(&login, "ada").await.access;
         assert_eq!(header(&token)["alg"], algorithm);
         assert_eq!(g.passes(&token).await.claim("sub"), claims(&token)["sub"].as_str(), "{algorithm}");

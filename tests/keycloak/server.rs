@@ -187,6 +187,16 @@ impl Keycloak {
         Connection::open(self.address).await.unwrap().send(Method::POST, path, map, form.into()).await.unwrap()
     }
 
+    /// A request of one's own, which may fail.
+    pub async fn raw(&self, method: Method, path: &str, headers: HeaderMap, body: String) -> anyhow::Result<Answer> {
+        Connection::open(self.address).await?.send(method, path, headers, body.into()).await
+    }
+
+    /// A form of one's own, to anywhere.
+    pub async fn raw_form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.post(path, fields, None, &[]).await
+    }
+
     /// The realm's keys, as they are published now.
     pub async fn certs(&self) -> Answer {
         Connection::open(self.address).await.unwrap().get("/realms/cambist/protocol/openid-connect/certs", None).await.unwrap()

@@ -14,10 +14,10 @@ use cambist::issuer::Issuer;
 use cambist::listen::{Bound, Hooks, WorkerContext, Workers};
 use cambist::metrics::{Metrics, UNMATCHED};
 use cambist::route::Table;
-use cambist::stack::{Admission, ForceRoute, Injection, ReplayRoom, Route, Routes, Shared, Stack, TokenMode};
-use cambist::token::{Answer, Ask, Caller, Target, TokenSource};
+use cambist::stack::{Admission, ForceRoute, Injection, ReplayRoom, Route, Routes, Shared, Stack, Targets, TokenMode};
+use cambist::token::{Answer, Ask, Asker, Target, TokenSource};
 use cambist::upstream::{Pools, Upstream};
-use cambist::verify::Verifier;
+use cambist::verify::{Require, Verifier, Verifiers};
 use futures_util::future::{Either, ready};
 use http::{HeaderMap, HeaderValue, Method};
 use std::collections::BTreeSet;
@@ -28,8 +28,8 @@ use std::sync::Arc;
 struct Samples;
 
 impl TokenSource for Samples {
-    fn token(&self, caller: &Caller, _: &Arc<Target>, _: Ask) -> Answer {
-        let code = &*caller.subject.sub;
+    fn token(&self, asker: &Asker, _: &Arc<Target>, _: Ask) -> Answer {
+        let code = &*asker.caller().unwrap().subject.sub;
         assert_ne!(code, "internal", "on purpose");
         let why = Why::new("a sample").cure("none is needed").words("said: nothing");
         let fault = samples(why).into_iter().find(|f| f.code() == code).unwrap();
@@ -81,21 +81,21 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
     let verifier = Verifier::new(verify.clone(), issuer.clone(), clock.clone(), 1000);
     let settings = &config.routes[0];
     let TokenMode::Exchange(t) = &settings.token else { panic!("it exchanges") };
-    let (audiences, expected) = (t.audiences.clone(), t.expect_audiences.clone());
-    let target = Exchanger::new(*exchange, issuer.clone(), handles).target(audiences, Vec::new(), Vec::new(), expected, t.max_ttl, false);
+    let target = Exchanger::new(exchange.clone(), issuer.clone(), handles).target(t.clone());
     let route = Route {
         name: settings.name.clone(),
         upstream: Upstream::new(config.upstreams[0].clone(), metrics.upstream("sample")).unwrap(),
         timeouts: settings.timeouts,
-        verifier,
-        token: Injection::Exchange(Arc::new(target)),
+        verifiers: Some(Verifiers::One(verifier)),
+        require: Require::default(),
+        token: Injection::Exchange(Targets::new(vec![Arc::new(target)])),
         max_body: None,
         force: ForceRoute::default(),
         metrics: metrics.route(&settings.name),
     };
     let table = Table::build(vec![(settings.rule.clone(), Arc::new(route))]).unwrap();
     let shared = Shared {
-        routes: ArcSwap::from_pointee(Routes { by_listener: vec![("main".into(), table)] }),
+        routes: ArcSwap::from_pointee(Routes { by_listener: vec![("main".into(), table)], token_headers: vec![] }),
         admission: Admission::new(config.requests),
         tokens: Samples,
         unmatched: metrics.route(UNMATCHED),

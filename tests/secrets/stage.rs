@@ -9,6 +9,7 @@ use http::{HeaderMap, Method};
 use serde_json::json;
 use std::io;
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// Where the client secret is given, and with which of the two authentications it goes to the IAM.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,22 +28,29 @@ impl Given {
     fn yaml(self) -> String {
         let (secret, method) = match self {
             Self::Inline => (json!(self.secret()).to_string(), "client_secret_basic"),
-            Self::File => ("{ file: /run/secrets/iam }".to_owned(), "client_secret_post"),
+            Self::File => (json!({ "file": FILE.path() }).to_string(), "client_secret_post"),
             Self::Variable => ("{ env: REALM_SECRET }".to_owned(), "client_secret_basic"),
         };
         format!(
             "issuers: {{ main: {{ url: \"IAM\", client_id: gateway, client_secret: {secret}, token_endpoint_auth_method: {method}, \
-             timeouts: {{ connect: 300ms, total: 1s }} }} }}"
+             timeouts: {{ connect: 300ms, total: 1s }}, retries: {{ attempts: 0 }} }} }}"
         )
     }
 }
+
+/// A real one: the gateway reads it again by itself, past the configuration.
+static FILE: LazyLock<tempfile::NamedTempFile> = LazyLock::new(|| {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, Given::File.secret()).unwrap();
+    file
+});
 
 /// Every secret of [`Given`], where the configuration looks for it.
 pub struct Planted;
 
 impl Outside for Planted {
     fn file(&self, path: &Path) -> io::Result<Vec<u8>> {
-        if path == Path::new("/run/secrets/iam") { Ok(Given::File.secret().into_bytes()) } else { Err(io::ErrorKind::NotFound.into()) }
+        if path == Path::new("/run/secrets/iam") { Ok(Given::File.secret().into_bytes()) } else { std::fs::read(path) }
     }
 
     fn variable(&self, name: &str) -> Option<String> {

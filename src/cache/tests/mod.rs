@@ -1,7 +1,7 @@
 //! The cache before a source that counts, on a turned clock.
 
 use super::*;
-use crate::token::{AccessToken, SubjectToken, next_generation};
+use crate::token::{AccessToken, Grant, Subject, SubjectToken, TargetSettings, next_generation};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -25,7 +25,7 @@ struct Counted {
 }
 
 impl TokenSource for Arc<Fake> {
-    fn token(&self, _: &Caller, target: &Arc<Target>, ask: Ask) -> Answer {
+    fn token(&self, _: &Asker, target: &Arc<Target>, ask: Ask) -> Answer {
         let (me, target) = (self.0.clone(), target.clone());
         let n = me.asked.fetch_add(1, Ordering::SeqCst);
         me.urgencies.lock().unwrap().push(ask.urgency);
@@ -34,11 +34,11 @@ impl TokenSource for Arc<Fake> {
         Either::Right(
             async move {
                 me.gate.acquire().await.unwrap().forget();
-                assert!(target.audiences[0] != "panic", "the source panics");
+                assert!(target.settings.audiences[0] != "panic", "the source panics");
                 if let Some(fault) = me.fault.lock().unwrap().clone() {
                     return Err(fault);
                 }
-                let token = AccessToken::new(&format!("{}-{n}", target.audiences[0])).unwrap();
+                let token = AccessToken::new(&format!("{}-{n}", target.settings.audiences[0])).unwrap();
                 let lifetime = *me.lifetime.lock().unwrap();
                 Ok(Granted { token, source: Source::Miss, generation: 0, expires_at: asked_at + millis(lifetime), lifetime })
             }
@@ -90,12 +90,16 @@ fn refusal(reach: Reach) -> Fault {
 }
 
 /// `name` is the token, too; what stands before a `/` is the user, and the whole is the session.
-fn caller(name: &str) -> Caller {
+fn caller(name: &str) -> Asker {
     ending(name, u64::MAX)
 }
 
 /// A caller whose own token ends at `expires_at`, in seconds since 1970.
-fn ending(name: &str, expires_at: u64) -> Caller {
+fn ending(name: &str, expires_at: u64) -> Asker {
+    Asker::Caller(verified(name, expires_at))
+}
+
+fn verified(name: &str, expires_at: u64) -> Caller {
     let header = http::HeaderValue::from_str(&format!("Bearer {name}")).unwrap();
     let token = SubjectToken::from_authorization(&header).unwrap().unwrap();
     let subject = Subject {
@@ -104,6 +108,7 @@ fn ending(name: &str, expires_at: u64) -> Caller {
         sid: Some(name.into()),
         azp: None,
         scopes: vec![],
+        claims: vec![],
         expires_at,
         clock_skew: Duration::ZERO,
     };
@@ -111,16 +116,12 @@ fn ending(name: &str, expires_at: u64) -> Caller {
 }
 
 fn target(audience: &str) -> Arc<Target> {
-    Arc::new(Target {
-        issuer: "i".into(),
-        audiences: vec![audience.into()],
-        scopes: vec![],
-        resources: vec![],
-        expect_audiences: vec![],
-        max_ttl: Duration::from_secs(300),
-        allow_login_client: false,
-        digest: Digest::of(audience.as_bytes()),
-    })
+    wanted(audience, Grant::TokenExchange)
+}
+
+fn wanted(audience: &str, grant: Grant) -> Arc<Target> {
+    let settings = TargetSettings { audiences: vec![audience.into()], ..TargetSettings::default() };
+    Arc::new(Target { issuer: "i".into(), grant, settings, digest: Digest::of(audience.as_bytes()) })
 }
 
 impl Bench {

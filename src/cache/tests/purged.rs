@@ -100,3 +100,31 @@ async fn all_forgets_refusals_too() {
     b.cache.purge(&Purge::All);
     assert_eq!(b.from("ada", "a", Ask::ANY).await, ("miss", false));
 }
+
+#[tokio::test]
+async fn who_acts_for_a_caller_is_revoked_with_what_they_act_for() {
+    let b = bench(1000, None, plain());
+    let acted = Asker::Delegate { caller: verified("ada/1", u64::MAX), actor: verified("bot/9", u64::MAX) };
+    for what in ["a", "b"] {
+        b.cache.token(&acted, &target(what), Ask::ANY).await.unwrap();
+    }
+    b.ask("ada/1", "a", Ask::ANY).await.unwrap();
+    assert_eq!((b.cache.len(), b.cache.shared.store.listed()), (3, 2 + 4));
+    assert_eq!(b.cache.purge(&session("bot/9")).held, 2);
+    assert_eq!(b.from("ada/1", "a", Ask::ANY).await, ("hit", true));
+    b.cache.token(&acted, &target("a"), Ask::ANY).await.unwrap();
+    assert_eq!(b.cache.purge(&user("ada")).held, 2);
+    assert_eq!((b.cache.len(), b.cache.bytes(), b.cache.shared.store.listed()), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn the_gateways_own_tokens_are_nobodys_and_go_by_audience() {
+    let b = bench(1000, None, Settings { max_per_token: 1, ..plain() });
+    for what in ["a", "b", "c"] {
+        b.cache.token(&caller("ada"), &wanted(what, Grant::ClientCredentials), Ask::ANY).await.unwrap();
+    }
+    assert_eq!(b.cache.len(), 3, "no caller's token bounds them");
+    assert_eq!(b.cache.purge(&user("ada")), Purged::default());
+    assert_eq!(b.cache.purge(&Purge::Audience("b".into())).held, 1);
+    assert_eq!(b.cache.purge(&Purge::All).held, 2);
+}

@@ -46,6 +46,24 @@ async fn our_client_is_remembered_for_everybody_and_ten_seconds() {
     assert_eq!(b.from("bob", "b", Ask::ANY).await, ("miss", false));
 }
 
+fn key(who: &str, what: &str) -> Key {
+    let (subject, target) = caller(who).key(&target(what));
+    Key { subject, target }
+}
+
+#[tokio::test]
+async fn where_somebody_acts_for_the_caller_nobody_else_is_denied() {
+    let b = bench(1000, None, plain());
+    b.ask("ada", "a", Ask::ANY).await.unwrap();
+    b.fails(Some(refusal(Reach::Subject)));
+    let acted = |actor| Asker::Delegate { caller: verified("ada", u64::MAX), actor: verified(actor, u64::MAX) };
+    let code = async |actor| b.cache.token(&acted(actor), &target("b"), Ask::ANY).await.unwrap_err().code();
+    assert_eq!((code("bot").await, code("bot").await, b.asked()), ("invalid_token", "invalid_token", 2));
+    assert_eq!(b.from("ada", "a", Ask::ANY).await, ("hit", true), "it may be the actor's token that is dead");
+    b.fails(None);
+    assert!(b.cache.token(&acted("other"), &target("b"), Ask::ANY).await.is_ok());
+}
+
 #[tokio::test]
 async fn refusals_are_bounded() {
     let b = bench(20_000, Some(refusal(Reach::Subject)), plain());
@@ -62,13 +80,7 @@ async fn a_dead_subjects_late_token_is_not_kept() {
     b.started.recv().await;
     let dead = tokio::spawn(b.cache.token(&caller("ada"), &target("b"), Ask::ANY));
     b.started.recv().await;
-    b.cache.shared.refusals.remember(
-        &Key { subject: caller("ada").digest, target: target("b").digest },
-        &target("b"),
-        &refusal(Reach::Subject),
-        1,
-        b.clock.millis(),
-    );
+    b.cache.shared.refusals.remember(&key("ada", "b"), &target("b"), Reach::Subject, &refusal(Reach::Subject), 1, b.clock.millis());
     b.source.gate.add_permits(2);
     assert!(slow.await.unwrap().is_ok() && dead.await.unwrap().is_ok());
     assert_eq!(b.cache.len(), 0);
@@ -78,11 +90,11 @@ async fn a_dead_subjects_late_token_is_not_kept() {
 async fn a_refusal_stands_against_older_tokens_and_not_against_newer_ones() {
     for (refused_in, held) in [(u64::MAX, false), (1, true)] {
         let mut b = bench(0, None, plain());
-        let key = Key { subject: caller("ada").digest, target: target("a").digest };
+        let key = key("ada", "a");
         let wait = tokio::spawn(b.cache.token(&caller("ada"), &target("a"), Ask::ANY));
         b.started.recv().await;
         // While it is in the air, another one is refused: a later one, or an earlier one.
-        b.cache.shared.refusals.remember(&key, &target("a"), &refusal(Reach::Target), refused_in, b.clock.millis());
+        b.cache.shared.refusals.remember(&key, &target("a"), Reach::Target, &refusal(Reach::Target), refused_in, b.clock.millis());
         b.source.gate.add_permits(1);
         let generation = wait.await.unwrap().unwrap().generation;
         assert_eq!(b.cache.shared.store.newer(&key, generation - 1, b.clock.millis()), held);

@@ -1,6 +1,7 @@
 //! The realm's clients, and how one proves at the token endpoint who it is: `client_secret_basic` and `client_secret_post`, both
-//! form-decoded. It knows no assertions and no certificates, and judges nothing but the client.
+//! form-decoded; assertions are judged beside it. It knows no certificates, and judges nothing but the client.
 
+use super::assertion::Assertions;
 use super::refusal::Refusal;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,8 +13,10 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Client {
     pub id: String,
-    /// `None`: a public client.
+    /// `None`: a public client, unless it has `assertions`.
     pub secret: Option<String>,
+    /// The client proves itself by assertions and by nothing else.
+    pub assertions: Option<Assertions>,
     pub enabled: bool,
     /// Keycloak's switch *Standard token exchange*.
     pub exchange: bool,
@@ -36,6 +39,7 @@ impl Client {
         Self {
             id: id.to_owned(),
             secret: None,
+            assertions: None,
             enabled: true,
             exchange: false,
             reaches: Vec::new(),
@@ -43,6 +47,15 @@ impl Client {
             unconsented: Vec::new(),
             lifespan: Duration::from_secs(300),
         }
+    }
+
+    pub fn by_assertions(id: &str, assertions: Assertions) -> Self {
+        Self { assertions: Some(assertions), ..Self::public(id) }
+    }
+
+    /// Neither secret nor assertions.
+    pub fn is_public(&self) -> bool {
+        self.secret.is_none() && self.assertions.is_none()
     }
 
     pub fn exchanging(self) -> Self {
@@ -89,6 +102,9 @@ pub(super) fn authenticate<'a>(clients: &'a BTreeMap<String, Client>, headers: &
         None => (field(form, "client_id"), field(form, "client_secret")),
     };
     let client = id.and_then(|id| clients.get(id)).filter(|c| c.enabled).ok_or_else(Refusal::unknown_client)?;
+    if client.assertions.is_some() {
+        return Err(Refusal::assertion("Parameter client_assertion_type is missing"));
+    }
     match &client.secret {
         Some(wanted) if secret != Some(wanted) => Err(Refusal::wrong_secret()),
         _ => Ok(client),

@@ -6,6 +6,7 @@ use super::exchange::{self, Decision};
 use super::keys::Head;
 use super::record::{Exchange, Seen};
 use super::refusal::{Refusal, answer, json_answer};
+use super::ways::JWT_BEARER;
 use super::{Algorithm, CallerToken, Realm, random_id, seconds};
 use crate::demo::misbehave::{self, Edit, Misbehave};
 use crate::demo::serve::{Body, Broken, Conn, Service, full};
@@ -25,6 +26,7 @@ pub enum Endpoint {
     Discovery,
     Jwks,
     Token,
+    Introspection,
 }
 
 impl Service for Realm {
@@ -51,6 +53,7 @@ impl Realm {
             "/.well-known/openid-configuration" => Some(Endpoint::Discovery),
             "/protocol/openid-connect/certs" | "/certs" => Some(Endpoint::Jwks),
             "/protocol/openid-connect/token" => Some(Endpoint::Token),
+            "/protocol/openid-connect/token/introspect" => Some(Endpoint::Introspection),
             _ => None,
         }
     }
@@ -67,7 +70,10 @@ impl Realm {
     }
 
     fn properly(&self, endpoint: Endpoint, parts: &Parts, form: &Form, edit: Option<&Edit>) -> Response<Body> {
-        let allowed = if endpoint == Endpoint::Token { Method::POST } else { Method::GET };
+        let allowed = match endpoint {
+            Endpoint::Token | Endpoint::Introspection => Method::POST,
+            Endpoint::Discovery | Endpoint::Jwks => Method::GET,
+        };
         if parts.method != allowed {
             return json_answer(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": "HTTP 405 Method Not Allowed" }));
         }
@@ -79,16 +85,20 @@ impl Realm {
                 response
             }
             Endpoint::Token => answer(&self.token(&parts.headers, form, edit)),
+            Endpoint::Introspection => {
+                let client = self.client(&parts.headers, form);
+                answer(&client.map(|client| self.introspection(&client, form)))
+            }
         }
     }
 
     /// Keycloak's order: the grant type, the client, parameters sent twice, and only then what was asked for.
     fn token(&self, headers: &HeaderMap, form: &Form, edit: Option<&Edit>) -> Result<Value, Refusal> {
         let grant = field(form, "grant_type").ok_or_else(Refusal::no_grant_type)?;
-        if ![exchange::GRANT, "password", "client_credentials"].contains(&grant) {
+        if ![exchange::GRANT, JWT_BEARER, "password", "client_credentials"].contains(&grant) {
             return Err(Refusal::unsupported_grant_type());
         }
-        let client = authenticate(&self.state().clients, headers, form)?.clone();
+        let client = self.client(headers, form)?;
         let repeatable = |name: &str| grant == exchange::GRANT && matches!(name, "audience" | "resource");
         for (i, (name, _)) in form.iter().enumerate() {
             if !repeatable(name) && form[..i].iter().any(|(before, _)| before == name) {
@@ -98,6 +108,7 @@ impl Realm {
         match grant {
             "password" => self.password(&client, form),
             "client_credentials" => self.client_credentials(&client),
+            JWT_BEARER => self.on_behalf_of(&client, form, edit),
             _ => {
                 let outcome = self.exchange(&client, form, edit);
                 self.state().log.answered(Exchange {
@@ -112,6 +123,14 @@ impl Realm {
         }
     }
 
+    /// The client that proves who it is.
+    fn client(&self, headers: &HeaderMap, form: &Form) -> Result<Client, Refusal> {
+        match field(form, "client_assertion") {
+            Some(assertion) => self.asserted(assertion, form),
+            None => authenticate(&self.state().clients, headers, form).cloned(),
+        }
+    }
+
     fn exchange(&self, client: &Client, form: &Form, edit: Option<&Edit>) -> Result<Value, Refusal> {
         exchange::supported(client, form)?;
         let subject = field(form, "subject_token").and_then(|token| self.alive(token)).ok_or_else(Refusal::invalid_token)?;
@@ -119,7 +138,9 @@ impl Realm {
             let state = self.state();
             (exchange::decide(client, &state.clients, form, &subject)?, state.signing.unwrap_or(Algorithm::RS256))
         };
-        let claims = self.issued(client, &decision, subject, edit);
+        let act = self.act(form)?;
+        let mut claims = self.issued(client, &decision, subject, edit);
+        claims.extend(act.map(|act| ("act".to_owned(), act)));
         // Keycloak counts from the token's own times; so must this, where a test has changed them.
         let life = claims.get("exp").and_then(Value::as_i64).unwrap_or_default() - self.now();
         let session = claims.get("sid").cloned().unwrap_or_default();
@@ -137,8 +158,8 @@ impl Realm {
     }
 
     /// The claims of a subject token that is ours, not expired, and whose session goes on.
-    fn alive(&self, token: &str) -> Option<Map<String, Value>> {
-        let claims = self.keys.verified(token)?;
+    pub(super) fn alive(&self, token: &str) -> Option<Map<String, Value>> {
+        let claims = self.keys.verified(&self.resolved(token))?;
         let ours = claims.get("iss").and_then(Value::as_str) == Some(self.issuer.as_str());
         let current = claims.get("exp").and_then(Value::as_i64).is_some_and(|exp| exp > self.now());
         let over = claims.get("sid").and_then(Value::as_str).is_some_and(|sid| self.state().ended.contains(sid));
@@ -171,9 +192,9 @@ impl Realm {
     }
 
     fn client_credentials(&self, client: &Client) -> Result<Value, Refusal> {
-        match client.secret {
-            Some(_) => self.login(client, &format!("service-account-{}", client.id)),
-            None => Err(Refusal::no_service_account()),
+        match client.is_public() {
+            false => self.login(client, &format!("service-account-{}", client.id)),
+            true => Err(Refusal::no_service_account()),
         }
     }
 

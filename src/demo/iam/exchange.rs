@@ -26,7 +26,7 @@ pub(super) fn supported(client: &Client, form: &Form) -> Result<(), Refusal> {
             return Err(Refusal::unsupported_parameter(name));
         }
     }
-    if !client.exchange || client.secret.is_none() {
+    if !client.exchange || client.is_public() {
         return Err(Refusal::switch_off());
     }
     for name in ["subject_token", "subject_token_type"] {

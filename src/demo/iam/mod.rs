@@ -1,6 +1,7 @@
 //! A development IAM, embedded: discovery, JWKS and a token endpoint with RFC 8693, in Keycloak's shapes and with Keycloak's
 //! refusals. It is the demo's IAM and the tests' fake one. It serves loopback only, keeps nothing, and `run` cannot reach it.
 
+mod assertion;
 mod client;
 mod endpoints;
 mod exchange;
@@ -10,6 +11,7 @@ mod record;
 mod refusal;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use super::misbehave::Misbehave;
 use super::serve::Server;
@@ -21,6 +23,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub use assertion::Assertions;
 pub use client::{Client, Form, field};
 pub use endpoints::Endpoint;
 pub use exchange::{ACCESS_TOKEN, GRANT};
@@ -29,6 +32,7 @@ pub use keys::{Keys, OldKeys, verified};
 pub use mint::CallerToken;
 pub use record::{Exchange, Seen};
 pub use refusal::Refusal;
+pub use ways::JWT_BEARER;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -118,10 +122,13 @@ struct State {
     /// Sessions of each user, and those that are over.
     sessions: HashMap<String, HashSet<String>>,
     ended: HashSet<String>,
+    /// `jti` of assertions that were good once.
+    used: HashSet<String>,
     scripts: HashMap<Endpoint, super::misbehave::Script>,
     log: Log,
     /// What tokens from exchanges are signed with; RS256 unless said otherwise.
     signing: Option<Algorithm>,
+    ways: ways::Ways,
 }
 
 impl Iam {
@@ -174,6 +181,10 @@ impl Iam {
 
     pub fn jwks_uri(&self) -> String {
         self.0.realm.jwks_uri()
+    }
+
+    pub fn introspection_endpoint(&self) -> String {
+        self.0.realm.introspection_endpoint()
     }
 
     /// A handle on its keys, for backends that verify what it issued.
@@ -306,6 +317,10 @@ impl Realm {
         format!("{}/protocol/openid-connect/token", self.base)
     }
 
+    fn introspection_endpoint(&self) -> String {
+        format!("{}/introspect", self.token_endpoint())
+    }
+
     fn jwks_uri(&self) -> String {
         format!("{}/protocol/openid-connect/certs", self.base)
     }
@@ -315,8 +330,9 @@ impl Realm {
             "issuer": self.issuer,
             "token_endpoint": self.token_endpoint(),
             "jwks_uri": self.jwks_uri(),
-            "grant_types_supported": ["password", "client_credentials", GRANT],
-            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "introspection_endpoint": self.introspection_endpoint(),
+            "grant_types_supported": ["password", "client_credentials", GRANT, JWT_BEARER],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "private_key_jwt"],
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256", "PS256", "ES256", "EdDSA"],

@@ -22,6 +22,11 @@ impl Refusal {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized_client", "Invalid client or Invalid client credentials")
     }
 
+    /// What is wrong with a client's assertion: Keycloak says 400 here, where a wrong secret is a 401.
+    pub(super) fn assertion(description: &str) -> Self {
+        Self::bad("invalid_client", description)
+    }
+
     pub(super) fn no_grant_type() -> Self {
         Self::request("Missing form parameter: grant_type")
     }
@@ -92,6 +97,11 @@ impl Refusal {
 
     pub(super) fn audience_not_available(audiences: &[&str]) -> Self {
         Self::request(format!("Requested audience not available: {}", audiences.join(", ")))
+    }
+
+    /// Entra's codes, with a number that is not to be relied on.
+    pub(super) fn entra(error: &'static str, description: &str) -> Self {
+        Self::bad(error, description)
     }
 
     fn request(description: impl Into<String>) -> Self {

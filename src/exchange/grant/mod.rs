@@ -1,3 +1,84 @@
 //! What is POSTed to the token endpoint, one file per grant. A grant puts a form together and neither sends nor judges anything.
 
-pub(super) mod token_exchange;
+mod client_credentials;
+mod jwt_bearer;
+mod token_exchange;
+
+use crate::issuer::Form;
+use crate::token::{Asker, Caller, Grant, Target};
+use std::sync::Arc;
+
+/// A grant with everything that it needs: one that lacks something cannot be asked for.
+pub(super) enum Asking<'a> {
+    TokenExchange { caller: &'a Caller, actor: Option<&'a Acting> },
+    JwtBearer { caller: &'a Caller },
+    ClientCredentials,
+}
+
+/// Who acts for the caller, and the token that proves it.
+#[derive(Clone)]
+pub(super) struct Acting {
+    /// To be sent as it is: never printed, never logged.
+    pub token: String,
+    /// As the token says; `None` where it cannot be read.
+    pub sub: Option<Arc<str>>,
+    /// Seconds since 1970 until which it counts, the skew between the clocks included.
+    pub until: u64,
+}
+
+impl<'a> Asking<'a> {
+    /// `None`: the asker has not what the target's grant needs.
+    pub fn of(asker: &'a Asker, target: &Target, actor: Option<&'a Acting>) -> Option<Self> {
+        Some(match target.grant {
+            Grant::TokenExchange => Self::TokenExchange { caller: asker.caller()?, actor },
+            Grant::JwtBearer => Self::JwtBearer { caller: asker.caller()? },
+            Grant::ClientCredentials => Self::ClientCredentials,
+        })
+    }
+
+    pub fn caller(&self) -> Option<&'a Caller> {
+        match self {
+            Self::TokenExchange { caller, .. } | Self::JwtBearer { caller } => Some(caller),
+            Self::ClientCredentials => None,
+        }
+    }
+
+    pub fn actor(&self) -> Option<&'a Acting> {
+        match self {
+            Self::TokenExchange { actor, .. } => *actor,
+            Self::JwtBearer { .. } | Self::ClientCredentials => None,
+        }
+    }
+
+    pub fn form(&self, target: &Target, says_audience: bool) -> Form {
+        let form = match self {
+            Self::TokenExchange { caller, actor } => token_exchange::form(&caller.token, *actor, target),
+            Self::JwtBearer { caller } => jwt_bearer::form(&caller.token),
+            Self::ClientCredentials => client_credentials::form(target, says_audience),
+        };
+        let extra = &target.settings.extra_params;
+        extra.iter().fold(scoped(form, target), |form, (name, value)| form.with(name, value))
+    }
+}
+
+/// The value of `grant_type`.
+pub(super) fn name(grant: Grant) -> &'static str {
+    match grant {
+        Grant::TokenExchange => token_exchange::GRANT,
+        Grant::JwtBearer => jwt_bearer::GRANT,
+        Grant::ClientCredentials => client_credentials::GRANT,
+    }
+}
+
+/// Once: Keycloak calls a second one a duplicated parameter.
+fn scoped(form: Form, target: &Target) -> Form {
+    match &*target.settings.scopes {
+        [] => form,
+        scopes => form.with("scope", &scopes.join(" ")),
+    }
+}
+
+fn addressed(form: Form, target: &Target) -> Form {
+    let form = target.settings.audiences.iter().fold(form, |form, audience| form.with("audience", audience));
+    target.settings.resources.iter().fold(form, |form, resource| form.with("resource", resource))
+}

@@ -10,7 +10,7 @@ fn reply(status: u16, body: &str) -> Reply {
 
 fn said(profile: Profile, status: u16, error: &str, description: &str) -> Fault {
     let body = serde_json::json!({"error": error, "error_description": description}).to_string();
-    fault(profile, &reply(status, &body), str::to_owned)
+    fault(profile, Grant::TokenExchange, &reply(status, &body), str::to_owned)
 }
 
 #[test]
@@ -20,6 +20,17 @@ fn keycloak_row_by_row() {
         (403, "access_denied", "Client is not within the token audience", "target_refused", "mapper of the type Audience"),
         (400, "invalid_client", "Audience not found", "misconfigured", "route's audience"),
         (400, "invalid_client", "Client disabled", "misconfigured", "enable it"),
+        (
+            400,
+            "invalid_client",
+            "Client authentication with signed JWT failed: Signature on JWT token failed validation",
+            "misconfigured",
+            "public half",
+        ),
+        (400, "invalid_client", "Token is not active", "misconfigured", "clocks"),
+        (400, "invalid_client", "Token reuse detected", "misconfigured", "sends requests twice"),
+        (400, "invalid_client", "Invalid token audience", "misconfigured", "issuer's url"),
+        (400, "invalid_client", "Multiple audiences not allowed", "misconfigured", "issuer's url alone"),
         (400, "invalid_request", "Requested audience not available: billing-api", "target_refused", "route's scopes"),
         (
             400,
@@ -34,7 +45,6 @@ fn keycloak_row_by_row() {
         (401, "unauthorized_client", "Invalid client or Invalid client credentials", "misconfigured", "client_secret"),
         (401, "invalid_client", "Invalid client or Invalid client credentials", "misconfigured", "client_secret"),
         (400, "invalid_client", "Invalid client or Invalid client credentials", "misconfigured", "client_secret"),
-        (400, "invalid_client", "Token reuse detected", "misconfigured", "client_secret"),
         (400, "invalid_request", "duplicated parameter", "misconfigured", "form"),
         (400, "invalid_request", "requested_token_type unsupported", "misconfigured", "access_token"),
         (400, "invalid_request", "Parameter 'requested_subject' is not supported for standard token exchange", "misconfigured", "form"),
@@ -106,13 +116,13 @@ fn by_status_where_there_are_no_words() {
         (404, "bad_issuer_answer"),
     ] {
         for body in ["", "<html>", "[]", "{}", r#"{"error":1}"#, r#"{"error":"invalid_grant","error":"x"}"#] {
-            assert_eq!(fault(Profile::Keycloak, &reply(status, body), str::to_owned).code(), code, "{status} {body}");
+            assert_eq!(fault(Profile::Keycloak, Grant::TokenExchange, &reply(status, body), str::to_owned).code(), code, "{status} {body}");
         }
     }
     for status in [429, 503] {
         let words = r#"{"error":"invalid_grant","error_description":"no"}"#;
         let later = Reply { retry_after: Some(Duration::from_secs(9)), ..reply(status, words) };
-        let fault = fault(Profile::Keycloak, &later, str::to_owned);
+        let fault = fault(Profile::Keycloak, Grant::TokenExchange, &later, str::to_owned);
         assert!(matches!(&fault, Fault::IssuerUnavailable { retry_after: Some(t), .. } if t.as_secs() == 9), "{fault:?}");
     }
     assert_eq!(said(Profile::Keycloak, 500, "invalid_grant", "").code(), "bad_issuer_answer", "a broken IAM kills no session");
@@ -138,5 +148,55 @@ fn a_refusal_says_whom_else_it_concerns() {
     ];
     for (status, error, description, reach) in rows {
         assert_eq!(said(Profile::Keycloak, status, error, description).reach(), reach, "{status} {error}: {description}");
+    }
+}
+
+#[test]
+fn entra_goes_by_error_and_claims_alone() {
+    let of = |status, body: serde_json::Value| fault(Profile::EntraObo, Grant::JwtBearer, &reply(status, &body.to_string()), str::to_owned);
+    let said = |error: &str| serde_json::json!({"error": error, "error_description": "AADSTS50076: whatever", "suberror": "basic_action"});
+    for (error, code) in [
+        ("interaction_required", "interaction_required"),
+        ("login_required", "interaction_required"),
+        ("consent_required", "interaction_required"),
+        ("invalid_grant", "invalid_token"),
+        ("invalid_scope", "target_refused"),
+        ("invalid_resource", "misconfigured"),
+        ("invalid_client", "misconfigured"),
+    ] {
+        assert_eq!(of(400, said(error)).code(), code, "{error}");
+    }
+    let with = |claims: serde_json::Value| {
+        let mut body = said("invalid_grant");
+        body["claims"] = claims;
+        body
+    };
+    let challenged = |body| match of(400, body) {
+        Fault::InteractionRequired { claims, why } => (claims, why.0.issuer_words.clone().unwrap()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(challenged(with("{\"a\":1}".into())), (Some("eyJhIjoxfQ==".into()), "invalid_grant: AADSTS50076: whatever".into()));
+    assert_eq!(challenged(with("x".repeat(5000).into())).0, None, "too long for a header");
+    assert_eq!(of(400, with("".into())).code(), "invalid_token");
+    assert_eq!(of(400, with(serde_json::json!({"a": 1}))).code(), "invalid_token", "claims are text");
+    assert_eq!(of(401, with("{}".into())).code(), "misconfigured", "a 401 is about us");
+    let body = with("{}".into()).to_string();
+    assert_eq!(fault(Profile::Keycloak, Grant::TokenExchange, &reply(400, &body), str::to_owned).code(), "invalid_token", "Entra's alone");
+}
+
+#[test]
+fn where_no_callers_token_was_sent_no_caller_is_to_blame() {
+    let of = |profile, status, error: &str| {
+        let body = serde_json::json!({"error": error, "claims": "{}"}).to_string();
+        fault(profile, Grant::ClientCredentials, &reply(status, &body), str::to_owned)
+    };
+    for profile in [Profile::Keycloak, Profile::Rfc8693, Profile::EntraObo] {
+        for error in ["invalid_grant", "invalid_scope", "invalid_target", "access_denied", "interaction_required", "unauthorized_client"] {
+            let fault = of(profile, 400, error);
+            assert_eq!(fault.code(), "misconfigured", "{profile:?} {error}");
+            assert!(fault.why().unwrap().cure.is_some());
+        }
+        assert_eq!(of(profile, 503, "x").code(), "issuer_unavailable");
+        assert_eq!(of(profile, 500, "x").code(), "bad_issuer_answer");
     }
 }

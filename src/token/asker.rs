@@ -1,0 +1,98 @@
+//! On whose behalf a token is asked for, and under which key it may be kept for them. It asks nobody and keeps nothing.
+
+use super::{Caller, Digest, Grant, Target};
+
+/// Whose a granted token is: the first half of a cache key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Whose {
+    /// Issued for the caller with this token.
+    Caller(Digest),
+    /// No caller's token had a part in it.
+    Nobody,
+}
+
+/// On whose behalf a token is asked for.
+#[derive(Clone, Debug)]
+pub enum Asker {
+    Caller(Caller),
+    /// A caller, and who acts for them: both verified.
+    Delegate {
+        caller: Caller,
+        actor: Caller,
+    },
+    /// The gateway itself.
+    Gateway,
+}
+
+impl Asker {
+    pub fn caller(&self) -> Option<&Caller> {
+        match self {
+            Self::Caller(caller) | Self::Delegate { caller, .. } => Some(caller),
+            Self::Gateway => None,
+        }
+    }
+
+    pub fn actor(&self) -> Option<&Caller> {
+        match self {
+            Self::Delegate { actor, .. } => Some(actor),
+            Self::Caller(_) | Self::Gateway => None,
+        }
+    }
+
+    /// Both halves of the key under which a token for `target` may be kept: everything that shapes it stands in one of them.
+    pub fn key(&self, target: &Target) -> (Whose, Digest) {
+        match (target.grant, self) {
+            (Grant::ClientCredentials, _) | (_, Self::Gateway) => (Whose::Nobody, target.digest),
+            (_, Self::Caller(caller)) => (Whose::Caller(caller.digest), target.digest),
+            (_, Self::Delegate { caller, actor }) => {
+                (Whose::Caller(caller.digest), Digest::of_parts([&target.digest.0[..], &actor.digest.0[..]]))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Subject, SubjectToken, TargetSettings};
+    use super::*;
+    use http::HeaderValue;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn caller(token: &str) -> Caller {
+        let token = SubjectToken::from_authorization(&HeaderValue::try_from(format!("Bearer {token}")).unwrap()).unwrap().unwrap();
+        let (none, scopes, claims, skew) = (None, vec![], vec![], Duration::ZERO);
+        let subject = Subject {
+            issuer: "i".into(),
+            sub: "s".into(),
+            sid: none.clone(),
+            azp: none,
+            scopes,
+            claims,
+            expires_at: u64::MAX,
+            clock_skew: skew,
+        };
+        Caller { digest: token.digest(), token, subject: Arc::new(subject) }
+    }
+
+    #[test]
+    fn a_key_knows_the_caller_the_actor_and_the_target_and_the_gateways_own_is_nobodys() {
+        let target = |grant| Target { issuer: "i".into(), grant, settings: TargetSettings::default(), digest: Digest::of(b"t") };
+        let (exchanged, own) = (target(Grant::TokenExchange), target(Grant::ClientCredentials));
+        let (ada, bob) = (caller("ada"), caller("bob"));
+        let acted = |caller: &Caller, actor: &Caller| Asker::Delegate { caller: caller.clone(), actor: actor.clone() }.key(&exchanged);
+        let all = [
+            Asker::Caller(ada.clone()).key(&exchanged),
+            Asker::Caller(bob.clone()).key(&exchanged),
+            acted(&ada, &bob),
+            acted(&bob, &ada),
+            acted(&ada, &ada),
+            Asker::Gateway.key(&own),
+        ];
+        for (i, one) in all.iter().enumerate() {
+            assert!(all.iter().enumerate().all(|(j, other)| (one == other) == (i == j)), "{i}");
+        }
+        assert_eq!(Asker::Caller(ada.clone()).key(&own), Asker::Gateway.key(&own), "whoever calls");
+        assert!(!format!("{:?}", Asker::Caller(ada)).contains("ada"));
+    }
+}

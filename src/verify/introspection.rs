@@ -1,0 +1,194 @@
+//! Tokens verified by asking their issuer (RFC 7662). One question a token, however many wait; a good answer is remembered for
+//! half a minute at the most, a bad one for seconds, and an outage not at all: then nobody is sent away to log in.
+
+use super::claims::{self, Found};
+use super::{Verified, Verifier, now, refused};
+use crate::bounded::{Bounded, Claims, Kept};
+use crate::fault::{Explained, Fault, Why};
+use crate::issuer::jws::Jws;
+use crate::issuer::{CallError, Reply, json};
+use crate::token::{Caller, Digest, Subject, SubjectToken};
+use futures_util::future::Either;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+const ACTIVE: Duration = Duration::from_secs(30);
+const INACTIVE: Duration = Duration::from_secs(5);
+/// The most refusals that are remembered: whoever makes tokens up drives out nothing but others' like them.
+const MAX_REFUSED: usize = 10_000;
+
+type Outcome = Result<Arc<Subject>, Fault>;
+type Slot = watch::Sender<Option<Outcome>>;
+
+pub(super) struct Introspection {
+    active: Bounded<Digest, Answered<Arc<Subject>>>,
+    refused: Bounded<Digest, Answered<Arc<Explained>>>,
+    asking: Claims<Digest, Slot>,
+}
+
+/// What was answered, and until when that counts.
+struct Answered<T> {
+    what: T,
+    until: u64,
+}
+
+impl<T: Send + Sync> Kept for Answered<T> {
+    fn weight(&self) -> usize {
+        1
+    }
+
+    fn expired(&self, now: u64) -> bool {
+        self.until <= now
+    }
+}
+
+impl Introspection {
+    pub fn new(max: usize) -> Self {
+        Self { active: Bounded::new(max), refused: Bounded::new(MAX_REFUSED), asking: Claims::default() }
+    }
+
+    pub fn knows(&self, digest: &Digest, now: u64) -> bool {
+        self.active.get(digest, now, |_| ()).is_some() || self.refused.get(digest, now, |_| ()).is_some()
+    }
+
+    pub fn verify(&self, verifier: &Arc<Verifier>, token: SubjectToken, digest: Digest) -> Verified {
+        match self.recall(verifier, &digest) {
+            Some(known) => return now(known.map(|subject| Caller { token, digest, subject })),
+            None => {
+                if let Err(why) = plausible(verifier, &token) {
+                    return now(Err(refused(why)));
+                }
+            }
+        }
+        let again = || self.recall(verifier, &digest);
+        let (outcome, flight) = self.asking.claim(digest, |asked| match asked.first() {
+            Some(slot) => (Ok(slot.subscribe()), None),
+            None => match again() {
+                Some(known) => (Err(known), None),
+                None => {
+                    let (slot, outcome) = watch::channel(None);
+                    let flight = Flight { verifier: verifier.clone(), digest, slot: slot.clone() };
+                    asked.push(slot);
+                    (Ok(outcome), Some(flight))
+                }
+            },
+        });
+        let mut outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(known) => return now(known.map(|subject| Caller { token, digest, subject })),
+        };
+        if let Some(flight) = flight {
+            verifier.issuer.introspect(token.expose(), move |reply| flight.land(&reply));
+        }
+        Either::Right(Box::pin(async move {
+            let seen = outcome.wait_for(Option::is_some).await.map_err(|_| lost())?.clone();
+            seen.unwrap_or_else(|| Err(lost())).map(|subject| Caller { token, digest, subject })
+        }))
+    }
+
+    fn recall(&self, verifier: &Verifier, digest: &Digest) -> Option<Outcome> {
+        let now = verifier.clock.millis();
+        if let Some(subject) = self.active.get(digest, now, |a| (now < a.until).then(|| a.what.clone())).flatten() {
+            let in_time = claims::in_time(subject.expires_at, verifier.clock.unix(), verifier.settings.clock_skew);
+            return Some(in_time.map(|()| subject).map_err(refused));
+        }
+        self.refused.get(digest, now, |a| (now < a.until).then(|| a.what.clone())).flatten().map(|why| Err(Fault::InvalidToken(why)))
+    }
+
+    fn remember(&self, digest: &Digest, outcome: &Outcome, verifier: &Verifier) {
+        let (now, unix) = (verifier.clock.millis(), verifier.clock.unix());
+        match outcome {
+            Ok(subject) => {
+                let left = Duration::from_secs(subject.expires_at.saturating_sub(unix)).min(ACTIVE);
+                let until = now.saturating_add(crate::clock::millis(left));
+                let entry = || Answered { what: subject.clone(), until };
+                self.active.alter(digest, now, entry, |at| *at = entry());
+            }
+            Err(Fault::InvalidToken(why)) => {
+                let entry = || Answered { what: why.clone(), until: now.saturating_add(crate::clock::millis(INACTIVE)) };
+                self.refused.alter(digest, now, entry, |at| *at = entry());
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// A question under way. Dropped, it wakes whoever waits, whatever has become of it.
+struct Flight {
+    verifier: Arc<Verifier>,
+    digest: Digest,
+    slot: Slot,
+}
+
+impl Flight {
+    fn land(self, reply: &Result<Reply, CallError>) {
+        let outcome = judge(&self.verifier, reply);
+        if let Some(asked) = &self.verifier.introspection {
+            // Before the claim is given up: whoever comes next finds it.
+            asked.remember(&self.digest, &outcome, &self.verifier);
+        }
+        self.slot.send_replace(Some(outcome));
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if let Some(asked) = &self.verifier.introspection {
+            asked.asking.claim(self.digest, Vec::clear);
+        }
+    }
+}
+
+/// What a token says that can be read must at least not speak against it: no question is asked about another issuer's token, nor
+/// about one that is over.
+fn plausible(verifier: &Verifier, token: &SubjectToken) -> Result<(), Why> {
+    let Ok(jws) = Jws::read(token.expose()) else { return Ok(()) };
+    claims::not_against(&jws.claims, verifier)
+}
+
+fn judge(verifier: &Verifier, reply: &Result<Reply, CallError>) -> Outcome {
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(CallError::NoEndpoint) if verifier.issuer.trouble().is_none() => return Err(nowhere(verifier)),
+        Err(e) => return Err(verifier.issuer.not_answered("about a token", e)),
+    };
+    match reply.status {
+        200 => {}
+        429 | 503 => {
+            let why = Why::new(format!("asked about a token, the IAM turns requests away (HTTP {})", reply.status)).into();
+            return Err(Fault::IssuerUnavailable { retry_after: reply.retry_after, why });
+        }
+        status @ (400 | 401 | 403) => {
+            let why = Why::new(format!("the IAM does not tell the gateway about tokens (HTTP {status})"));
+            let cure = "check client_id, client_secret and token_endpoint_auth_method, and that this client may introspect";
+            return Err(Fault::Misconfigured(why.cure(cure).into()));
+        }
+        status => return Err(bad(format!("the introspection endpoint answered HTTP {status}"))),
+    }
+    let said = json::object(&reply.body).map_err(|e| bad(format!("the introspection endpoint answered {e}")))?;
+    match said.get("active") {
+        Some(serde_json::Value::Bool(true)) => {}
+        Some(serde_json::Value::Bool(false)) => {
+            let cure = "if it is genuine, the gateway's client must stand in its aud (Keycloak 26.6.2 and later say so of all others)";
+            return Err(refused(Why::new("the issuer says that the caller's token is not active").cure(cure)));
+        }
+        _ => return Err(bad("the introspection endpoint does not say whether the token is active".to_owned())),
+    }
+    claims::read(&said, Found::ByAsking, verifier).map(Arc::new).map_err(refused)
+}
+
+fn nowhere(verifier: &Verifier) -> Fault {
+    let name = &verifier.issuer.settings().name;
+    let why = Why::new(format!("where issuer {name} is asked about tokens is not known (yet): discovery does not say so"));
+    let cure = format!("give issuers.{name}.introspection_endpoint, or verify by jwks");
+    Fault::IssuerUnavailable { retry_after: None, why: why.cure(cure).into() }
+}
+
+fn bad(cause: String) -> Fault {
+    Fault::BadIssuerAnswer(Why::new(cause).cure("check the issuer's introspection_endpoint, and what stands between").into())
+}
+
+fn lost() -> Fault {
+    Fault::Internal(Why::new("a question about a token ended without an answer").cure("please report this as a bug").into())
+}
