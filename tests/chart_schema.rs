@@ -64,7 +64,16 @@ fn levels<'a>(root: &'a Value, node: &'a Value, path: &[&'a str], found: &mut Ve
 
 /// The complaints about a configuration that has `value` at `path` and nothing else.
 fn complaints(path: &[&str], value: Value) -> Report {
-    let text = path.iter().rev().fold(value, |inside, key| json!({ *key: inside })).to_string();
+    let wrap = |inside: Value, key: &&str| {
+        // Looked at only beside the method that it belongs to.
+        let method = match *key {
+            "private_key" => "private_key_jwt",
+            "client_certificate" => "tls_client_auth",
+            _ => return json!({ *key: inside }),
+        };
+        json!({ *key: inside, "token_endpoint_auth_method": method })
+    };
+    let text = path.iter().rev().fold(value, wrap).to_string();
     config::read_with(&text, "values.yaml", &Nothing).expect_err("it is never whole")
 }
 

@@ -37,6 +37,8 @@ pub(super) enum Farewell {
     Reset,
     /// All is said, and the caller may still be sending.
     Linger,
+    /// The refusal of the last head is still to be said.
+    Refuse,
 }
 
 pub struct Connection {
@@ -50,7 +52,14 @@ pub struct Connection {
     quiet_since: AtomicU64,
     closing_since: AtomicU64,
     heard: AtomicBool,
-    served: AtomicBool,
+    /// Requests that a service was called with.
+    served: AtomicUsize,
+    /// Once the guard has refused a message: how many came before it.
+    owed: AtomicUsize,
+    /// Something that was written may not be out yet.
+    unflushed: AtomicBool,
+    /// The caller speaks another protocol from here on.
+    switched: AtomicBool,
     http2: AtomicBool,
     /// The last request had a body, of which some may be unread or still to come.
     uploads: AtomicBool,
@@ -72,7 +81,10 @@ impl Connection {
             quiet_since: AtomicU64::new(now),
             closing_since: AtomicU64::new(NONE),
             heard: AtomicBool::new(false),
-            served: AtomicBool::new(false),
+            served: AtomicUsize::new(0),
+            owed: AtomicUsize::new(usize::MAX),
+            unflushed: AtomicBool::new(false),
+            switched: AtomicBool::new(false),
             http2: AtomicBool::new(false),
             uploads: AtomicBool::new(false),
             farewell: AtomicU8::new(Farewell::Close as u8),
@@ -91,7 +103,7 @@ impl Connection {
     pub(super) fn begin(self: &Arc<Self>, uploads: bool) -> InFlight {
         self.uploads.store(uploads, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.served.store(true, Ordering::Relaxed);
+        self.served.fetch_add(1, Ordering::Relaxed);
         self.head_since.store(NONE, Ordering::Relaxed);
         InFlight(Arc::clone(self))
     }
@@ -108,6 +120,25 @@ impl Connection {
     /// Bytes went out: an answer that hyper has already let go of may still be on its way to a slow reader.
     pub(super) fn wrote(&self) {
         self.quiet_since.store(self.desk.now(), Ordering::Relaxed);
+    }
+
+    /// hyper has begun to write, or has written all that it holds: it flushes only then.
+    pub(super) fn flushed(&self, all: bool) {
+        self.unflushed.store(!all, Ordering::Relaxed);
+    }
+
+    /// The guard refused a head after so many messages.
+    pub(super) fn refused(&self, after: usize) {
+        self.owed.store(after, Ordering::Relaxed);
+    }
+
+    /// A head was refused, and every answer that was owed before it is out.
+    pub(super) fn may_refuse(&self) -> bool {
+        self.served.load(Ordering::Relaxed) >= self.owed.load(Ordering::Relaxed) && !self.busy() && !self.unflushed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn has_switched(&self) -> bool {
+        self.switched.load(Ordering::Relaxed)
     }
 
     /// The connection opened with HTTP/2's preface.
@@ -133,7 +164,7 @@ impl Connection {
     /// Whether hyper may be told to close without losing a request that is on its way in: it drops half a head without a word,
     /// and under the auto builder whatever came before it knew the protocol.
     pub(super) fn may_close(&self) -> bool {
-        self.busy() || self.is_http2() || (self.served.load(Ordering::Relaxed) && !self.head_under_way())
+        self.busy() || self.is_http2() || (self.served.load(Ordering::Relaxed) > 0 && !self.head_under_way())
     }
 
     pub(super) fn part(&self, how: Farewell) {
@@ -216,6 +247,13 @@ impl Ticked for Connection {
 
 /// One request in flight.
 pub(super) struct InFlight(Arc<Connection>);
+
+impl InFlight {
+    /// Its answer accepts an upgrade or a tunnel: what comes next is no HTTP/1.
+    pub(super) fn switches(&self) {
+        self.0.switched.store(true, Ordering::Relaxed);
+    }
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {

@@ -122,10 +122,16 @@ async fn speak<H: Handler>(stream: TcpStream, service: H::Service, connection: &
                 }
             }
         }
-        http.as_mut().poll(cx).map(Some)
+        let end = http.as_mut().poll(cx).map(Some);
+        if end.is_pending() && connection.may_refuse() {
+            connection.part(Farewell::Refuse);
+            return Poll::Ready(None);
+        }
+        end
     })
     .await;
     match end {
+        None if connection.parts(Farewell::Refuse) => {}
         Some(Ok(())) if connection.uploads() && !idle => connection.part(Farewell::Linger),
         Some(Ok(())) => {}
         None if connection.busy() => connection.part(Farewell::Reset),

@@ -2,7 +2,7 @@
 //! looks at no request.
 
 use super::connection::{Connection, InFlight};
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -36,13 +36,14 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Answer<S> {
         let guard = Some(self.connection.begin(!request.body().is_end_stream()));
+        let connect = request.method() == Method::CONNECT;
         let mut inner = self.inner.borrow_mut();
         // A service that is ready is called in place. hyper-util's adapter clones the whole stack for every request.
         let state = match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => State::Called { future: inner.call(request) },
             Poll::Pending => State::Waiting { future: inner.clone().oneshot(request) },
         };
-        Answer { state, guard }
+        Answer { state, guard, connect }
     }
 }
 
@@ -59,6 +60,7 @@ pin_project! {
         #[pin]
         state: State<S>,
         guard: Option<InFlight>,
+        connect: bool,
     }
 }
 
@@ -75,6 +77,12 @@ where
             StateProjected::Waiting { future } => ready!(future.poll(cx)),
         };
         let guard = me.guard.take();
+        let status = answer.as_ref().map_or(StatusCode::OK, Response::status);
+        if (status == StatusCode::SWITCHING_PROTOCOLS || (*me.connect && status.is_success()))
+            && let Some(guard) = &guard
+        {
+            guard.switches();
+        }
         Poll::Ready(answer.map(|a| a.map(|inner| CountedBody { inner, guard })))
     }
 }

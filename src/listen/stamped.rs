@@ -1,8 +1,11 @@
 //! A caller's socket that leaves stamps on its connection: when bytes came and went, and whether it opened with HTTP/2's preface.
-//! It changes no byte and waits for nothing.
+//! It changes no byte and waits for nothing; what the head guard refuses, it keeps to itself.
 
 use super::connection::{Connection, Farewell};
+use super::guard::{Guard, Refused};
+use super::refusal;
 use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -11,57 +14,113 @@ use tokio::net::TcpStream;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// What the caller is known to speak.
+enum Speech {
+    /// It has sent so much of the preface and nothing else.
+    Unsettled(usize),
+    Http1(Guard),
+    /// HTTP/2, or something that an upgrade led to.
+    Other,
+    /// HTTP/1, and a head was refused; the trace id of the refusal.
+    Refused(u128),
+    /// HTTP/1, and the body that hyper reads is malformed.
+    Broken,
+}
+
 pub(super) struct Stamped {
     stream: TcpStream,
     connection: Arc<Connection>,
-    /// How much of the preface has been seen; `None` when the question is settled.
-    preface: Option<usize>,
+    speech: Speech,
     /// The caller sends no more.
     ended: bool,
 }
 
 impl Stamped {
     pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, preface: Some(0), ended: false }
+        Self { stream, connection, speech: Speech::Unsettled(0), ended: false }
     }
 
-    fn read(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            self.ended = true;
-            return;
+    /// Follows what came in, as far as it is HTTP/1.
+    fn heed(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+        if let Speech::Unsettled(seen) = self.speech {
+            let due = &PREFACE[seen..];
+            let n = bytes.len().min(due.len());
+            if bytes[..n] == due[..n] {
+                self.speech = if n == due.len() { Speech::Other } else { Speech::Unsettled(seen + n) };
+                if n == due.len() {
+                    self.connection.speaks_http2();
+                }
+                return Ok(());
+            }
+            let mut guard = Guard::default();
+            let began = guard.feed(&PREFACE[..seen]);
+            self.speech = Speech::Http1(guard);
+            began?;
         }
-        self.connection.read();
-        let Some(seen) = self.preface else { return };
-        let due = &PREFACE[seen..];
-        let n = bytes.len().min(due.len());
-        self.preface = if bytes[..n] != due[..n] {
-            None
-        } else if n == due.len() {
-            self.connection.speaks_http2();
-            None
+        match &mut self.speech {
+            Speech::Http1(_) if self.connection.has_switched() => self.speech = Speech::Other,
+            Speech::Http1(guard) => guard.feed(bytes)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, refused: &Refused) {
+        let trace = rand::random::<u128>().max(1);
+        let (reason, cause, trace_id) = ("bad_request", refused.cause, format_args!("{trace:032x}"));
+        tracing::info!(reason, cause, %trace_id, "request refused before it was read");
+        (self.connection.desk().shop.hooks.malformed)();
+        if refused.in_body {
+            self.speech = Speech::Broken;
         } else {
-            Some(seen + n)
-        };
+            self.speech = Speech::Refused(trace);
+            self.connection.refused(refused.before);
+        }
     }
 }
 
 impl AsyncRead for Stamped {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let me = self.get_mut();
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.read(&buf.filled()[before..]);
-        Poll::Ready(Ok(()))
+        loop {
+            if matches!(me.speech, Speech::Broken) {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the body's framing is malformed")));
+            }
+            ready!(Pin::new(&mut me.stream).poll_read(cx, buf))?;
+            let bytes = &buf.filled()[before..];
+            if bytes.is_empty() {
+                me.ended = true;
+                // hyper would end without a word, where the refusal is still to be said.
+                let owes = matches!(me.speech, Speech::Refused(_)) && !me.connection.busy();
+                return if owes { Poll::Pending } else { Poll::Ready(Ok(())) };
+            }
+            let mut whole = 0;
+            // What comes after a refusal is only read to see the end.
+            if !matches!(me.speech, Speech::Refused(_)) {
+                me.connection.read();
+                let Err(refused) = me.heed(bytes) else { return Poll::Ready(Ok(())) };
+                me.refuse(&refused);
+                whole = refused.whole;
+            }
+            buf.set_filled(before + whole);
+            if whole > 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
 
 impl AsyncWrite for Stamped {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.connection.flushed(false);
         let n = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
         self.connection.wrote();
         Poll::Ready(Ok(n))
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.connection.flushed(false);
         let n = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
         self.connection.wrote();
         Poll::Ready(Ok(n))
@@ -72,6 +131,7 @@ impl AsyncWrite for Stamped {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.flushed(true);
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -82,11 +142,22 @@ impl AsyncWrite for Stamped {
 
 impl Drop for Stamped {
     fn drop(&mut self) {
+        let socket = socket2::SockRef::from(&self.stream);
         if self.connection.parts(Farewell::Reset) {
             let _ = self.stream.set_zero_linger();
-        } else if self.connection.parts(Farewell::Linger)
+            return;
+        }
+        let refused = match self.speech {
+            Speech::Refused(trace) if self.connection.parts(Farewell::Refuse) => Some(trace),
+            _ => None,
+        };
+        if let Some(trace) = refused {
+            // All earlier answers are out, so it fits the send buffer of anyone who reads them.
+            let _ = socket.send(&refusal::answer(trace)).and_then(|_| socket.shutdown(Shutdown::Write));
+        }
+        if (refused.is_some() || self.connection.parts(Farewell::Linger))
             && !self.ended
-            && let Ok(left) = socket2::SockRef::from(&self.stream).try_clone()
+            && let Ok(left) = socket.try_clone()
         {
             self.connection.leave(left);
         }

@@ -218,7 +218,11 @@ impl Http {
                 "Requests that the gateway answered itself, by reason.",
                 &["route", "reason"],
             ),
-            malformed: counter(r, "cambist_malformed_requests_total", "Heads that the HTTP parser refused by itself, before any route."),
+            malformed: counter(
+                r,
+                "cambist_malformed_requests_total",
+                "Heads that the head guard or the HTTP parser refused, before any route.",
+            ),
         }
     }
 }

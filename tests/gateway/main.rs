@@ -10,6 +10,7 @@ mod cache_life;
 mod cache_repair;
 mod exchange;
 mod flood;
+mod guard;
 mod headers;
 mod http2;
 mod issuer_client_auth;

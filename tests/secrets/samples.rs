@@ -49,12 +49,15 @@ pub async fn drive(aviary: &Aviary) -> BTreeSet<String> {
     for fault in samples(Why::default()) {
         let row = fault.row();
         let token = world.iam.caller_token(row.code).unwrap();
+        let elsewhere = world.iam.caller_token(&format!("{}-elsewhere", row.code)).unwrap();
         aviary.plant_jwt("the token of a caller who meets a sample", &token);
+        aviary.plant_jwt("a token in the query of a caller who meets a sample", &elsewhere);
         for (kind, wanted) in [("application/json", row.status.as_u16()), ("application/grpc", 200)] {
             let mut headers = HeaderMap::new();
             headers.insert("authorization", HeaderValue::try_from(format!("Bearer {token}")).unwrap());
             headers.insert("content-type", HeaderValue::from_static(kind));
-            let path = format!("/{}?access_token={token}", row.code);
+            // Another token than the caller's own: a copy of that would be refused before the sample is met.
+            let path = format!("/{}?access_token={elsewhere}", row.code);
             let answer = Connection::open(at).await.unwrap().send(Method::POST, &path, headers, Bytes::new()).await.unwrap();
             let code = aviary.answered(&format!("the sample of {}", row.code), &answer);
             assert_eq!(answer.status, wanted, "{}", row.code);

@@ -2,6 +2,8 @@
 
 mod deadlines;
 mod draining;
+mod framing;
+mod refusing;
 mod serving;
 
 use super::*;
