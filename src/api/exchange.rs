@@ -7,7 +7,7 @@ use crate::fault::{Fault, Why, bad_request};
 use crate::issuer::json as strict;
 use crate::metrics::RouteMetrics;
 use crate::revocation::Revocations;
-use crate::token::{Asker, Caller, Freshness, Granted, SubjectToken, Target, TokenSource, next_generation};
+use crate::token::{Asker, Caller, Freshness, Granted, SubjectToken, Target, TokenSource};
 use crate::verify::Verifier;
 use bytes::Bytes;
 use http::{Request, Response, header};
@@ -61,7 +61,7 @@ impl<T: TokenSource> ExchangeApi<T> {
         if audience.target.forbids(&caller.subject) {
             return Err(Fault::LoginClient);
         }
-        let granted = self.tokens.token(&Asker::Caller(caller.clone()), &audience.target, freshness(wanted.force_update)).await;
+        let granted = self.tokens.token(&Asker::Caller(caller.clone()), &audience.target, freshness(wanted.force_update).into()).await;
         match &granted {
             Ok(granted) => self.metrics.looked_up(granted.source),
             Err(_) => self.metrics.lookup_denied(),
@@ -101,9 +101,8 @@ impl<T: TokenSource> ExchangeApi<T> {
     }
 }
 
-/// Forced: newer than anything that was asked for before this request.
 fn freshness(force_update: bool) -> Freshness {
-    if force_update { Freshness::NewerThan(next_generation()) } else { Freshness::Any }
+    if force_update { Freshness::Forced } else { Freshness::Any }
 }
 
 fn unknown() -> Fault {

@@ -1,11 +1,12 @@
 //! What the gateway answers itself, put together: the exchange API's rooms, logout, and the stack's doors to them. It answers nothing.
 
 use super::gateway::{MadeIssuer, Tokens};
-use crate::api::{self, Audience, ExchangeApi, Logout};
+use crate::api::{self, Audience, ExchangeApi, Logout, Purger};
+use crate::cache::Purge;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::revocation::Revocations;
+use crate::revocation::{Revocations, Revoked};
 use crate::stack::{Answering, Door};
 use crate::token::TargetSettings;
 use anyhow::anyhow;
@@ -29,7 +30,7 @@ pub(super) fn make(
         doors.extend(exchange_api(settings, issuers, tokens, revoked, clock, metrics)?);
     }
     if let Some(settings) = &config.logout {
-        doors.push(logout(settings, issuers, revoked, clock, metrics));
+        doors.push(logout(settings, issuers, tokens, revoked, clock, metrics));
     }
     Ok(doors)
 }
@@ -76,18 +77,33 @@ fn audience(wanted: &api::AudienceSettings, issuers: &Issuers) -> anyhow::Result
 fn logout(
     settings: &api::LogoutSettings,
     issuers: &Issuers,
+    tokens: &Tokens,
     revoked: &Arc<Revocations>,
     clock: &Clock,
     metrics: &Arc<Metrics>,
 ) -> Arc<Door> {
     let api::LogoutSettings { path, listeners, clients } = settings;
     let verifiers = issuers.values().map(|made| made.verifier.clone()).collect();
-    // What is held for a session that is over is asked for by nobody who is let in; it goes when its life ends.
-    let logout = Arc::new(Logout::new(clients.clone(), verifiers, revoked.clone(), None, clock.clone()));
+    let held: Arc<dyn Purger> = Arc::new(Held(tokens.clone()));
+    let logout = Arc::new(Logout::new(clients.clone(), verifiers, revoked.clone(), Some(held), clock.clone()));
     let answer: Answering = Box::new(move |request, _| {
         let logout = logout.clone();
         async move { logout.answer(request).await }.boxed()
     });
     let (path, method, max_body) = (Arc::<str>::from(&**path), Method::POST, api::MAX_LOGOUT);
     Arc::new(Door { metrics: metrics.route(&path), path, method, listeners: listeners.clone(), max_body, answer })
+}
+
+/// What the cache holds, and what is under way for it, goes with the session.
+struct Held(Tokens);
+
+impl Purger for Held {
+    fn purge(&self, what: &Revoked) {
+        let purge = match what {
+            Revoked::Session { issuer, sid } => Purge::Session { issuer: issuer.to_string(), sid: sid.clone() },
+            Revoked::Subject { issuer, sub, .. } => Purge::Subject { issuer: issuer.to_string(), sub: sub.clone() },
+        };
+        let gone = self.0.purge(&purge);
+        tracing::info!(held = gone.held, under_way = gone.under_way, "tokens of a session that is over were thrown out");
+    }
 }

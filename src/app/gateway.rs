@@ -11,7 +11,9 @@ use crate::issuer::Issuer;
 use crate::listen::{Bound, Workers};
 use crate::metrics::{self, Metrics};
 use crate::revocation::Revocations;
-use crate::stack::{Admission, Callers, Injection, IssuerChoice, Route, RouteSettings, Routes, Shared, Stack, Targets, TokenMode};
+use crate::stack::{
+    Admission, Callers, Injection, IssuerChoice, ReplayRoom, Route, RouteSettings, Routes, Shared, Stack, Targets, TokenMode,
+};
 use crate::token::{Target, TargetSettings};
 use crate::upstream::{Pools, Upstream};
 use crate::verify::{Verifier, Verifiers};
@@ -91,6 +93,8 @@ impl Gateway {
             unmatched: metrics.route(metrics::UNMATCHED),
             metrics: metrics.clone(),
             failures: Arc::default(),
+            force: config.force.clone().map(Arc::new),
+            replays: ReplayRoom::new(config.requests.replay_body, config.requests.replay_total),
             access_log: config.log.access,
         });
 
@@ -285,6 +289,7 @@ fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, from: &[&MadeI
         require: settings.require.clone(),
         token,
         max_body: settings.max_body,
+        force: settings.force,
         metrics: metrics.route(&settings.name),
     }
 }

@@ -4,6 +4,7 @@
 use super::address::collide;
 use super::admin::Admin;
 use super::complaint::{Code, Complaint, quoted};
+use super::force_update::ForceUpdate;
 use super::issuers;
 use super::listeners::Listener;
 use super::metrics::Metrics;
@@ -30,6 +31,7 @@ pub fn check(written: &Written, reading: &Reading) {
         exchange_api,
         logout,
         cache: _,
+        force_update,
         limits: _,
         shutdown: _,
         workers: _,
@@ -41,6 +43,7 @@ pub fn check(written: &Written, reading: &Reading) {
     for route in routes {
         check_upstream(route, &names, reading);
         check_listeners(route, listeners.as_deref(), reading);
+        check_header(route, force_update, reading);
         if let Some(issuers) = issuers {
             check_issuer(route, issuers, reading);
         }
@@ -105,6 +108,16 @@ fn check_listeners(route: &Route, listeners: Option<&[Listener]>, reading: &Read
         if !have.contains(&name.value.as_str()) {
             dangling(route, "listener", name, &have, reading);
         }
+    }
+}
+
+/// A header is allowed that there is none of.
+fn check_header(route: &Route, force_update: &ForceUpdate, reading: &Reading) {
+    let allowed = route.force_update.as_ref().and_then(|at| at.value.allow_header).filter(|at| at.value);
+    if let Some(at) = allowed.filter(|_| !force_update.header_written) {
+        let message = format!("route `{}`: `force_update.allow_header` allows a header, and nothing says which", route.name.value);
+        let it = Complaint::error(Code::Missing, at.key, message);
+        reading.complain(it.cure("write `force_update: { header: …, trusted_from: […] }` beside `routes`, or take it out"));
     }
 }
 

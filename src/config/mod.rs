@@ -12,6 +12,7 @@ mod complaint;
 mod delegation;
 mod duration;
 mod exchange_api;
+mod force_update;
 mod issuers;
 mod limits;
 mod listeners;
@@ -74,6 +75,8 @@ pub struct Config {
     pub exchange_api: Option<crate::api::Settings>,
     /// `None`: off.
     pub logout: Option<crate::api::LogoutSettings>,
+    /// By which callers may ask for a newer token.
+    pub force: Option<stack::ForceHeader>,
     pub shutdown: Shutdown,
     /// Worker threads; `None`: one per core.
     pub workers: Option<usize>,

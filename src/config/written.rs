@@ -4,6 +4,7 @@
 use super::admin::{self, Admin};
 use super::cache::{self, Cache};
 use super::exchange_api::{self, ExchangeApi};
+use super::force_update::{self, ForceUpdate};
 use super::limits::{self, Limits};
 use super::listeners::{self, Listener};
 use super::log::{self, Log};
@@ -29,6 +30,7 @@ pub struct Written {
     pub exchange_api: Option<ExchangeApi>,
     pub logout: Option<Logout>,
     pub cache: Cache,
+    pub force_update: ForceUpdate,
     pub limits: Limits,
     pub shutdown: shutdown::Written,
     pub workers: Option<At<Option<usize>>>,
@@ -36,7 +38,7 @@ pub struct Written {
 }
 
 /// Sections that a later version will know.
-const LATER: &[&str] = &["force_update", "tracing"];
+const LATER: &[&str] = &["tracing"];
 
 impl Written {
     pub fn later() -> &'static [&'static str] {
@@ -56,6 +58,7 @@ impl Written {
             exchange_api: exchange_api::read(&mut root),
             logout: logout::read(&mut root),
             cache: cache::read(&mut root),
+            force_update: force_update::read(&mut root),
             limits: limits::read(&mut root),
             shutdown: shutdown::read(&mut root),
             workers: root.take("workers", workers::workers),
@@ -67,10 +70,24 @@ impl Written {
 
     /// `None` only where something was refused, and complained about, before.
     pub fn settings(self) -> Option<Config> {
-        let Self { listeners, metrics, admin, issuers, upstreams, routes, exchange_api, logout, cache, limits, shutdown, workers, log } =
-            self;
+        let Self {
+            listeners,
+            metrics,
+            admin,
+            issuers,
+            upstreams,
+            routes,
+            exchange_api,
+            logout,
+            cache,
+            force_update,
+            limits,
+            shutdown,
+            workers,
+            log,
+        } = self;
         let (connections, requests) = limits::settings(limits);
-        let (cache, max_ttl) = cache::settings(cache);
+        let (cache, max_ttl) = cache::settings(cache, force_update.min_interval.map(|at| at.value));
         let mut issuers: Vec<_> = issuers?.into_iter().map(issuers::settings).collect::<Option<_>>()?;
         let routes = routes?;
         let mut upstreams: Vec<_> = upstreams.into_iter().map(upstreams::settings).collect::<Option<_>>()?;
@@ -111,6 +128,7 @@ impl Written {
             cache,
             exchange_api,
             logout: logout::settings(logout),
+            force: force_update::settings(force_update),
             shutdown: shutdown::settings(shutdown),
             workers: workers.and_then(|at| at.value),
             log: log::settings(log),

@@ -87,11 +87,10 @@ impl Journal {
         let _ = self.fault.set(fault.clone());
     }
 
-    /// Notes that the request leaves now, and returns what the gateway added until here.
-    pub fn sent(&self) -> Duration {
+    /// Notes that the request leaves now, and returns what the gateway added until here. `None`: it has left before.
+    pub fn sent(&self) -> Option<Duration> {
         let added = self.started.elapsed();
-        self.sent.store(micros(added), Ordering::Relaxed);
-        added
+        self.sent.compare_exchange(0, micros(added).max(1), Ordering::Relaxed, Ordering::Relaxed).is_ok().then_some(added)
     }
 
     /// Notes that the upstream's headers came, or that none will.

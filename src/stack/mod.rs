@@ -7,11 +7,14 @@ mod body;
 mod divert;
 mod failures;
 mod find_route;
+mod force;
 mod forward;
 mod headers;
 mod journal;
 mod measure;
 mod refuse_revoked;
+mod repair;
+mod replay;
 mod request;
 mod rescue;
 mod route;
@@ -30,6 +33,7 @@ use find_route::FindRoute;
 use forward::Forward;
 use measure::Measure;
 use refuse_revoked::RefuseRevoked;
+use repair::Repair;
 use rescue::Rescue;
 use scrub::Scrub;
 use std::sync::Arc;
@@ -42,6 +46,8 @@ pub use admit::Admission;
 pub use body::{Body, RequestBody};
 pub use divert::{Answering, Door};
 pub use failures::{Failure, Failures};
+pub use force::{ForceHeader, ForceRoute, OnUpstream401};
+pub use replay::ReplayRoom;
 pub use request::Caught;
 pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenMode};
 
@@ -59,6 +65,10 @@ pub struct Shared<T> {
     pub unmatched: Arc<RouteMetrics>,
     /// The last refusals, for the admin's eyes.
     pub failures: Arc<Failures>,
+    /// By which callers may ask for a newer token; off where there is none.
+    pub force: Option<Arc<ForceHeader>>,
+    /// For bodies that may have to be sent again.
+    pub replays: Arc<ReplayRoom>,
     /// Whether a line is written for each request.
     pub access_log: bool,
 }
@@ -76,7 +86,7 @@ impl<T> Clone for Stack<T> {
 }
 
 /// What a connection's requests go through.
-pub type Service<T> = Measure<Rescue<Admit<Scrub<Divert<T, FindRoute<T, Verify<RefuseRevoked<SwapToken<T, Forward>>>>>>>>>;
+pub type Service<T> = Measure<Rescue<Admit<Scrub<Divert<T, FindRoute<T, Verify<RefuseRevoked<SwapToken<T, Repair<T, Forward>>>>>>>>>>;
 
 impl<T: TokenSource + Clone> Stack<T> {
     pub fn new(shared: Arc<Shared<T>>, pools: Arc<upstream::Pools<RequestBody>>) -> Self {
@@ -95,7 +105,7 @@ impl<T: TokenSource + Clone> Stack<T> {
             // Before any work is done on a request: what is too much is shed, not queued.
             .layer(layer_fn(|inner| Admit::new(inner, shared.admission.clone())))
             // Before anything looks at host, path or token: from here on they have one reading.
-            .layer(layer_fn(Scrub::new))
+            .layer(layer_fn(|inner| Scrub::new(inner, shared.force.clone())))
             // Before routes: what the gateway answers itself is never sent on, whatever a route says.
             .layer(layer_fn(|inner| Divert::new(inner, shared.clone())))
             // Before verification, since the route says whose tokens it takes.
@@ -104,8 +114,10 @@ impl<T: TokenSource + Clone> Stack<T> {
             .layer(layer_fn(Verify::new))
             // After verification, which remembers: a logout counts from the next request on, hit or not.
             .layer(layer_fn(|inner| RefuseRevoked::new(inner, shared.revoked.clone())))
-            // Innermost layer: the last thing that touches `Authorization` before the request leaves.
+            // After verification: whose token it is, and what for, is known only there.
             .layer(layer_fn(|inner| SwapToken::new(inner, shared.tokens.clone())))
+            // Innermost layer: the last thing that touches `Authorization` before the request leaves, for the second time, too.
+            .layer(layer_fn(|inner| Repair::new(inner, shared.tokens.clone(), shared.replays.clone())))
             .service(Forward::new(self.pools.clone()))
     }
 }

@@ -38,7 +38,7 @@ mod tests;
 pub use engine::{Builder, Engine, Tokens, caller};
 
 use crate::fault::Fault;
-use crate::token::{Answer, Asker, Caller, Freshness, Granted, Target, TokenSource};
+use crate::token::{Answer, Ask, Asker, Caller, Granted, Target, TokenSource};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderValue, Request};
@@ -128,7 +128,7 @@ where
         if target.forbids(&caller.subject) {
             return Swapping::refused(Error::Fault(Fault::LoginClient));
         }
-        let coming = self.layer.tokens.token(&Asker::Caller(caller), target, Freshness::Any);
+        let coming = self.layer.tokens.token(&Asker::Caller(caller), target, Ask::ANY);
         // The one that was made ready goes with the request; its twin stays for the next.
         let twin = self.inner.clone();
         let inner = std::mem::replace(&mut self.inner, twin);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::clock::Clock;
 use crate::fault::invalid_token;
-use crate::token::{AccessToken, Asker, Digest, Grant, Source, Subject, TargetSettings};
+use crate::token::{AccessToken, Ask, Asker, Digest, Grant, Source, Subject, TargetSettings};
 use futures_util::future::{Either, FutureExt, ready};
 use http::Response;
 use std::sync::Mutex;
@@ -17,7 +17,7 @@ enum Fake {
 }
 
 impl TokenSource for Fake {
-    fn token(&self, _: &Asker, _: &Arc<Target>, _: Freshness) -> Answer {
+    fn token(&self, _: &Asker, _: &Arc<Target>, _: Ask) -> Answer {
         let token = AccessToken::new("exchanged").unwrap();
         let granted = Granted { token, source: Source::Hit, generation: 1, expires_at: 1, lifetime: Duration::from_secs(1) };
         match self {

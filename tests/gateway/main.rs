@@ -6,6 +6,10 @@
 mod api_exchange;
 mod api_logout;
 mod bad_input;
+mod cache_flight;
+mod cache_force;
+mod cache_life;
+mod cache_repair;
 mod exchange;
 mod flood;
 mod guard;

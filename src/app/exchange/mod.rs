@@ -13,7 +13,7 @@ use crate::fault::{Fault, bad_request};
 use crate::issuer::Issuer;
 use crate::metrics::Metrics;
 use crate::stack::{Injection, Route};
-use crate::token::{Asker, Caller, Freshness, Granted, SubjectToken, Target, TargetSettings, TokenSource};
+use crate::token::{Ask, Asker, Caller, Granted, SubjectToken, Target, TargetSettings, TokenSource};
 use crate::verify::{Verifier, Verifiers};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -104,7 +104,7 @@ async fn made(options: &Options, config: config::Config) -> anyhow::Result<Resul
         Err(fault) => report.refused(&fault),
         Ok(caller) => {
             report.verified();
-            match exchange.token(&Asker::Caller(caller.clone()), &target, Freshness::Any).await {
+            match exchange.token(&Asker::Caller(caller.clone()), &target, Ask::ANY).await {
                 Ok(granted) => report.granted(&caller, &target, &granted, clock.unix()),
                 Err(fault) => report.refused(&fault),
             }
