@@ -18,6 +18,7 @@ use super::{Config, issuers, shutdown, workers};
 use crate::stack::{IssuerChoice, RouteSettings};
 use crate::upstream::{self, Endpoint};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 #[derive(Debug)]
 pub struct Written {
@@ -92,26 +93,10 @@ impl Written {
         let routes = routes?;
         let mut upstreams: Vec<_> = upstreams.into_iter().map(upstreams::settings).collect::<Option<_>>()?;
         upstreams.extend(by_url(&routes));
-        let by_name: HashMap<&str, &upstream::Settings> = upstreams.iter().map(|u| (&*u.name, u)).collect();
-        let by_endpoint: HashMap<&Endpoint, &upstream::Settings> =
-            upstreams.iter().filter(|u| u.name.contains(':')).map(|u| (&u.endpoint, u)).collect();
         let first = issuers.first().map(|i| i.issuer.name.clone());
         let exchange_api = exchange_api::settings(exchange_api, first.as_ref(), max_ttl);
         let only = first.map(IssuerChoice::Named);
-        let routes = routes.into_iter().map(|route| {
-            let issuer = match &route.issuer {
-                _ if !route.needs_issuer() => IssuerChoice::Unneeded,
-                Some(at) if at.value == BY_TOKEN => IssuerChoice::ByToken,
-                Some(at) => IssuerChoice::Named(at.value.as_str().into()),
-                None => only.clone()?,
-            };
-            let upstream = match &route.upstream.as_ref()?.value {
-                To::Name(name) => by_name.get(name.as_str()),
-                To::Url(endpoint) => by_endpoint.get(endpoint),
-            };
-            Some(routes::settings(route, &Found { upstream: upstream?, issuer, cache_max_ttl: max_ttl }))
-        });
-        let routes = routes.collect::<Option<Vec<_>>>()?;
+        let routes = resolved(routes, &upstreams, only.as_ref(), max_ttl)?;
         let asked_about = claims(&routes);
         for issuer in &mut issuers {
             issuer.verify.keep.clone_from(&asked_about);
@@ -134,6 +119,32 @@ impl Written {
             log: log::settings(log),
         })
     }
+}
+
+/// The routes with their upstreams and issuers found.
+fn resolved(
+    routes: Vec<Route>,
+    upstreams: &[upstream::Settings],
+    only: Option<&IssuerChoice>,
+    cache_max_ttl: Duration,
+) -> Option<Vec<RouteSettings>> {
+    let by_name: HashMap<&str, &upstream::Settings> = upstreams.iter().map(|u| (&*u.name, u)).collect();
+    let by_url = upstreams.iter().filter(|u| u.name.contains(':'));
+    let by_endpoint: HashMap<&Endpoint, &upstream::Settings> = by_url.map(|u| (&u.endpoint, u)).collect();
+    let found = routes.into_iter().map(|route| {
+        let issuer = match &route.issuer {
+            _ if !route.needs_issuer() => IssuerChoice::Unneeded,
+            Some(at) if at.value == BY_TOKEN => IssuerChoice::ByToken,
+            Some(at) => IssuerChoice::Named(at.value.as_str().into()),
+            None => only.cloned()?,
+        };
+        let upstream = match &route.upstream.as_ref()?.value {
+            To::Name(name) => by_name.get(name.as_str()),
+            To::Url(endpoint) => by_endpoint.get(endpoint),
+        };
+        Some(routes::settings(route, &Found { upstream: upstream?, issuer, cache_max_ttl }))
+    });
+    found.collect()
 }
 
 /// The claims that routes ask about, each once.
