@@ -13,7 +13,7 @@ use cambist::metrics::Metrics;
 use cambist::token::{AccessToken, Answer, Ask, Asker, Caller, Digest, Grant, Granted, Secret, Source};
 use cambist::token::{SubjectToken, Target, TargetSettings, TokenSource};
 use cambist::verify::{self, Verifier};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::future::{Either, ready};
 use http::HeaderValue;
 use std::hint::black_box;
@@ -144,11 +144,13 @@ fn hit(c: &mut Criterion) {
         let callers = bench.callers(count);
         bench.warm(&callers);
         let mut at = 0;
+        // A caller's token comes fresh from a socket: it is in the processor's cache, whoever's it is. What is kept is not.
+        let mut arrives = || {
+            at = next(at, count);
+            HeaderValue::from_bytes(callers[at].as_bytes()).unwrap()
+        };
         group.bench_function(BenchmarkId::from_parameter(count), |b| {
-            b.iter(|| {
-                at = next(at, count);
-                black_box(bench.ask(black_box(&callers[at])))
-            });
+            b.iter_batched_ref(&mut arrives, |authorization| black_box(bench.ask(black_box(authorization))), BatchSize::NumIterations(16));
         });
     }
     group.finish();
