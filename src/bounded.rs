@@ -1,5 +1,9 @@
-//! A concurrent map that cannot outgrow its bound: what is expired goes first, then the least recently used of a sample.
-//! It starts no timer and no sweeper, and it never looks inside what it keeps; values say themselves what they weigh.
+//! A concurrent map that cannot outgrow its bounds, in weight and in bytes: what is expired goes first, then the least recently
+//! used of a sample. It starts no timer and no sweeper, and it never looks inside what it keeps; values say themselves what they weigh.
+
+mod claims;
+
+pub use claims::Claims;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::{Entry, OccupiedEntry};
@@ -11,6 +15,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub trait Kept: Send + Sync {
     /// How much of the bound it takes. May change only inside [`Bounded::alter`].
     fn weight(&self) -> usize;
+    /// The memory that it holds besides its own size. May change only inside [`Bounded::alter`].
+    fn bytes(&self) -> usize {
+        0
+    }
     /// Whether it is of no more use at `now` ([`crate::clock::Clock::millis`]).
     fn expired(&self, now: u64) -> bool;
 }
@@ -38,16 +46,29 @@ pub struct Bounded<K, V> {
     order: Mutex<Vec<(K, Arc<AtomicUsize>)>>,
     weight: AtomicUsize,
     max: AtomicUsize,
+    bytes: AtomicUsize,
+    max_bytes: AtomicUsize,
 }
 
 impl<K: Eq + Hash + Clone, V: Kept> Bounded<K, V> {
+    /// What an entry costs besides the bytes that its value counts: its places in the table and in `order`, both half as large
+    /// again as what is in them, on the average of growing by doubling, and the allocation between them.
+    pub const OVERHEAD: usize = size_of::<(K, Slot<V>)>() * 3 / 2 + size_of::<(K, Arc<AtomicUsize>)>() * 3 / 2 + 32;
+
     /// `max` is the largest sum of weights.
     pub fn new(max: usize) -> Self {
+        Self::with_bytes(max, usize::MAX)
+    }
+
+    /// Bounded in bytes as well, each entry's [`Bounded::OVERHEAD`] among them.
+    pub fn with_bytes(max: usize, max_bytes: usize) -> Self {
         Self {
             map: DashMap::with_hasher(Default::default()),
             order: Mutex::default(),
             weight: AtomicUsize::new(0),
             max: AtomicUsize::new(max.max(1)),
+            bytes: AtomicUsize::new(0),
+            max_bytes: AtomicUsize::new(max_bytes.max(1)),
         }
     }
 
@@ -62,6 +83,15 @@ impl<K: Eq + Hash + Clone, V: Kept> Bounded<K, V> {
 
     pub fn weight(&self) -> usize {
         self.weight.load(Ordering::Relaxed)
+    }
+
+    pub fn max_bytes(&self) -> usize {
+        self.max_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What all entries take, by their own account.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     pub fn len(&self) -> usize {
@@ -83,12 +113,12 @@ impl<K: Eq + Hash + Clone, V: Kept> Bounded<K, V> {
     /// Afterwards entries go until the bound holds; what was just changed stays.
     pub fn alter<R>(&self, key: &K, now: u64, new: impl FnOnce() -> V, change: impl FnOnce(&mut V) -> R) -> (R, Evicted) {
         let out = match self.map.entry(key.clone()) {
-            Entry::Occupied(at) => self.change(at, now, change),
+            Entry::Occupied(at) => self.change(at, Some(now), change),
             Entry::Vacant(at) => {
                 let mut value = new();
                 let out = change(&mut value);
                 if value.weight() > 0 {
-                    self.reweigh(0, value.weight());
+                    self.reweigh((0, 0), Self::weigh(&value));
                     let mut order = self.order();
                     let place = Arc::new(AtomicUsize::new(order.len()));
                     order.push((key.clone(), place.clone()));
@@ -103,18 +133,33 @@ impl<K: Eq + Hash + Clone, V: Kept> Bounded<K, V> {
     /// Changes a value that is there; `None` where it is not.
     pub fn alter_existing<R>(&self, key: &K, now: u64, change: impl FnOnce(&mut V) -> R) -> Option<R> {
         match self.map.entry(key.clone()) {
-            Entry::Occupied(at) => Some(self.change(at, now, change)),
+            Entry::Occupied(at) => Some(self.change(at, Some(now), change)),
             Entry::Vacant(_) => None,
         }
     }
 
-    fn change<R>(&self, mut at: OccupiedEntry<'_, K, Slot<V>>, now: u64, change: impl FnOnce(&mut V) -> R) -> R {
-        let before = at.get().value.weight();
+    /// Changes every value that was there when this began, one after another, and marks none as used: for what is rare enough
+    /// to look at everything. What weighs nothing afterwards is gone.
+    pub fn sweep(&self, mut change: impl FnMut(&mut V)) {
+        // Read shard by shard, each behind whoever is changing it: no change that has begun is missed.
+        let keys: Vec<K> = self.map.iter().map(|slot| slot.key().clone()).collect();
+        for key in keys {
+            if let Entry::Occupied(at) = self.map.entry(key) {
+                self.change(at, None, &mut change);
+            }
+        }
+    }
+
+    /// `used`: it is marked as used then.
+    fn change<R>(&self, mut at: OccupiedEntry<'_, K, Slot<V>>, used: Option<u64>, change: impl FnOnce(&mut V) -> R) -> R {
+        let before = Self::weigh(&at.get().value);
         let out = change(&mut at.get_mut().value);
-        at.get().touched.store(now, Ordering::Relaxed);
-        let after = at.get().value.weight();
+        if let Some(now) = used {
+            at.get().touched.store(now, Ordering::Relaxed);
+        }
+        let after = Self::weigh(&at.get().value);
         self.reweigh(before, after);
-        if after == 0 {
+        if after.0 == 0 {
             self.forget(at.get());
             at.remove();
         }
@@ -123,7 +168,7 @@ impl<K: Eq + Hash + Clone, V: Kept> Bounded<K, V> {
 
     pub fn remove(&self, key: &K) -> Option<V> {
         let (_, slot) = self.map.remove_if(key, |_, slot| {
-            self.reweigh(slot.value.weight(), 0);
+            self.reweigh(Self::weigh(&slot.value), (0, 0));
             self.forget(slot);
             true
         })?;
@@ -132,7 +177,7 @@ impl<K: Eq + Hash + Clone, V: Kept> Bounded<K, V> {
 
     fn shrink(&self, keep: &K, now: u64) -> Evicted {
         let mut gone = Evicted::default();
-        while self.weight() > self.max() {
+        while self.weight() > self.max() || self.bytes() > self.max_bytes() {
             let Some((victim, expired)) = self.victim(keep, now) else { break };
             let Some(value) = self.remove(&victim) else { continue };
             let count = value.weight() as u64;
@@ -179,66 +224,18 @@ impl<K: Eq + Hash + Clone, V: Kept> Bounded<K, V> {
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reweigh(&self, before: usize, after: usize) {
-        if after >= before {
-            self.weight.fetch_add(after - before, Ordering::Relaxed);
-        } else {
-            self.weight.fetch_sub(before - after, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Keys that are claimed while something is done for them. Bounded by what is under way, which others bound.
-pub struct Claims<K, V> {
-    map: DashMap<K, V, foldhash::fast::RandomState>,
-}
-
-/// What to do with a claim after looking at it.
-pub enum Claimed<V, R> {
-    /// It stays as it is.
-    Keep(R),
-    /// It is taken, or taken over.
-    Replace(V, R),
-}
-
-impl<K: Eq + Hash, V> Default for Claims<K, V> {
-    fn default() -> Self {
-        Self { map: DashMap::with_hasher(Default::default()) }
-    }
-}
-
-impl<K: Eq + Hash, V> Claims<K, V> {
-    /// Decides about `key` while nobody else can.
-    pub fn claim<R>(&self, key: K, decide: impl FnOnce(Option<&V>) -> Claimed<V, R>) -> R {
-        match self.map.entry(key) {
-            Entry::Occupied(mut at) => match decide(Some(at.get())) {
-                Claimed::Keep(out) => out,
-                Claimed::Replace(value, out) => {
-                    at.insert(value);
-                    out
-                }
-            },
-            Entry::Vacant(at) => match decide(None) {
-                Claimed::Keep(out) => out,
-                Claimed::Replace(value, out) => {
-                    at.insert(value);
-                    out
-                }
-            },
+    /// Weight and bytes; what weighs nothing is not kept, and takes nothing.
+    fn weigh(value: &V) -> (usize, usize) {
+        match value.weight() {
+            0 => (0, 0),
+            weight => (weight, value.bytes() + Self::OVERHEAD),
         }
     }
 
-    /// Gives `key` up, if the claim is the one that is meant.
-    pub fn release(&self, key: &K, mine: impl FnOnce(&V) -> bool) -> Option<V> {
-        self.map.remove_if(key, |_, v| mine(v)).map(|(_, v)| v)
-    }
-
-    pub fn len(&self) -> usize {
-        self.map.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
+    fn reweigh(&self, before: (usize, usize), after: (usize, usize)) {
+        // Wrapping, as atomics do: one step, and the sum is right once everybody is done.
+        self.weight.fetch_add(after.0.wrapping_sub(before.0), Ordering::Relaxed);
+        self.bytes.fetch_add(after.1.wrapping_sub(before.1), Ordering::Relaxed);
     }
 }
 
@@ -250,6 +247,9 @@ mod tests {
     impl Kept for Item {
         fn weight(&self) -> usize {
             self.0
+        }
+        fn bytes(&self) -> usize {
+            self.0 * 100
         }
         fn expired(&self, now: u64) -> bool {
             self.1 <= now
@@ -285,6 +285,19 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_a_bound_of_their_own() {
+        let each = Bounded::<u64, Item>::OVERHEAD + 100;
+        let map = Bounded::with_bytes(1000, 3 * each);
+        for key in 0..5 {
+            put(&map, key, key, 1000);
+            assert!(map.bytes() <= 3 * each);
+        }
+        assert_eq!((map.len(), map.bytes()), (3, 3 * each));
+        map.sweep(|item| item.0 = if item.1 == 1000 { 0 } else { 1 });
+        assert_eq!((map.len(), map.bytes(), map.weight(), map.order().len()), (0, 0, 0, 0));
+    }
+
+    #[test]
     fn the_bound_and_the_books_hold_under_threads() {
         let map: Bounded<u64, Item> = Bounded::new(50);
         std::thread::scope(|s| {
@@ -310,6 +323,7 @@ mod tests {
             assert!(map.map.contains_key(key));
         }
         assert_eq!(map.weight(), map.map.iter().map(|e| e.value().value.weight()).sum::<usize>());
+        assert_eq!(map.bytes(), map.map.iter().map(|e| Bounded::<u64, Item>::weigh(&e.value().value).1).sum::<usize>());
         assert!(map.weight() <= 50 + 4, "a little over while threads race, never more");
     }
 }

@@ -23,11 +23,14 @@ pub mod upstream; // endpoints, connections, pools
 // Floor 2: tokens.
 pub mod cache; // a TokenSource around a TokenSource
 pub mod exchange; // a TokenSource over HTTP
+pub mod revocation; // who was logged out
 pub mod verify; // the caller's token -> Subject
 
 // Floor 3: the service.
 pub mod admin; // metrics, probes, status as JSON
+pub mod api; // what the gateway answers itself: the exchange API
 pub mod stack; // THE tower stack; a route and its layers
+pub mod swap; // the exchange as a tower layer, for programs of one's own
 
 // Floor 4: what the operator wrote.
 pub mod config;

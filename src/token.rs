@@ -1,9 +1,11 @@
 //! The words of the exchange: secrets, the caller's token, what is asked for and what was granted, and the one trait
 //! between the stack and whatever finds a token. Nothing here fetches, verifies or stores anything, and nothing prints a token.
 
+mod ask;
 mod asker;
 mod target;
 
+pub use ask::{Ask, Freshness, Source, Urgency};
 pub use asker::{Asker, Whose};
 pub use target::{ACCESS_TOKEN, Actor, Grant, Target, TargetSettings};
 
@@ -147,6 +149,11 @@ impl AccessToken {
     pub fn expose(&self) -> &str {
         std::str::from_utf8(&self.header.as_bytes()["Bearer ".len()..]).unwrap_or_default()
     }
+
+    /// The memory that it takes, shared by all its clones.
+    pub fn bytes(&self) -> usize {
+        self.header.len()
+    }
 }
 
 impl fmt::Debug for AccessToken {
@@ -165,6 +172,10 @@ static KEY: LazyLock<hmac::Key> = LazyLock::new(|| {
 });
 
 impl Digest {
+    /// The bounds of all digests in their order.
+    pub const FIRST: Self = Self([0; 32]);
+    pub const LAST: Self = Self([0xff; 32]);
+
     pub fn of(bytes: &[u8]) -> Self {
         Self::from_tag(hmac::sign(&KEY, bytes))
     }
@@ -218,38 +229,6 @@ pub struct Caller {
     pub subject: Arc<Subject>,
 }
 
-/// How fresh a token has to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freshness {
-    /// Any that is still good.
-    Any,
-    /// Newer than the one of this generation, which the asker knows to be no good.
-    NewerThan(u64),
-}
-
-/// Where a granted token came from; the values of the label `result` and `token_source`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// From the cache, at once.
-    Hit,
-    /// Another caller's exchange was waited for.
-    Coalesced,
-    /// Exchanged for this caller.
-    Miss,
-}
-
-impl Source {
-    pub const ALL: [Source; 3] = [Source::Hit, Source::Coalesced, Source::Miss];
-
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Coalesced => "coalesced",
-            Self::Miss => "miss",
-        }
-    }
-}
-
 /// A token that may be used now.
 #[derive(Clone, Debug)]
 pub struct Granted {
@@ -274,12 +253,12 @@ pub type Answer = Either<Ready<Result<Granted, Fault>>, BoxFuture<'static, Resul
 
 /// Something that finds a token for an asker and a target: an exchange, or a cache around one.
 pub trait TokenSource: Send + Sync + 'static {
-    fn token(&self, asker: &Asker, target: &Arc<Target>, freshness: Freshness) -> Answer;
+    fn token(&self, asker: &Asker, target: &Arc<Target>, ask: Ask) -> Answer;
 }
 
 impl<T: TokenSource + ?Sized> TokenSource for Arc<T> {
-    fn token(&self, asker: &Asker, target: &Arc<Target>, freshness: Freshness) -> Answer {
-        (**self).token(asker, target, freshness)
+    fn token(&self, asker: &Asker, target: &Arc<Target>, ask: Ask) -> Answer {
+        (**self).token(asker, target, ask)
     }
 }
 

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 6] = [
     &["clock", "fault", "token", "bounded", "metrics", "tls", "telemetry"],
     &["issuer", "route", "upstream", "listen"],
-    &["verify", "exchange", "cache"],
-    &["stack", "admin"],
+    &["verify", "exchange", "cache", "revocation"],
+    &["stack", "api", "admin", "swap"],
     &["config"],
     &["app", "demo"],
 ];
@@ -32,7 +32,7 @@ const DOORS: [(&str, &[&str]); 18] = [
     // The stack and the admin listener name hyper's request body, which `listen` hands them.
     ("hyper", &["listen", "upstream", "stack", "admin", "demo"]),
     ("hyper_util", &["listen", "upstream", "demo"]),
-    ("tower", &["stack", "listen", "admin", "demo"]),
+    ("tower", &["stack", "listen", "admin", "swap", "demo"]),
     ("tower_http", &["stack", "admin"]),
     ("tracing_subscriber", &["telemetry"]),
     ("tracing_appender", &["telemetry"]),

@@ -10,7 +10,10 @@ use crate::fault::{Fault, Why};
 use crate::issuer::Issuer;
 use crate::listen::{Bound, Workers};
 use crate::metrics::{self, Metrics};
-use crate::stack::{Admission, Callers, Injection, IssuerChoice, Route, RouteSettings, Routes, Shared, Stack, Targets, TokenMode};
+use crate::revocation::Revocations;
+use crate::stack::{
+    Admission, Callers, Injection, IssuerChoice, ReplayRoom, Route, RouteSettings, Routes, Shared, Stack, Targets, TokenMode,
+};
 use crate::token::{Target, TargetSettings};
 use crate::upstream::{Pools, Upstream};
 use crate::verify::{Verifier, Verifiers};
@@ -79,13 +82,19 @@ impl Gateway {
         let routes = make_routes(&config, &issuers, &metrics)?;
         let needed = needed(&routes);
         let tokens = Cache::new(config.cache, Arc::new(exchange), clock.clone(), control.handle().clone(), metrics.clone());
+        let revoked = Revocations::new(clock.clone());
+        let doors = super::doors::make(&config, &issuers, &tokens, &revoked, &clock, &metrics)?;
         let shared = Arc::new(Shared {
             routes: ArcSwap::from_pointee(routes),
             admission: Admission::new(config.requests),
+            doors,
+            revoked,
             tokens,
             unmatched: metrics.route(metrics::UNMATCHED),
             metrics: metrics.clone(),
             failures: Arc::default(),
+            force: config.force.clone().map(Arc::new),
+            replays: ReplayRoom::new(config.requests.replay_body, config.requests.replay_total),
             access_log: config.log.access,
         });
 
@@ -177,13 +186,18 @@ impl Drop for Gateway {
     }
 }
 
-struct MadeIssuer {
-    issuer: Arc<Issuer>,
-    verifier: Arc<Verifier>,
-    exchanger: Arc<Exchanger>,
+pub(super) struct MadeIssuer {
+    pub issuer: Arc<Issuer>,
+    pub verifier: Arc<Verifier>,
+    pub exchanger: Arc<Exchanger>,
 }
 
-fn make_issuers(config: &Config, clock: &Clock, metrics: &Arc<Metrics>, control: &Handle) -> anyhow::Result<HashMap<Arc<str>, MadeIssuer>> {
+pub(super) fn make_issuers(
+    config: &Config,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+    control: &Handle,
+) -> anyhow::Result<HashMap<Arc<str>, MadeIssuer>> {
     let mut made = HashMap::new();
     for config::Issuer { issuer, verify, exchange } in &config.issuers {
         let handles = metrics.issuer(&issuer.name);
@@ -196,7 +210,7 @@ fn make_issuers(config: &Config, clock: &Clock, metrics: &Arc<Metrics>, control:
     Ok(made)
 }
 
-fn make_routes(config: &Config, issuers: &HashMap<Arc<str>, MadeIssuer>, metrics: &Arc<Metrics>) -> anyhow::Result<Routes> {
+pub(super) fn make_routes(config: &Config, issuers: &HashMap<Arc<str>, MadeIssuer>, metrics: &Arc<Metrics>) -> anyhow::Result<Routes> {
     let mut upstreams = HashMap::new();
     for settings in &config.upstreams {
         let upstream = Upstream::new(settings.clone(), metrics.upstream(&settings.name));
@@ -275,6 +289,7 @@ fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, from: &[&MadeI
         require: settings.require.clone(),
         token,
         max_body: settings.max_body,
+        force: settings.force,
         metrics: metrics.route(&settings.name),
     }
 }

@@ -2,6 +2,8 @@
 
 mod check;
 mod demo;
+mod doors;
+mod exchange;
 pub mod gateway;
 mod healthcheck;
 mod run;
@@ -28,6 +30,8 @@ enum Verb {
     Run(ConfigFile),
     /// Look for every mistake in a configuration file, without the network. Exit code 1 if there is one.
     Check(check::Options),
+    /// Make one exchange as a route would, and explain what came of it. Exit code 1 if it is refused.
+    Exchange(exchange::Options),
     /// Ask a running gateway on this machine whether it is ready: for containers without a shell. Exit code 1 if it is not.
     Healthcheck(healthcheck::Options),
     /// Show a real exchange on this machine, with nothing to install: a development IAM, two backends and the gateway.
@@ -69,6 +73,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().verb {
         Verb::Run(ConfigFile { config }) => run::run(&config),
         Verb::Check(options) => check::check(&options),
+        Verb::Exchange(options) => exchange::exchange(&options),
         Verb::Healthcheck(options) => healthcheck::healthcheck(&options),
         Verb::Demo(options) => demo::demo(&options),
     }

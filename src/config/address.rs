@@ -1,7 +1,8 @@
-//! Addresses to listen on: an IP address and a port. Nothing is resolved and nothing is bound.
+//! Addresses to listen on (an IP address and a port) and networks of callers. Nothing is resolved and nothing is bound.
 
 use super::complaint::{Code, quoted};
 use super::reading::Value;
+use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 
 pub fn address(value: &Value) -> Option<SocketAddr> {
@@ -24,6 +25,15 @@ fn cure(text: &str) -> String {
         }
         Some((_, p)) if !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()) && !port(p) => "a port is 65535 at the most".to_owned(),
         _ => "write an IP address and a port, as in `0.0.0.0:8080`".to_owned(),
+    }
+}
+
+/// A network, or one address. What stands in it behind its prefix means nothing.
+pub fn network(value: &Value) -> Option<IpNet> {
+    let text = value.text()?;
+    match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+        Ok(net) => Some(net.trunc()),
+        Err(_) => value.refuse(Code::Address, format_args!("{} is no network", quoted(&text)), "write it as in `10.0.0.0/8` or `10.1.2.3`"),
     }
 }
 

@@ -4,6 +4,7 @@
 use super::address::collide;
 use super::admin::Admin;
 use super::complaint::{Code, Complaint, quoted};
+use super::force_update::ForceUpdate;
 use super::issuers;
 use super::listeners::Listener;
 use super::metrics::Metrics;
@@ -20,16 +21,38 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 pub fn check(written: &Written, reading: &Reading) {
     // Every section by name: a new one does not compile until somebody has thought about what it says of the others.
-    let Written { listeners, metrics, admin, issuers, upstreams, routes, cache: _, limits: _, shutdown: _, workers: _, log: _ } = written;
+    let Written {
+        listeners,
+        metrics,
+        admin,
+        issuers,
+        upstreams,
+        routes,
+        exchange_api,
+        logout,
+        cache: _,
+        force_update,
+        limits: _,
+        shutdown: _,
+        workers: _,
+        log: _,
+    } = written;
     let (issuers, routes) = (issuers.as_deref(), routes.as_deref().unwrap_or_default());
     addresses(listeners.as_deref(), metrics, admin.as_ref(), reading);
     let names: BTreeSet<&str> = upstreams.iter().map(|u| u.name.value.as_str()).collect();
     for route in routes {
         check_upstream(route, &names, reading);
         check_listeners(route, listeners.as_deref(), reading);
+        check_header(route, force_update, reading);
         if let Some(issuers) = issuers {
             check_issuer(route, issuers, reading);
         }
+    }
+    if let Some(api) = exchange_api {
+        api.check(listeners.as_deref(), issuers, reading);
+    }
+    if let Some(logout) = logout {
+        logout.check(listeners.as_deref(), reading);
     }
     ties::check(routes, reading);
     // What a mistake elsewhere may have left unused is not worth a word yet.
@@ -85,6 +108,16 @@ fn check_listeners(route: &Route, listeners: Option<&[Listener]>, reading: &Read
         if !have.contains(&name.value.as_str()) {
             dangling(route, "listener", name, &have, reading);
         }
+    }
+}
+
+/// A header is allowed that there is none of.
+fn check_header(route: &Route, force_update: &ForceUpdate, reading: &Reading) {
+    let allowed = route.force_update.as_ref().and_then(|at| at.value.allow_header).filter(|at| at.value);
+    if let Some(at) = allowed.filter(|_| !force_update.header_written) {
+        let message = format!("route `{}`: `force_update.allow_header` allows a header, and nothing says which", route.name.value);
+        let it = Complaint::error(Code::Missing, at.key, message);
+        reading.complain(it.cure("write `force_update: { header: …, trusted_from: […] }` beside `routes`, or take it out"));
     }
 }
 
@@ -167,7 +200,8 @@ fn unused(written: &Written, reading: &Reading) {
         let name = &issuer.name;
         let named = |r: &Route| r.issuer.as_ref().map_or(issuers.len() == 1, |at| at.value == name.value || at.value == BY_TOKEN);
         let used = |r: &Route| r.needs_issuer() && named(r);
-        if !routes.iter().any(used) {
+        let by_api = written.exchange_api.as_ref().is_some_and(|api| api.uses_issuer(&name.value, issuers.len() == 1));
+        if !by_api && !routes.iter().any(used) {
             let message = format!("no route uses the issuer `{}`", name.value);
             reading.complain(Complaint::warning(Code::UnusedIssuer, name.place, message).cure("take it out, or name it in a route"));
         }
@@ -175,7 +209,9 @@ fn unused(written: &Written, reading: &Reading) {
     for listener in written.listeners.iter().flatten() {
         let name = &listener.name;
         let used = |r: &Route| r.listeners.as_ref().is_none_or(|at| at.value.iter().any(|l| l.value == name.value));
-        if !routes.iter().any(used) {
+        let by_api = written.exchange_api.as_ref().is_some_and(|api| api.uses_listener(&name.value))
+            || written.logout.as_ref().is_some_and(|logout| logout.uses_listener(&name.value));
+        if !by_api && !routes.iter().any(used) {
             let message = format!("no route answers on the listener `{}`", name.value);
             reading.complain(Complaint::warning(Code::UnusedListener, name.place, message).cure("take it out, or name it in a route"));
         }

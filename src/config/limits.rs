@@ -8,11 +8,14 @@ use super::size::size;
 use crate::{listen, stack};
 use std::time::Duration;
 
-const LATER: &[&str] = &["min_body_rate", "replay_body", "replay_total", "h2_streams", "failed_authentication"];
+const LATER: &[&str] = &["min_body_rate", "h2_streams", "failed_authentication"];
 const MOST: usize = 10_000_000;
 /// What the http crate can hold of a URI, in whole KiB, and of headers in one request.
 const LONGEST_URI: u64 = 63 * 1024;
 const MOST_HEADERS: usize = 10_000;
+/// Bodies that may have to be sent again are held in memory.
+const LARGEST_REPLAY: u64 = 64 * 1024 * 1024;
+const MOST_REPLAYS: u64 = 1 << 40;
 const LARGEST_HEAD: u64 = 4 * 1024 * 1024;
 /// Below these, requests as every browser sends them would be refused, or cut off before they are whole.
 const SMALLEST_HEAD: u64 = 1024;
@@ -30,6 +33,8 @@ pub struct Limits {
     pub uri_bytes: Option<At<u64>>,
     pub header_timeout: Option<At<Duration>>,
     pub idle_timeout: Option<At<Duration>>,
+    pub replay_body: Option<At<u64>>,
+    pub replay_total: Option<At<u64>>,
 }
 
 pub fn read(root: &mut Section) -> Limits {
@@ -43,19 +48,33 @@ pub fn read(root: &mut Section) -> Limits {
         uri_bytes: section.take("uri_bytes", |v| size(v, SHORTEST_URI, LONGEST_URI)),
         header_timeout: section.take("header_timeout", |v| at_least(v, SHORTEST_HEADER_TIMEOUT)),
         idle_timeout: section.take("idle_timeout", |v| at_least(v, SHORTEST_IDLE)),
+        replay_body: section.take("replay_body", |v| size(v, 1, LARGEST_REPLAY)),
+        replay_total: section.take("replay_total", |v| size(v, 1, MOST_REPLAYS)),
     };
     section.finish();
     read
 }
 
 pub fn settings(written: Limits) -> (listen::Limits, stack::Limits) {
-    let Limits { max_connections, max_in_flight, header_bytes, header_count, uri_bytes, header_timeout, idle_timeout } = written;
+    let Limits {
+        max_connections,
+        max_in_flight,
+        header_bytes,
+        header_count,
+        uri_bytes,
+        header_timeout,
+        idle_timeout,
+        replay_body,
+        replay_total,
+    } = written;
     let bytes = |at: Option<At<u64>>, default: usize| at.map_or(default, |at| usize::try_from(at.value).unwrap_or(default));
     let requests = stack::Limits {
         max_in_flight: max_in_flight.map_or(4096, |at| at.value),
         header_bytes: bytes(header_bytes, 32 * 1024),
         header_count: header_count.map_or(200, |at| at.value),
         uri_bytes: bytes(uri_bytes, 16 * 1024),
+        replay_body: bytes(replay_body, 64 * 1024),
+        replay_total: bytes(replay_total, 64 * 1024 * 1024),
     };
     let connections = listen::Limits {
         max_connections: max_connections.map_or(10_000, |at| at.value),
@@ -77,7 +96,15 @@ mod tests {
     #[test]
     fn the_defaults_of_the_contract() {
         let found = config("");
-        assert_eq!(found.requests, stack::Limits { max_in_flight: 4096, header_bytes: 32 * 1024, header_count: 200, uri_bytes: 16 * 1024 });
+        let defaults = stack::Limits {
+            max_in_flight: 4096,
+            header_bytes: 32 * 1024,
+            header_count: 200,
+            uri_bytes: 16 * 1024,
+            replay_body: 64 * 1024,
+            replay_total: 64 * 1024 * 1024,
+        };
+        assert_eq!(found.requests, defaults);
         let timeouts = (found.connections.header_timeout, found.connections.idle_timeout);
         assert_eq!((found.connections.max_connections, timeouts), (10_000, (Duration::from_secs(10), Duration::from_secs(75))));
     }

@@ -11,10 +11,13 @@ mod client_auth;
 mod complaint;
 mod delegation;
 mod duration;
+mod exchange_api;
+mod force_update;
 mod issuers;
 mod limits;
 mod listeners;
 mod log;
+mod logout;
 mod matching;
 mod metrics;
 mod nearest;
@@ -68,6 +71,12 @@ pub struct Config {
     pub upstreams: Vec<upstream::Settings>,
     pub routes: Vec<stack::RouteSettings>,
     pub cache: crate::cache::Settings,
+    /// `None`: off.
+    pub exchange_api: Option<crate::api::Settings>,
+    /// `None`: off.
+    pub logout: Option<crate::api::LogoutSettings>,
+    /// By which callers may ask for a newer token.
+    pub force: Option<stack::ForceHeader>,
     pub shutdown: Shutdown,
     /// Worker threads; `None`: one per core.
     pub workers: Option<usize>,

@@ -1,6 +1,7 @@
 //! `routes`: which requests go where, with what token. Whether the names in them exist is for `check` to say.
 
 use super::callers::{self, Callers};
+use super::force_update::{self, OnRoute};
 use super::matching::{self, Match};
 use super::place::At;
 use super::reading::Value;
@@ -13,8 +14,7 @@ use crate::stack::{IssuerChoice, RouteSettings, TokenMode};
 use crate::upstream::{self, Endpoint};
 use std::time::Duration;
 
-const LATER: &[&str] =
-    &["caller_token_header", "token_header", "rewrite", "preflight", "retries", "websocket", "rate_limit", "force_update"];
+const LATER: &[&str] = &["caller_token_header", "token_header", "rewrite", "preflight", "retries", "websocket", "rate_limit"];
 const LARGEST_BODY: u64 = 1 << 50;
 const MODES: &[(&str, Mode)] = &[
     ("exchange", Mode::Exchange),
@@ -52,6 +52,7 @@ pub struct Route {
     pub mode: Option<At<Mode>>,
     pub callers: Callers,
     pub target: Target,
+    pub force_update: Option<At<OnRoute>>,
     pub max_body: Option<At<Option<u64>>>,
     pub as_written: Option<At<bool>>,
     pub timeouts: Timeouts,
@@ -87,6 +88,7 @@ fn one(mut section: Section, name: At<String>) -> Route {
     let mode = s.take("token", |v| v.choice(MODES, &[]));
     let callers = callers::read(s);
     let target = target::read(s);
+    let force_update = force_update::on_route(s);
     // A mode that could not be read says nothing about the other keys.
     let meant = mode.map(|at| at.value).or((!mode_written).then_some(Mode::Exchange));
     match meant {
@@ -96,6 +98,7 @@ fn one(mut section: Section, name: At<String>) -> Route {
         Some(Mode::Strip) => target::check_absent(s, &target, "strip"),
         Some(Mode::Passthrough) => target::check_absent(s, &target, "passthrough"),
     }
+    force_update::check(s, force_update.as_ref(), meant);
     callers::check(s, &callers, meant);
     let max_body = s.take("max_body", |v| size::or_off(v, LARGEST_BODY));
     let as_written = s.take("paths", |v| v.choice(&[("strict", false), ("as_written", true)], &[]));
@@ -112,6 +115,7 @@ fn one(mut section: Section, name: At<String>) -> Route {
         mode,
         callers,
         target,
+        force_update,
         max_body,
         as_written,
         timeouts,
@@ -142,6 +146,7 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
         mode,
         callers,
         target,
+        force_update,
         max_body,
         as_written,
         timeouts,
@@ -163,6 +168,7 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
             Mode::Passthrough => TokenMode::Passthrough,
         },
         max_body: max_body.and_then(|at| at.value),
+        force: force_update::route_settings(force_update),
     }
 }
 

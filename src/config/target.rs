@@ -122,7 +122,7 @@ pub fn check_absent(route: &Section, target: &Target, mode: &str) {
     }
 }
 
-fn meaningless(route: &Section, key: &str, place: Place, mode: &str, why: &str) {
+pub fn meaningless(route: &Section, key: &str, place: Place, mode: &str, why: &str) {
     let message = format!("{}: `{key}` has no meaning with `token: {mode}`: {why}", route.name);
     let it = Complaint::error(Code::ExchangeOnly, place, message);
     route.reading.complain(it.cure(format!("take `{key}` out, or write `token: exchange`")));

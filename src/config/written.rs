@@ -3,9 +3,12 @@
 
 use super::admin::{self, Admin};
 use super::cache::{self, Cache};
+use super::exchange_api::{self, ExchangeApi};
+use super::force_update::{self, ForceUpdate};
 use super::limits::{self, Limits};
 use super::listeners::{self, Listener};
 use super::log::{self, Log};
+use super::logout::{self, Logout};
 use super::metrics::{self, Metrics};
 use super::place::At;
 use super::routes::{self, Found, Route, To};
@@ -15,6 +18,7 @@ use super::{Config, issuers, shutdown, workers};
 use crate::stack::{IssuerChoice, RouteSettings};
 use crate::upstream::{self, Endpoint};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 #[derive(Debug)]
 pub struct Written {
@@ -24,7 +28,10 @@ pub struct Written {
     pub issuers: Option<Vec<issuers::Written>>,
     pub upstreams: Vec<Upstream>,
     pub routes: Option<Vec<Route>>,
+    pub exchange_api: Option<ExchangeApi>,
+    pub logout: Option<Logout>,
     pub cache: Cache,
+    pub force_update: ForceUpdate,
     pub limits: Limits,
     pub shutdown: shutdown::Written,
     pub workers: Option<At<Option<usize>>>,
@@ -32,7 +39,7 @@ pub struct Written {
 }
 
 /// Sections that a later version will know.
-const LATER: &[&str] = &["exchange_api", "force_update", "logout", "tracing"];
+const LATER: &[&str] = &["tracing"];
 
 impl Written {
     pub fn later() -> &'static [&'static str] {
@@ -49,7 +56,10 @@ impl Written {
             issuers: issuers::read(&mut root),
             upstreams: upstreams::read(&mut root),
             routes: routes::read(&mut root),
+            exchange_api: exchange_api::read(&mut root),
+            logout: logout::read(&mut root),
             cache: cache::read(&mut root),
+            force_update: force_update::read(&mut root),
             limits: limits::read(&mut root),
             shutdown: shutdown::read(&mut root),
             workers: root.take("workers", workers::workers),
@@ -61,31 +71,32 @@ impl Written {
 
     /// `None` only where something was refused, and complained about, before.
     pub fn settings(self) -> Option<Config> {
-        let Self { listeners, metrics, admin, issuers, upstreams, routes, cache, limits, shutdown, workers, log } = self;
+        let Self {
+            listeners,
+            metrics,
+            admin,
+            issuers,
+            upstreams,
+            routes,
+            exchange_api,
+            logout,
+            cache,
+            force_update,
+            limits,
+            shutdown,
+            workers,
+            log,
+        } = self;
         let (connections, requests) = limits::settings(limits);
-        let (cache, max_ttl) = cache::settings(cache);
+        let (cache, max_ttl) = cache::settings(cache, force_update.min_interval.map(|at| at.value));
         let mut issuers: Vec<_> = issuers?.into_iter().map(issuers::settings).collect::<Option<_>>()?;
         let routes = routes?;
         let mut upstreams: Vec<_> = upstreams.into_iter().map(upstreams::settings).collect::<Option<_>>()?;
         upstreams.extend(by_url(&routes));
-        let by_name: HashMap<&str, &upstream::Settings> = upstreams.iter().map(|u| (&*u.name, u)).collect();
-        let by_endpoint: HashMap<&Endpoint, &upstream::Settings> =
-            upstreams.iter().filter(|u| u.name.contains(':')).map(|u| (&u.endpoint, u)).collect();
-        let only = issuers.first().map(|i| IssuerChoice::Named(i.issuer.name.clone()));
-        let routes = routes.into_iter().map(|route| {
-            let issuer = match &route.issuer {
-                _ if !route.needs_issuer() => IssuerChoice::Unneeded,
-                Some(at) if at.value == BY_TOKEN => IssuerChoice::ByToken,
-                Some(at) => IssuerChoice::Named(at.value.as_str().into()),
-                None => only.clone()?,
-            };
-            let upstream = match &route.upstream.as_ref()?.value {
-                To::Name(name) => by_name.get(name.as_str()),
-                To::Url(endpoint) => by_endpoint.get(endpoint),
-            };
-            Some(routes::settings(route, &Found { upstream: upstream?, issuer, cache_max_ttl: max_ttl }))
-        });
-        let routes = routes.collect::<Option<Vec<_>>>()?;
+        let first = issuers.first().map(|i| i.issuer.name.clone());
+        let exchange_api = exchange_api::settings(exchange_api, first.as_ref(), max_ttl);
+        let only = first.map(IssuerChoice::Named);
+        let routes = resolved(routes, &upstreams, only.as_ref(), max_ttl)?;
         let asked_about = claims(&routes);
         for issuer in &mut issuers {
             issuer.verify.keep.clone_from(&asked_about);
@@ -100,11 +111,40 @@ impl Written {
             issuers,
             upstreams,
             cache,
+            exchange_api,
+            logout: logout::settings(logout),
+            force: force_update::settings(force_update),
             shutdown: shutdown::settings(shutdown),
             workers: workers.and_then(|at| at.value),
             log: log::settings(log),
         })
     }
+}
+
+/// The routes with their upstreams and issuers found.
+fn resolved(
+    routes: Vec<Route>,
+    upstreams: &[upstream::Settings],
+    only: Option<&IssuerChoice>,
+    cache_max_ttl: Duration,
+) -> Option<Vec<RouteSettings>> {
+    let by_name: HashMap<&str, &upstream::Settings> = upstreams.iter().map(|u| (&*u.name, u)).collect();
+    let by_url = upstreams.iter().filter(|u| u.name.contains(':'));
+    let by_endpoint: HashMap<&Endpoint, &upstream::Settings> = by_url.map(|u| (&u.endpoint, u)).collect();
+    let found = routes.into_iter().map(|route| {
+        let issuer = match &route.issuer {
+            _ if !route.needs_issuer() => IssuerChoice::Unneeded,
+            Some(at) if at.value == BY_TOKEN => IssuerChoice::ByToken,
+            Some(at) => IssuerChoice::Named(at.value.as_str().into()),
+            None => only.cloned()?,
+        };
+        let upstream = match &route.upstream.as_ref()?.value {
+            To::Name(name) => by_name.get(name.as_str()),
+            To::Url(endpoint) => by_endpoint.get(endpoint),
+        };
+        Some(routes::settings(route, &Found { upstream: upstream?, issuer, cache_max_ttl }))
+    });
+    found.collect()
 }
 
 /// The claims that routes ask about, each once.

@@ -65,19 +65,25 @@ impl Exchanger {
         target
     }
 
-    pub(super) async fn exchange(self: &Arc<Self>, asker: &Asker, target: &Target, clock: &Clock) -> Result<Granted, Fault> {
+    pub(super) async fn exchange(
+        self: &Arc<Self>,
+        asker: &Asker,
+        target: &Target,
+        priority: Priority,
+        clock: &Clock,
+    ) -> Result<Granted, Fault> {
         let _in_flight = self.metrics.begin();
         let begun = Instant::now();
-        let result = self.acted(asker, target, clock).await;
+        let result = self.acted(asker, target, priority, clock).await;
         let how = result.as_ref().map_or_else(ended, |_| Exchanged::Success);
         self.metrics.exchanged(&target.label(), how, begun.elapsed());
         result
     }
 
     /// Finds out who acts, and asks.
-    async fn acted(self: &Arc<Self>, asker: &Asker, target: &Target, clock: &Clock) -> Result<Granted, Fault> {
+    async fn acted(self: &Arc<Self>, asker: &Asker, target: &Target, priority: Priority, clock: &Clock) -> Result<Granted, Fault> {
         match &target.settings.actor {
-            Actor::Nobody => self.ask(asker, target, None, clock).await,
+            Actor::Nobody => self.ask(asker, target, None, priority, clock).await,
             Actor::Header(name) => {
                 let actor = asker.actor().ok_or_else(|| mistake(format!("nobody acts, and the token of {name} was to be sent")))?;
                 let subject = &actor.subject;
@@ -86,12 +92,12 @@ impl Exchanger {
                     sub: Some(subject.sub.clone()),
                     until: subject.expires_at.saturating_add(subject.clock_skew.as_secs()),
                 };
-                self.ask(asker, target, Some(&acting), clock).await
+                self.ask(asker, target, Some(&acting), priority, clock).await
             }
             Actor::Gateway => {
                 let (this, at) = (self.clone(), clock.clone());
                 let held = self.own.token(clock.millis(), || async move { this.to_act_with(&at).await }).await?;
-                let outcome = self.ask(asker, target, Some(&held.acting), clock).await;
+                let outcome = self.ask(asker, target, Some(&held.acting), priority, clock).await;
                 if matches!(outcome, Err(Fault::InvalidToken(_) | Fault::TargetRefused(_) | Fault::Misconfigured(_))) {
                     self.own.forget(&held);
                 }
@@ -103,7 +109,7 @@ impl Exchanger {
     /// The gateway's own token.
     async fn to_act_with(&self, clock: &Clock) -> Result<Held, Fault> {
         let sent = Sent::now(clock);
-        let issued = self.post(&Asking::ClientCredentials, &self.own_target, sent, clock).await?;
+        let issued = self.post(&Asking::ClientCredentials, &self.own_target, sent, Priority::Caller, clock).await?;
         let token = issued.token.expose().to_owned();
         let sub = Jws::read(&token).ok().and_then(|jws| jws.claims.get("sub")?.as_str().map(Arc::from));
         let life = issued.life.mul_f64(OWN_USED);
@@ -111,20 +117,27 @@ impl Exchanger {
         Ok(Held { acting: Acting { token, sub, until: sent.unix.saturating_add(issued.life.as_secs()) }, until })
     }
 
-    async fn ask(&self, asker: &Asker, target: &Target, actor: Option<&Acting>, clock: &Clock) -> Result<Granted, Fault> {
+    async fn ask(
+        &self,
+        asker: &Asker,
+        target: &Target,
+        actor: Option<&Acting>,
+        priority: Priority,
+        clock: &Clock,
+    ) -> Result<Granted, Fault> {
         let asking = Asking::of(asker, target, actor).ok_or_else(|| mistake("there is no caller to exchange a token of".to_owned()))?;
         let generation = next_generation();
         let sent = Sent::now(clock);
-        let issued = self.post(&asking, target, sent, clock).await?;
+        let issued = self.post(&asking, target, sent, priority, clock).await?;
         self.metrics.issued(issued.by_issuer);
         let expires_at = sent.millis.saturating_add(crate::clock::millis(issued.life));
         Ok(Granted { token: issued.token, source: Source::Miss, generation, expires_at, lifetime: issued.life })
     }
 
-    async fn post(&self, asking: &Asking<'_>, target: &Target, sent: Sent, clock: &Clock) -> Result<Issued, Fault> {
+    async fn post(&self, asking: &Asking<'_>, target: &Target, sent: Sent, priority: Priority, clock: &Clock) -> Result<Issued, Fault> {
         let profile = self.settings.profile;
         let form = asking.form(target, profile == Profile::Rfc8693);
-        let reply = self.issuer.post_token(form, Priority::Caller).await.map_err(|e| self.issuer.not_answered("for a token", &e))?;
+        let reply = self.issuer.post_token(form, priority).await.map_err(|e| self.issuer.not_answered("for a token", &e))?;
         if reply.status != 200 {
             return Err(refusal::fault(profile, target.grant, &reply, |words| self.issuer.cleaned(words)));
         }

@@ -13,7 +13,8 @@ pub use exchanger::Exchanger;
 
 use crate::clock::Clock;
 use crate::fault::{Fault, Why};
-use crate::token::{Answer, Asker, Freshness, Grant, Target, TokenSource};
+use crate::issuer::Priority;
+use crate::token::{Answer, Ask, Asker, Grant, Target, TokenSource, Urgency};
 use arc_swap::ArcSwap;
 use futures_util::future::{Either, ready};
 use std::collections::HashMap;
@@ -55,7 +56,7 @@ impl Exchange {
 
 impl TokenSource for Exchange {
     /// Whatever freshness is asked for: an exchange is always the newest there is.
-    fn token(&self, asker: &Asker, target: &Arc<Target>, _: Freshness) -> Answer {
+    fn token(&self, asker: &Asker, target: &Arc<Target>, ask: Ask) -> Answer {
         if let Err(fault) = permitted(asker, target) {
             return Either::Left(ready(Err(fault)));
         }
@@ -63,7 +64,11 @@ impl TokenSource for Exchange {
             return Either::Left(ready(Err(mistake(format!("there is no issuer {}", target.issuer)))));
         };
         let (asker, target, clock) = (asker.clone(), target.clone(), self.clock.clone());
-        Either::Right(Box::pin(async move { exchanger.exchange(&asker, &target, &clock).await }))
+        let priority = match ask.urgency {
+            Urgency::Caller => Priority::Caller,
+            Urgency::Renewal => Priority::Renewal,
+        };
+        Either::Right(Box::pin(async move { exchanger.exchange(&asker, &target, priority, &clock).await }))
     }
 }
 

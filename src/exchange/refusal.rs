@@ -2,7 +2,7 @@
 //! telling the caller's fault from ours; where no row fits it is held to be ours, so that no caller is sent away in vain.
 
 use super::Profile;
-use crate::fault::{Fault, Why};
+use crate::fault::{Fault, Reach, Why};
 use crate::issuer::{Reply, json};
 use crate::token::Grant;
 use base64::Engine;
@@ -17,6 +17,8 @@ enum Class {
     Target,
     /// The gateway's or the IAM's configuration: 500, never the caller's fault.
     Ours,
+    /// The same, and of this target alone.
+    OursForTarget,
     /// Ask again later.
     Later,
     /// It is broken.
@@ -97,14 +99,14 @@ const KEYCLOAK: &[Rule] = &[
     rule(
         "invalid_client",
         "Audience not found",
-        Class::Ours,
+        Class::OursForTarget,
         "the route's audience is no client of the realm",
         Some("correct the route's audience: it must be the client ID of the backend's client in Keycloak"),
     ),
     rule(
         "invalid_client",
         "Client disabled",
-        Class::Ours,
+        Class::OursForTarget,
         "the audience's client is disabled in Keycloak",
         Some("enable it, or take the route out"),
     ),
@@ -288,11 +290,11 @@ pub(super) fn fault(profile: Profile, grant: Grant, reply: &Reply, clean: impl F
         ),
     };
     let (class, why) = if grant == Grant::ClientCredentials { our_own(class, why) } else { (class, why) };
-    let why = with_words(why).into();
+    let why = with_words(why).reaching(reach(class, reply.status)).into();
     match class {
         Class::Subject => Fault::InvalidToken(why),
         Class::Target => Fault::TargetRefused(why),
-        Class::Ours => Fault::Misconfigured(why),
+        Class::Ours | Class::OursForTarget => Fault::Misconfigured(why),
         Class::Later => Fault::IssuerUnavailable { retry_after: reply.retry_after, why },
         Class::Broken => Fault::BadIssuerAnswer(why),
         Class::Interaction => Fault::InteractionRequired { claims: claims.and_then(challenge), why },
@@ -310,9 +312,19 @@ fn our_own(class: Class, why: Why) -> (Class, Why) {
     match class {
         Class::Subject | Class::Target | Class::Interaction => {
             let why = Why::new("the IAM does not grant the gateway a token of its own");
-            (Class::Ours, why.cure("check the route's scopes, and that the gateway's client has the grant client_credentials"))
+            (Class::OursForTarget, why.cure("check the route's scopes, and that the gateway's client has the grant client_credentials"))
         }
-        Class::Ours | Class::Later | Class::Broken => (class, why),
+        Class::Ours | Class::OursForTarget | Class::Later | Class::Broken => (class, why),
+    }
+}
+
+/// Who would be told the same.
+fn reach(class: Class, status: u16) -> Reach {
+    match class {
+        Class::Subject => Reach::Subject,
+        Class::Ours | Class::OursForTarget if status == 401 => Reach::Client,
+        Class::Target | Class::Interaction | Class::OursForTarget => Reach::Target,
+        Class::Ours | Class::Later | Class::Broken => Reach::Request,
     }
 }
 
@@ -332,7 +344,7 @@ fn meaning(profile: Profile, status: u16, error: &str, description: &str) -> (Cl
         None => (Class::Ours, "the IAM refuses the exchange for a reason that is not known here", Some("its own words say why")),
     };
     // A 401 is the answer to *our* authentication, whatever the words: no caller is to blame for it.
-    if status == 401 && class != Class::Ours {
+    if status == 401 && !matches!(class, Class::Ours | Class::OursForTarget) {
         return unauthorized();
     }
     let why = Why::new(cause);

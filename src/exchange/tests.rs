@@ -57,7 +57,7 @@ impl Scene {
     }
 
     async fn exchange(&self, caller: &Caller, target: &Arc<Target>) -> Result<Granted, Fault> {
-        self.exchange.token(&Asker::Caller(caller.clone()), target, Freshness::Any).await
+        self.exchange.token(&Asker::Caller(caller.clone()), target, Ask::ANY).await
     }
 
     async fn ask(&self, canned: Canned) -> Result<Granted, Fault> {

@@ -16,6 +16,22 @@ pub struct Why {
     pub cure: Option<Cow<'static, str>>,
     /// What the issuer said, word for word (`error: error_description`), cut at [`Why::WORDS`] characters.
     pub issuer_words: Option<String>,
+    /// Whom else it concerns.
+    pub reach: Reach,
+}
+
+/// Whom the issuer's refusal concerns besides this request: who would be told the same if they asked now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Nobody that we know of: an outage, or no issuer's refusal at all.
+    #[default]
+    Request,
+    /// The subject token: it is dead, whatever it is exchanged for.
+    Subject,
+    /// The same target for the same subject token.
+    Target,
+    /// Everybody: it is us whom the issuer turns away.
+    Client,
 }
 
 impl Why {
@@ -23,11 +39,16 @@ impl Why {
     pub const WORDS: usize = 400;
 
     pub fn new(cause: impl Into<Cow<'static, str>>) -> Self {
-        Self { cause: cause.into(), cure: None, issuer_words: None }
+        Self { cause: cause.into(), ..Self::default() }
     }
 
     pub fn cure(mut self, cure: impl Into<Cow<'static, str>>) -> Self {
         self.cure = Some(cure.into());
+        self
+    }
+
+    pub fn reaching(mut self, reach: Reach) -> Self {
+        self.reach = reach;
         self
     }
 
@@ -261,6 +282,11 @@ impl Fault {
             | Self::RateLimited { .. }
             | Self::Draining => None,
         }
+    }
+
+    /// Whom else an issuer's refusal concerns.
+    pub fn reach(&self) -> Reach {
+        self.why().map_or(Reach::Request, |why| why.reach)
     }
 
     /// The RFC 6750 challenge that goes with the fault, if one does.

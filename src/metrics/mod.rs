@@ -1,6 +1,7 @@
 //! Every metric of the gateway: its name, help and labels, and handles that are resolved when the configuration loads.
 //! Nobody else sees the prometheus crate. A label is never a user, a path, a raw host or an issuer's text.
 
+mod cache;
 mod codes;
 mod issuer;
 mod process;
@@ -8,12 +9,13 @@ mod register;
 
 use crate::fault::Fault;
 use crate::token::Source;
+pub use cache::{CacheMetrics, Force, ForcedUpdates};
 pub use issuer::{Exchanged, IssuerMetrics};
 
 use codes::Codes;
 use http::{Method, StatusCode};
 use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
-use register::{counter, counters, gauge, gauges, histograms};
+use register::{counter, counters, gauges, histograms};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,8 +38,8 @@ pub struct Metrics {
     registry: Registry,
     http: Http,
     tokens: Tokens,
-    pub cache_entries: Gauge,
-    pub cache_capacity: Gauge,
+    pub cache: CacheMetrics,
+    pub forced: ForcedUpdates,
     log_lines_dropped: IntCounter,
     process: process::Process,
     hooks: Mutex<Vec<Hook>>,
@@ -59,7 +61,6 @@ struct Http {
 /// Families about tokens and who issues them.
 struct Tokens {
     lookups: IntCounterVec,
-    evictions: IntCounterVec,
     exchanges: IntCounterVec,
     exchange_duration: HistogramVec,
     exchanges_in_flight: IntGaugeVec,
@@ -96,8 +97,8 @@ impl Metrics {
         Arc::new(Self {
             http: Http::new(&r),
             tokens: Tokens::new(&r),
-            cache_entries: Gauge(gauge(&r, "cambist_token_cache_entries", "Exchanged tokens in the cache.")),
-            cache_capacity: Gauge(gauge(&r, "cambist_token_cache_capacity_entries", "The most exchanged tokens that the cache holds.")),
+            cache: CacheMetrics::new(&r),
+            forced: ForcedUpdates::new(&r),
             log_lines_dropped: counter(&r, "cambist_log_lines_dropped_total", "Log lines lost because the output was too slow."),
             process: process::Process::new(&r),
             hooks: Mutex::default(),
@@ -131,12 +132,6 @@ impl Metrics {
         self.http.malformed.inc();
     }
 
-    pub fn evicted(&self, cause: &'static str, n: u64) {
-        if n > 0 {
-            self.tokens.evictions.with_label_values(&[cause]).inc_by(n);
-        }
-    }
-
     pub fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
         Arc::new(ListenerMetrics { in_flight: self.http.in_flight.with_label_values(&[name]) })
     }
@@ -152,6 +147,7 @@ impl Metrics {
             overhead: Source::ALL.map(|s| self.http.overhead.with_label_values(&[s.label()])),
             overhead_none: self.http.overhead.with_label_values(&["none"]),
             unauthorized: self.http.upstream_unauthorized.with_label_values(&[name]),
+            forced: self.forced.clone(),
         })
     }
 
@@ -231,15 +227,6 @@ impl Http {
     }
 }
 
-/// Both causes exist from the start, at 0: an alert asks for them before anything was thrown out.
-fn evictions(r: &Registry) -> IntCounterVec {
-    let evictions = counters(r, "cambist_token_cache_evictions_total", "Tokens that left the cache.", &["cause"]);
-    for cause in ["expired", "size"] {
-        evictions.with_label_values(&[cause]);
-    }
-    evictions
-}
-
 impl Tokens {
     fn new(r: &Registry) -> Self {
         Self {
@@ -249,7 +236,6 @@ impl Tokens {
                 "Where the exchanged token of a request came from.",
                 &["route", "result"],
             ),
-            evictions: evictions(r),
             exchanges: counters(
                 r,
                 "cambist_token_exchanges_total",
@@ -304,11 +290,13 @@ pub struct RouteMetrics {
     requests: [Codes; METHODS.len()],
     duration: Histogram,
     rejections: [(&'static str, IntCounter); 24],
-    lookups: [IntCounter; 3],
+    lookups: [IntCounter; Source::ALL.len()],
     denied: IntCounter,
-    overhead: [Histogram; 3],
+    overhead: [Histogram; Source::ALL.len()],
     overhead_none: Histogram,
     unauthorized: IntCounter,
+    /// Of all routes together.
+    pub forced: ForcedUpdates,
 }
 
 impl RouteMetrics {
@@ -329,6 +317,7 @@ impl RouteMetrics {
         self.lookups[source as usize].inc();
     }
 
+    /// The token was refused, without asking anybody, because it has been refused before.
     pub fn lookup_denied(&self) {
         self.denied.inc();
     }

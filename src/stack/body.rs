@@ -1,9 +1,10 @@
 //! The bodies that pass through the stack: the caller's on its way up, and the answer's on its way down. Both stream; neither
-//! is ever held or looked into.
+//! is ever held or looked into. Of a caller's, a tape may be made as it passes.
 
 use super::admit::Permit;
 use super::headers;
 use super::journal::Journal;
+use super::replay::Tape;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
@@ -18,6 +19,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub struct RequestBody {
     inner: Inner,
     limit: Option<Limit>,
+    tape: Option<Arc<Tape>>,
 }
 
 enum Inner {
@@ -38,17 +40,27 @@ impl RequestBody {
     pub(super) fn limit(&mut self, bytes: u64, journal: &Arc<Journal>) {
         self.limit = Some(Limit { left: bytes, journal: journal.clone() });
     }
+
+    pub(super) fn tape(&mut self, tape: &Arc<Tape>) {
+        self.tape = Some(tape.clone());
+    }
+
+    fn ended(&self) {
+        if let Some(tape) = &self.tape {
+            tape.ended();
+        }
+    }
 }
 
 impl From<Incoming> for RequestBody {
     fn from(body: Incoming) -> Self {
-        Self { inner: Inner::Wire(body), limit: None }
+        Self { inner: Inner::Wire(body), limit: None, tape: None }
     }
 }
 
 impl From<Bytes> for RequestBody {
     fn from(body: Bytes) -> Self {
-        Self { inner: Inner::Fixed(Full::new(body)), limit: None }
+        Self { inner: Inner::Fixed(Full::new(body)), limit: None, tape: None }
     }
 }
 
@@ -57,20 +69,36 @@ impl HttpBody for RequestBody {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = match &mut self.inner {
+        let me = &mut *self;
+        let frame = match &mut me.inner {
             Inner::Wire(body) => std::task::ready!(Pin::new(body).poll_frame(cx)).map(|f| f.map_err(BoxError::from)),
             Inner::Fixed(body) => std::task::ready!(Pin::new(body).poll_frame(cx)).map(|f| f.map_err(BoxError::from)),
         };
-        let Some(Ok(frame)) = frame else { return Poll::Ready(frame) };
-        let Some(data) = frame.data_ref() else { return Poll::Ready(None) };
-        if let Some(limit) = &mut self.limit {
+        let data = match &frame {
+            Some(Ok(frame)) => frame.data_ref(),
+            Some(Err(_)) => return Poll::Ready(frame),
+            None => None,
+        };
+        let Some(data) = data else {
+            // The end, or trailers, which are not passed on.
+            me.ended();
+            return Poll::Ready(None);
+        };
+        if let Some(limit) = &mut me.limit {
             let Some(left) = limit.left.checked_sub(data.len() as u64) else {
                 limit.journal.body_was_too_large();
                 return Poll::Ready(Some(Err(Box::new(TooLarge))));
             };
             limit.left = left;
         }
-        Poll::Ready(Some(Ok(frame)))
+        if let Some(tape) = &me.tape {
+            tape.heard(data);
+            // hyper does not ask a body of known length for its end.
+            if me.is_end_stream() {
+                me.ended();
+            }
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

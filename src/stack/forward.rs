@@ -9,7 +9,7 @@ use crate::upstream::Pools;
 use futures_util::future::{BoxFuture, FutureExt};
 use http::header::{self, HeaderName};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Request, Response, Uri, Version};
 use http_body::Body as _;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -43,13 +43,13 @@ async fn forward(pools: Arc<Pools<RequestBody>>, authorized: Authorized) -> Resu
     let (route, trailers) = (authorized.route.clone(), authorized.trailers);
     let (journal, from) = (authorized.caught.journal.clone(), authorized.caught.from.clone());
     let request = outgoing(authorized);
-    route.metrics.added(journal.source(), journal.sent());
+    // Of a request that is sent again, the first time counts.
+    if let Some(added) = journal.sent() {
+        route.metrics.added(journal.source(), added);
+    }
     let sent = pools.send(&route.upstream, request, route.timeouts, Some(from.cut.clone())).await;
     journal.answered();
     let mut answer = sent.map_err(|e| if journal.is_body_too_large() { Fault::BodyTooLarge } else { e.into() })?;
-    if answer.status() == StatusCode::UNAUTHORIZED {
-        route.metrics.unauthorized();
-    }
     let received = answer.version();
     headers::strip_hop_by_hop(answer.headers_mut());
     if !trailers {

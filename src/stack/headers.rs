@@ -107,8 +107,15 @@ pub(super) fn take(headers: &mut HeaderMap, name: &HeaderName) -> Result<Option<
     Ok(value)
 }
 
+/// Whether a field of this name frames, routes or identifies a message, so that nothing else can be made of it.
+pub(super) fn means_something(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let ours = HEARSAY.contains(&name) || OWNED.contains(&name) || is_alias(name) || HOP_BY_HOP.iter().any(|h| h.as_str() == name);
+    ours || name.starts_with("content-") || ["cookie", "connection", "accept", "expect", "range", "upgrade"].contains(&name)
+}
+
 /// Whether some backend reads one name as the other.
-fn spells(found: &str, name: &str) -> bool {
+pub(super) fn spells(found: &str, name: &str) -> bool {
     let bent = |s: &str| s.bytes().any(|b| b == b'_' || b == b'.');
     found == name
         || (bent(found) || bent(name)) && {

@@ -1,6 +1,7 @@
 //! What is noted about one request on its way, for the metrics and the access line at its end. It is written to from several
 //! layers and read once; it decides nothing.
 
+use super::divert::Door;
 use super::route::Route;
 use crate::fault::Fault;
 use crate::metrics::RouteMetrics;
@@ -23,6 +24,8 @@ pub struct Journal {
     path: Option<Box<str>>,
     trace: OnceLock<TraceId>,
     route: OnceLock<Arc<Route>>,
+    /// The path of the gateway's own, where it was one.
+    door: OnceLock<Arc<Door>>,
     source: OnceLock<Source>,
     fault: OnceLock<Fault>,
     /// When the request left for the upstream, and when its headers came back; microseconds after `started`.
@@ -42,6 +45,7 @@ impl Journal {
             path: access_log.then(|| cut(&without_jwts(head.uri.path()), 256).into()),
             trace: TraceId::continued(&head.headers).map_or_else(OnceLock::new, OnceLock::from),
             route: OnceLock::new(),
+            door: OnceLock::new(),
             source: OnceLock::new(),
             fault: OnceLock::new(),
             sent: AtomicU64::new(0),
@@ -62,6 +66,15 @@ impl Journal {
         self.route.get()
     }
 
+    pub fn diverted(&self, door: &Arc<Door>) {
+        let _ = self.door.set(door.clone());
+    }
+
+    /// What the request's matters are noted under: its route, or the gateway's own path.
+    pub fn name(&self) -> Option<&Arc<str>> {
+        self.route.get().map(|r| &r.name).or_else(|| self.door.get().map(|d| &d.path))
+    }
+
     pub fn token_from(&self, source: Source) {
         let _ = self.source.set(source);
     }
@@ -74,11 +87,10 @@ impl Journal {
         let _ = self.fault.set(fault.clone());
     }
 
-    /// Notes that the request leaves now, and returns what the gateway added until here.
-    pub fn sent(&self) -> Duration {
+    /// Notes that the request leaves now, and returns what the gateway added until here. `None`: it has left before.
+    pub fn sent(&self) -> Option<Duration> {
         let added = self.started.elapsed();
-        self.sent.store(micros(added), Ordering::Relaxed);
-        added
+        self.sent.compare_exchange(0, micros(added).max(1), Ordering::Relaxed, Ordering::Relaxed).is_ok().then_some(added)
     }
 
     /// Notes that the upstream's headers came, or that none will.
@@ -97,7 +109,8 @@ impl Journal {
     /// The end: everything is counted and the access line is written.
     pub fn close(&self, unmatched: &RouteMetrics, status: StatusCode, bytes: u64, whole: bool) {
         let took = self.started.elapsed();
-        let metrics = self.route.get().map_or(unmatched, |r| &r.metrics);
+        let metrics = self.route.get().map(|r| &r.metrics).or_else(|| self.door.get().map(|d| &d.metrics));
+        let metrics = metrics.map_or(unmatched, |m| m);
         metrics.answered(&self.method, status, took);
         if let Some(fault) = self.fault.get() {
             metrics.rejected(fault);
@@ -117,7 +130,7 @@ impl Journal {
             // Of any length, since a caller may make it up.
             method = cut(self.method.as_str(), 32),
             path = self.path.as_deref().unwrap_or_default(),
-            route = route.map_or("-", |r| &r.name),
+            route = self.name().map_or("-", |name| name),
             upstream = route.map_or("-", |r| &r.upstream.settings().name),
             status = status.as_u16(),
             bytes,

@@ -4,12 +4,17 @@
 mod admit;
 mod answer;
 mod body;
+mod divert;
 mod failures;
 mod find_route;
+mod force;
 mod forward;
 mod headers;
 mod journal;
 mod measure;
+mod refuse_revoked;
+mod repair;
+mod replay;
 mod request;
 mod rescue;
 mod route;
@@ -18,13 +23,17 @@ mod swap_token;
 mod verify;
 
 use crate::metrics::{ListenerMetrics, Metrics, RouteMetrics};
+use crate::revocation::Revocations;
 use crate::token::TokenSource;
 use crate::{listen, upstream};
 use admit::Admit;
 use arc_swap::ArcSwap;
+use divert::Divert;
 use find_route::FindRoute;
 use forward::Forward;
 use measure::Measure;
+use refuse_revoked::RefuseRevoked;
+use repair::Repair;
 use rescue::Rescue;
 use scrub::Scrub;
 use std::sync::Arc;
@@ -35,7 +44,10 @@ use verify::Verify;
 
 pub use admit::Admission;
 pub use body::{Body, RequestBody};
+pub use divert::{Answering, Door};
 pub use failures::{Failure, Failures};
+pub use force::{ForceHeader, ForceRoute, OnUpstream401};
+pub use replay::ReplayRoom;
 pub use request::Caught;
 pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenMode};
 
@@ -43,12 +55,20 @@ pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, 
 pub struct Shared<T> {
     pub routes: ArcSwap<Routes>,
     pub admission: Arc<Admission>,
+    /// Paths of the gateway's own.
+    pub doors: Vec<Arc<Door>>,
+    /// Who was logged out.
+    pub revoked: Arc<Revocations>,
     pub tokens: T,
     pub metrics: Arc<Metrics>,
     /// For requests that match no route.
     pub unmatched: Arc<RouteMetrics>,
     /// The last refusals, for the admin's eyes.
     pub failures: Arc<Failures>,
+    /// By which callers may ask for a newer token; off where there is none.
+    pub force: Option<Arc<ForceHeader>>,
+    /// For bodies that may have to be sent again.
+    pub replays: Arc<ReplayRoom>,
     /// Whether a line is written for each request.
     pub access_log: bool,
 }
@@ -66,7 +86,7 @@ impl<T> Clone for Stack<T> {
 }
 
 /// What a connection's requests go through.
-pub type Service<T> = Measure<Rescue<Admit<Scrub<FindRoute<T, Verify<SwapToken<T, Forward>>>>>>>;
+pub type Service<T> = Measure<Rescue<Admit<Scrub<Divert<T, FindRoute<T, Verify<RefuseRevoked<SwapToken<T, Repair<T, Forward>>>>>>>>>>;
 
 impl<T: TokenSource + Clone> Stack<T> {
     pub fn new(shared: Arc<Shared<T>>, pools: Arc<upstream::Pools<RequestBody>>) -> Self {
@@ -85,13 +105,19 @@ impl<T: TokenSource + Clone> Stack<T> {
             // Before any work is done on a request: what is too much is shed, not queued.
             .layer(layer_fn(|inner| Admit::new(inner, shared.admission.clone())))
             // Before anything looks at host, path or token: from here on they have one reading.
-            .layer(layer_fn(Scrub::new))
+            .layer(layer_fn(|inner| Scrub::new(inner, shared.force.clone())))
+            // Before routes: what the gateway answers itself is never sent on, whatever a route says.
+            .layer(layer_fn(|inner| Divert::new(inner, shared.clone())))
             // Before verification, since the route says whose tokens it takes.
             .layer(layer_fn(|inner| FindRoute::new(inner, shared.clone())))
             // Before the exchange: a token that fails here never reaches the issuer.
             .layer(layer_fn(Verify::new))
-            // Innermost layer: the last thing that touches `Authorization` before the request leaves.
+            // After verification, which remembers: a logout counts from the next request on, hit or not.
+            .layer(layer_fn(|inner| RefuseRevoked::new(inner, shared.revoked.clone())))
+            // After verification: whose token it is, and what for, is known only there.
             .layer(layer_fn(|inner| SwapToken::new(inner, shared.tokens.clone())))
+            // Innermost layer: the last thing that touches `Authorization` before the request leaves, for the second time, too.
+            .layer(layer_fn(|inner| Repair::new(inner, shared.tokens.clone(), shared.replays.clone())))
             .service(Forward::new(self.pools.clone()))
     }
 }

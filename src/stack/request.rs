@@ -3,7 +3,7 @@
 use super::body::RequestBody;
 use super::journal::Journal;
 use super::route::Route;
-use crate::token::{Asker, SubjectToken};
+use crate::token::{Asker, SubjectToken, Target};
 use crate::{listen, upstream};
 use http::HeaderValue;
 use http::request::Parts;
@@ -29,6 +29,8 @@ pub struct Scrubbed {
     pub bearer: Bearer,
     /// The caller understands trailers.
     pub trailers: bool,
+    /// The caller asks for a newer token than is held, and may.
+    pub force: bool,
 }
 
 /// What the caller's one `Authorization` held.
@@ -77,6 +79,18 @@ pub struct Authorized {
     pub route: Arc<Route>,
     pub authority: HeaderValue,
     pub trailers: bool,
+    /// `None` where no token was exchanged.
+    pub exchanged: Option<Exchanged>,
+}
+
+/// What is needed to get a newer token than the one that a request carries.
+pub struct Exchanged {
+    pub asker: Asker,
+    pub target: Arc<Target>,
+    /// Of the token that the request carries.
+    pub generation: u64,
+    /// It was at hand, and may have become bad meanwhile.
+    pub cached: bool,
 }
 
 /// The connection that a request came on, with what is made of it once for all its requests.

@@ -71,7 +71,7 @@ impl<F: Future<Output = Result<Response<Body>, Fault>>> Future for Rescuing<F> {
         Poll::Ready(Ok(outcome.unwrap_or_else(|fault| {
             me.journal.failed(&fault);
             tell_operator(&fault, me.journal);
-            me.failures.note(&fault, me.journal.route().map(|r| &r.name), me.journal.trace().to_string());
+            me.failures.note(&fault, me.journal.name(), me.journal.trace().to_string());
             answer::to(&fault, me.journal)
         })))
     }
@@ -86,7 +86,7 @@ fn tell_operator(fault: &Fault, journal: &Journal) {
     // Where there is no more to say than the table does, that is the cause.
     let plain = Why::new(fault.row().detail);
     let why = fault.why().unwrap_or(&plain);
-    let route = journal.route().map_or("-", |r| &r.name);
+    let route = journal.name().map_or("-", |name| &**name);
     let (cure, words) = (fault.cure(), why.issuer_words.as_deref().unwrap_or("-"));
     let (reason, cause, trace_id) = (fault.code(), &*why.cause, journal.trace());
     macro_rules! told {

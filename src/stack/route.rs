@@ -1,5 +1,6 @@
 //! A route: as the configuration describes it, and as the stack runs it.
 
+use super::force::ForceRoute;
 use crate::metrics::RouteMetrics;
 use crate::route::{Rule, Table};
 use crate::token::{Actor, Target, TargetSettings};
@@ -28,6 +29,7 @@ pub struct RouteSettings {
     pub token: TokenMode,
     /// Bytes; `None`: any.
     pub max_body: Option<u64>,
+    pub force: ForceRoute,
 }
 
 /// Which of the issuers is a route's.
@@ -81,6 +83,9 @@ pub struct Limits {
     pub header_bytes: usize,
     pub header_count: usize,
     pub uri_bytes: usize,
+    /// The largest body that is kept for a second time, and of all of them together.
+    pub replay_body: usize,
+    pub replay_total: usize,
 }
 
 /// One route, ready to run.
@@ -93,6 +98,7 @@ pub struct Route {
     pub require: Require,
     pub token: Injection,
     pub max_body: Option<u64>,
+    pub force: ForceRoute,
     pub metrics: Arc<RouteMetrics>,
 }
 

@@ -2,6 +2,7 @@
 //! What could mean two things gets a 400; nothing is repaired.
 
 use super::body::Body;
+use super::force::ForceHeader;
 use super::headers;
 use super::request::{Bearer, Caught, Scrubbed};
 use crate::fault::{Fault, bad_request};
@@ -12,16 +13,18 @@ use http::header::{self, HeaderMap};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderValue, Method, Response, Version};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 #[derive(Clone)]
 pub struct Scrub<S> {
     inner: S,
+    force: Option<Arc<ForceHeader>>,
 }
 
 impl<S> Scrub<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Self { inner }
+    pub(super) fn new(inner: S, force: Option<Arc<ForceHeader>>) -> Self {
+        Self { inner, force }
     }
 }
 
@@ -38,14 +41,14 @@ where
     }
 
     fn call(&mut self, caught: Caught) -> Self::Future {
-        match scrub(caught) {
+        match scrub(caught, self.force.as_deref()) {
             Ok(scrubbed) => Either::Right(self.inner.call(scrubbed)),
             Err(fault) => Either::Left(ready(Err(fault))),
         }
     }
 }
 
-fn scrub(mut caught: Caught) -> Result<Scrubbed, Fault> {
+fn scrub(mut caught: Caught, force: Option<&ForceHeader>) -> Result<Scrubbed, Fault> {
     let head = &mut caught.head;
     // A tunnel's inside cannot be given a token; an answer to TRACE would show the caller the token that the upstream got.
     if head.method == Method::CONNECT || head.method == Method::TRACE {
@@ -60,12 +63,15 @@ fn scrub(mut caught: Caught) -> Result<Scrubbed, Fault> {
     headers::refuse_loop(&head.headers)?;
     let trailers = headers::strip_hop_by_hop(&mut head.headers);
     headers::strip_hearsay(&mut head.headers);
+    let from = caught.from.peer.address.ip().to_canonical();
+    let force = force.is_some_and(|header| header.take(&mut head.headers, from));
     headers::join_cookies(&mut head.headers);
     // The body is asked for, and so `100 Continue` sent, only once the request was let through.
     head.headers.remove(header::EXPECT);
     // Towards HTTP/1.1 no trailers are sent, so none are announced.
     head.headers.remove(header::TRAILER);
-    Ok(Scrubbed { host, authority, boldest, bearer, trailers: trailers || caught.head.version == Version::HTTP_2, caught })
+    let trailers = trailers || head.version == Version::HTTP_2;
+    Ok(Scrubbed { host, authority, boldest, bearer, trailers, force, caught })
 }
 
 /// hyper has framed the body already; what it let through in doubt is refused here.

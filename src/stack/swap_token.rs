@@ -3,10 +3,11 @@
 
 use super::body::Body;
 use super::headers;
-use super::request::{Authorized, Bearer, Known, Verified};
-use super::route::{Injection, Route, Targets};
+use super::request::{Authorized, Bearer, Exchanged, Known, Verified};
+use super::route::{Injection, Targets};
 use crate::fault::{Fault, Why, bad_request};
-use crate::token::{Asker, Freshness, Granted, Target, TokenSource};
+use crate::metrics::Force;
+use crate::token::{Ask, Asker, Freshness, Granted, Source, SubjectToken, Target, TokenSource};
 use futures_util::future::{BoxFuture, Either, FutureExt, Ready, ready};
 use http::header::AUTHORIZATION;
 use http::{HeaderValue, Response};
@@ -47,19 +48,22 @@ where
         }
         let (asker, target) = match wanted(&verified) {
             Ok(Wanted::Token(asker, target)) => (asker, target),
-            Ok(Wanted::Value(value)) => return self.go(verified, value),
+            Ok(Wanted::Value(value)) => return self.go(verified, Injected::Value(value)),
             Err(fault) => return Either::Left(ready(Err(fault))),
         };
-        match self.tokens.token(asker, target, Freshness::Any) {
-            Either::Left(known) => match counted(known.into_inner(), &verified) {
-                Ok(granted) => self.go(verified, Some(granted.token.authorization())),
+        let force = verified.routed.scrubbed.force && verified.routed.route.force.allow_header;
+        let ask = if force { Freshness::Forced.into() } else { Ask::ANY };
+        let target = target.clone();
+        match self.tokens.token(asker, &target, ask) {
+            Either::Left(known) => match counted(known.into_inner(), ask, true, &verified) {
+                Ok(granted) => self.go(verified, Injected::Granted(granted, target)),
                 Err(fault) => Either::Left(ready(Err(fault))),
             },
             Either::Right(coming) => {
                 let mut inner = self.inner.clone();
                 let waiting = async move {
-                    let granted = counted(coming.await, &verified)?;
-                    inner.call(authorized(verified, Some(granted.token.authorization()))).await
+                    let granted = counted(coming.await, ask, false, &verified)?;
+                    inner.call(authorized(verified, Injected::Granted(granted, target))).await
                 };
                 Either::Right(Either::Right(waiting.boxed()))
             }
@@ -72,28 +76,33 @@ where
     S: tower::Service<Authorized, Response = Response<Body>, Error = Fault>,
 {
     #[allow(clippy::type_complexity, reason = "the same type as the service's Future")]
-    fn go(
-        &mut self,
-        verified: Verified,
-        value: Option<HeaderValue>,
-    ) -> Either<Ready<Outcome>, Either<S::Future, BoxFuture<'static, Outcome>>> {
-        Either::Right(Either::Left(self.inner.call(authorized(verified, value))))
+    fn go(&mut self, verified: Verified, injected: Injected) -> Either<Ready<Outcome>, Either<S::Future, BoxFuture<'static, Outcome>>> {
+        Either::Right(Either::Left(self.inner.call(authorized(verified, injected))))
     }
 }
 
-/// Where the caller's token is taken out, a copy of it elsewhere would go upstream all the same.
+/// Where the caller's token is taken out, a copy of it elsewhere would go upstream all the same; and so would one of the token of
+/// who acts for the caller.
 fn still_held(verified: &Verified) -> Option<Fault> {
     let head = &verified.routed.scrubbed.caught.head;
-    let token = match &verified.caller {
-        _ if matches!(verified.routed.route.token, Injection::Callers) => return None,
-        Known::Caller(asker) => &asker.caller()?.token,
-        Known::Anybody(Bearer::Token(token)) => token,
-        Known::Anybody(_) => return None,
+    let callers = match &verified.caller {
+        _ if matches!(verified.routed.route.token, Injection::Callers) => None,
+        Known::Caller(asker) => asker.caller().map(|caller| &caller.token),
+        Known::Anybody(Bearer::Token(token)) => Some(token),
+        Known::Anybody(_) => None,
     };
-    headers::holds(head, token.expose()).then(|| {
-        let why = Why::new("the caller's token stands in another place too (a header, a cookie or the URL): it would reach the backend");
-        Fault::BadRequest(why.cure("the caller has to send its token in Authorization alone").into())
-    })
+    let actors = match &verified.caller {
+        Known::Caller(asker) => asker.actor().map(|actor| &actor.token),
+        Known::Anybody(_) => None,
+    };
+    let held = |token: Option<&SubjectToken>| token.is_some_and(|token| headers::holds(head, token.expose()));
+    let (whose, place) = match () {
+        () if held(callers) => ("the caller's", "in Authorization alone"),
+        () if held(actors) => ("the actor's", "in the route's actor.header alone"),
+        () => return None,
+    };
+    let why = Why::new(format!("{whose} token stands in another place too (a header, a cookie or the URL): it would reach the backend"));
+    Some(Fault::BadRequest(why.cure(format!("the caller has to send it {place}")).into()))
 }
 
 /// What a request is to carry.
@@ -129,25 +138,47 @@ fn target<'a>(targets: &'a Targets, verified: &Verified) -> Result<&'a Arc<Targe
     targets.of(verified.caller.issuer()).ok_or_else(none)
 }
 
-/// Notes where the token came from, or that none came.
-fn counted(answer: Result<Granted, Fault>, verified: &Verified) -> Result<Granted, Fault> {
-    let route: &Route = &verified.routed.route;
+/// What goes upstream in `Authorization`.
+enum Injected {
+    Value(Option<HeaderValue>),
+    Granted(Granted, Arc<Target>),
+}
+
+/// Notes where the token came from, or what became of it. `at_once`: nobody was asked; what was refused then has been before.
+fn counted(answer: Result<Granted, Fault>, ask: Ask, at_once: bool, verified: &Verified) -> Result<Granted, Fault> {
+    let (metrics, forced) = (&verified.routed.route.metrics, ask.freshness == Freshness::Forced);
     match &answer {
         Ok(granted) => {
-            route.metrics.looked_up(granted.source);
+            metrics.looked_up(granted.source);
             verified.routed.scrubbed.caught.journal.token_from(granted.source);
         }
-        Err(_) => route.metrics.lookup_denied(),
+        Err(_) if at_once => metrics.lookup_denied(),
+        Err(_) => metrics.looked_up(if forced { Source::Forced } else { Source::Miss }),
+    }
+    if forced {
+        metrics.forced.ended(Force::Header, answer.as_ref().err());
     }
     answer
 }
 
 /// `scrub` has left no `Authorization`: what is put in here is the only one.
-fn authorized(verified: Verified, value: Option<HeaderValue>) -> Authorized {
-    let Verified { routed, caller: _ } = verified;
+fn authorized(verified: Verified, injected: Injected) -> Authorized {
+    let Verified { routed, caller } = verified;
     let mut caught = routed.scrubbed.caught;
+    let (value, exchanged) = match injected {
+        Injected::Value(value) => (value, None),
+        Injected::Granted(granted, target) => {
+            let Granted { token, source, generation, .. } = granted;
+            let asker = match (&routed.route.token, caller) {
+                (Injection::Exchange(_), Known::Caller(asker)) => asker,
+                _ => Asker::Gateway,
+            };
+            (Some(token.authorization()), Some(Exchanged { asker, target, generation, cached: source.cached() }))
+        }
+    };
     if let Some(value) = value {
         caught.head.headers.insert(AUTHORIZATION, value);
     }
-    Authorized { caught, route: routed.route, authority: routed.scrubbed.authority, trailers: routed.scrubbed.trailers }
+    let (authority, trailers) = (routed.scrubbed.authority, routed.scrubbed.trailers);
+    Authorized { caught, route: routed.route, authority, trailers, exchanged }
 }

@@ -3,7 +3,7 @@
 
 use super::claims::{self, Found};
 use super::{Verified, Verifier, now, refused};
-use crate::bounded::{Bounded, Claimed, Claims, Kept};
+use crate::bounded::{Bounded, Claims, Kept};
 use crate::fault::{Explained, Fault, Why};
 use crate::issuer::jws::Jws;
 use crate::issuer::{CallError, Reply, json};
@@ -62,14 +62,15 @@ impl Introspection {
             }
         }
         let again = || self.recall(verifier, &digest);
-        let (outcome, flight) = self.asking.claim(digest, |held| match held {
-            Some(slot) => Claimed::Keep((Ok(slot.subscribe()), None)),
+        let (outcome, flight) = self.asking.claim(digest, |asked| match asked.first() {
+            Some(slot) => (Ok(slot.subscribe()), None),
             None => match again() {
-                Some(known) => Claimed::Keep((Err(known), None)),
+                Some(known) => (Err(known), None),
                 None => {
                     let (slot, outcome) = watch::channel(None);
                     let flight = Flight { verifier: verifier.clone(), digest, slot: slot.clone() };
-                    Claimed::Replace(slot, (Ok(outcome), Some(flight)))
+                    asked.push(slot);
+                    (Ok(outcome), Some(flight))
                 }
             },
         });
@@ -134,7 +135,7 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         if let Some(asked) = &self.verifier.introspection {
-            drop(asked.asking.release(&self.digest, |_| true));
+            asked.asking.claim(self.digest, Vec::clear);
         }
     }
 }

@@ -5,6 +5,7 @@
 mod check;
 mod demo;
 mod end;
+mod exchange;
 mod health;
 #[allow(dead_code, reason = "the kit is the gateway tests'; these need its world")]
 #[path = "../gateway/kit.rs"]

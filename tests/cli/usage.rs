@@ -24,7 +24,14 @@ fn wrong_usage_ends_with_2_and_says_how_it_is_done() {
 
 #[test]
 fn help_and_version_are_data() {
-    for args in [&["--help"][..], &["run", "--help"], &["check", "--help"], &["healthcheck", "--help"], &["demo", "token", "--help"]] {
+    for args in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["check", "--help"],
+        &["exchange", "--help"],
+        &["healthcheck", "--help"],
+        &["demo", "token", "--help"],
+    ] {
         let said = say(cambist().args(args));
         assert_eq!((said.code, said.err.as_str()), (0, ""), "{args:?}");
         assert!(said.out.contains("Usage: cambist"), "{args:?}");

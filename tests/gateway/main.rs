@@ -3,7 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod api_exchange;
+mod api_logout;
 mod bad_input;
+mod cache_flight;
+mod cache_force;
+mod cache_life;
+mod cache_repair;
 mod exchange;
 mod flood;
 mod guard;

@@ -15,8 +15,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Every family of this version: name, kind, labels.
-const FAMILIES: [(&str, &str, &[&str]); 29] = [
+const FAMILIES: [(&str, &str, &[&str]); 32] = [
     ("cambist_build_info", "gauge", &["revision", "version"]),
+    ("cambist_forced_updates_total", "counter", &["cause", "result"]),
     ("cambist_http_request_duration_seconds", "histogram", &["route"]),
     ("cambist_http_requests_in_flight", "gauge", &["listener"]),
     ("cambist_http_requests_total", "counter", &["code", "method", "route"]),
@@ -28,6 +29,8 @@ const FAMILIES: [(&str, &str, &[&str]); 29] = [
     ("cambist_malformed_requests_total", "counter", &[]),
     ("cambist_overhead_duration_seconds", "histogram", &["token_source"]),
     ("cambist_rejections_total", "counter", &["reason", "route"]),
+    ("cambist_token_cache_bytes", "gauge", &[]),
+    ("cambist_token_cache_capacity_bytes", "gauge", &[]),
     ("cambist_token_cache_capacity_entries", "gauge", &[]),
     ("cambist_token_cache_entries", "gauge", &[]),
     ("cambist_token_cache_evictions_total", "counter", &["cause"]),
@@ -121,7 +124,7 @@ async fn every_metric_is_there_and_counts_what_happened() {
     }
     let lookups = |result| count("cambist_token_cache_lookups_total", &[("result", result), ("route", "orders")]);
     assert_eq!((lookups("miss"), lookups("hit"), lookups("coalesced"), lookups("denied")), (3, 3, 2, 0));
-    assert_eq!(count("cambist_token_cache_lookups_total", &[("result", "denied"), ("route", "payroll")]), 1);
+    assert_eq!(count("cambist_token_cache_lookups_total", &[("result", "miss"), ("route", "payroll")]), 1, "an issuer was asked");
     let overhead = |source| count("cambist_overhead_duration_seconds_count", &[("token_source", source)]);
     assert_eq!((overhead("miss"), overhead("hit"), overhead("coalesced"), overhead("none")), (3, 3, 2, 3));
     for (route, reason) in [("payroll", "target_refused"), ("strip", "no_token"), ("orders", "no_token"), ("unmatched", "no_route")] {

@@ -69,6 +69,9 @@ async fn the_actors_header_goes_nowhere_under_any_spelling() {
         assert_eq!(g.send(Method::GET, path, &all, "").await.status, 200, "{path}");
         assert!(!format!("{:?}", backend.last().unwrap().headers).contains(&agent), "{path}");
     }
+    // A copy under a name that is nobody's would reach the backend.
+    let copied = [("authorization", bearer.as_str()), ("X-Actor-Token", &agent), ("X-Trace", &agent)];
+    assert_eq!(said(&g.send(Method::GET, "/agents", &copied, "").await), (400, "bad_request".into()));
     let twice = [("authorization", bearer.as_str()), ("X-Actor-Token", &agent), ("x-actor-token", &agent)];
     assert_eq!(said(&g.send(Method::GET, "/agents", &twice, "").await), (400, "bad_request".into()));
 }

@@ -13,9 +13,10 @@ use cambist::fault::{Fault, Why, samples};
 use cambist::issuer::Issuer;
 use cambist::listen::{Bound, Hooks, WorkerContext, Workers};
 use cambist::metrics::{Metrics, UNMATCHED};
+use cambist::revocation::Revocations;
 use cambist::route::Table;
-use cambist::stack::{Admission, Injection, Route, Routes, Shared, Stack, Targets, TokenMode};
-use cambist::token::{Answer, Asker, Freshness, Target, TokenSource};
+use cambist::stack::{Admission, ForceRoute, Injection, ReplayRoom, Route, Routes, Shared, Stack, Targets, TokenMode};
+use cambist::token::{Answer, Ask, Asker, Target, TokenSource};
 use cambist::upstream::{Pools, Upstream};
 use cambist::verify::{Require, Verifier, Verifiers};
 use futures_util::future::{Either, ready};
@@ -28,7 +29,7 @@ use std::sync::Arc;
 struct Samples;
 
 impl TokenSource for Samples {
-    fn token(&self, asker: &Asker, _: &Arc<Target>, _: Freshness) -> Answer {
+    fn token(&self, asker: &Asker, _: &Arc<Target>, _: Ask) -> Answer {
         let code = &*asker.caller().unwrap().subject.sub;
         assert_ne!(code, "internal", "on purpose");
         let why = Why::new("a sample").cure("none is needed").words("said: nothing");
@@ -93,16 +94,21 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         require: Require::default(),
         token: Injection::Exchange(Targets::new(vec![Arc::new(target)])),
         max_body: None,
+        force: ForceRoute::default(),
         metrics: metrics.route(&settings.name),
     };
     let table = Table::build(vec![(settings.rule.clone(), Arc::new(route))]).unwrap();
     let shared = Shared {
         routes: ArcSwap::from_pointee(Routes { by_listener: vec![("main".into(), table)], token_headers: vec![] }),
         admission: Admission::new(config.requests),
+        doors: Vec::new(),
+        revoked: Revocations::new(Clock::real()),
         tokens: Samples,
         unmatched: metrics.route(UNMATCHED),
         metrics,
         failures: Arc::default(),
+        force: None,
+        replays: ReplayRoom::new(0, 0),
         access_log: true,
     };
     (Arc::new(shared), issuer)

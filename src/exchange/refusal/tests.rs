@@ -129,6 +129,29 @@ fn by_status_where_there_are_no_words() {
 }
 
 #[test]
+fn a_refusal_says_whom_else_it_concerns() {
+    let rows = [
+        (400, "invalid_request", "Invalid token", Reach::Subject),
+        (400, "invalid_grant", "Session not active", Reach::Subject),
+        (400, "invalid_request", "Requested audience not available: billing-api", Reach::Target),
+        (400, "invalid_client", "Audience not found", Reach::Target),
+        (400, "invalid_client", "Client disabled", Reach::Target),
+        (401, "unauthorized_client", "Invalid client or Invalid client credentials", Reach::Client),
+        (401, "invalid_client", "Audience not found", Reach::Client),
+        (401, "invalid_grant", "Invalid token", Reach::Client),
+        (401, "", "", Reach::Client),
+        (400, "invalid_request", "Standard token exchange is not enabled for the requested client", Reach::Request),
+        (400, "something_new", "", Reach::Request),
+        (429, "temporarily_unavailable", "", Reach::Request),
+        (503, "invalid_request", "Invalid token", Reach::Request),
+        (500, "invalid_grant", "", Reach::Request),
+    ];
+    for (status, error, description, reach) in rows {
+        assert_eq!(said(Profile::Keycloak, status, error, description).reach(), reach, "{status} {error}: {description}");
+    }
+}
+
+#[test]
 fn entra_goes_by_error_and_claims_alone() {
     let of = |status, body: serde_json::Value| fault(Profile::EntraObo, Grant::JwtBearer, &reply(status, &body.to_string()), str::to_owned);
     let said = |error: &str| serde_json::json!({"error": error, "error_description": "AADSTS50076: whatever", "suberror": "basic_action"});

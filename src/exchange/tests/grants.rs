@@ -13,7 +13,7 @@ fn wanted() -> TargetSettings {
 
 impl Scene {
     async fn get(&self, asker: &Asker, target: Target) -> Result<Granted, Fault> {
-        self.exchange.token(asker, &Arc::new(target), Freshness::Any).await
+        self.exchange.token(asker, &Arc::new(target), Ask::ANY).await
     }
 }
 
@@ -97,7 +97,7 @@ async fn many_who_need_the_gateways_own_token_have_it_got_once_and_fail_as_one()
     let s = scene(Profile::Keycloak).await;
     let target = Arc::new(s.exchanger.target(TargetSettings { actor: Actor::Gateway, ..wanted() }));
     let callers: Vec<Asker> = (0..20).map(|i| Asker::Caller(s.caller(&format!("caller-{i}")))).collect();
-    let all = || join_all(callers.iter().map(|asker| s.exchange.token(asker, &target, Freshness::Any)));
+    let all = || join_all(callers.iter().map(|asker| s.exchange.token(asker, &target, Ask::ANY)));
     let slow = Canned { delay: Duration::from_millis(50), ..Canned::text(401, "") };
     s.iam.answer(TOKEN, slow);
     assert!(all().await.iter().all(|end| end.as_ref().unwrap_err().code() == "misconfigured"));

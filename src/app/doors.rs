@@ -1,0 +1,109 @@
+//! What the gateway answers itself, put together: the exchange API's rooms, logout, and the stack's doors to them. It answers nothing.
+
+use super::gateway::{MadeIssuer, Tokens};
+use crate::api::{self, Audience, ExchangeApi, Logout, Purger};
+use crate::cache::Purge;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::revocation::{Revocations, Revoked};
+use crate::stack::{Answering, Door};
+use crate::token::TargetSettings;
+use anyhow::anyhow;
+use futures_util::future::{FutureExt, ready};
+use http::Method;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+pub(super) type Issuers = HashMap<Arc<str>, MadeIssuer>;
+
+pub(super) fn make(
+    config: &Config,
+    issuers: &Issuers,
+    tokens: &Tokens,
+    revoked: &Arc<Revocations>,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Vec<Arc<Door>>> {
+    let mut doors = Vec::new();
+    if let Some(settings) = &config.exchange_api {
+        doors.extend(exchange_api(settings, issuers, tokens, revoked, clock, metrics)?);
+    }
+    if let Some(settings) = &config.logout {
+        doors.push(logout(settings, issuers, tokens, revoked, clock, metrics));
+    }
+    Ok(doors)
+}
+
+fn exchange_api(
+    settings: &api::Settings,
+    issuers: &Issuers,
+    tokens: &Tokens,
+    revoked: &Arc<Revocations>,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<[Arc<Door>; 2]> {
+    let audiences = settings.audiences.iter().map(|wanted| audience(wanted, issuers)).collect::<anyhow::Result<BTreeMap<_, _>>>()?;
+    let api = Arc::new(ExchangeApi::new(tokens.clone(), audiences, revoked.clone(), clock.clone(), metrics.route(api::EXCHANGE_PATH)));
+    let exchange: Answering = Box::new(move |request, token| {
+        let api = api.clone();
+        async move { api.answer(request, token).await }.boxed()
+    });
+    let door = |path: &str, method, max_body, answer| {
+        let listeners = settings.listeners.clone();
+        Arc::new(Door { path: path.into(), method, listeners, max_body, metrics: metrics.route(path), answer })
+    };
+    Ok([
+        door(api::EXCHANGE_PATH, Method::POST, api::MAX_BODY, exchange),
+        door(api::OPENAPI_PATH, Method::GET, 0, Box::new(|_, _| ready(Ok(api::description())).boxed())),
+    ])
+}
+
+fn audience(wanted: &api::AudienceSettings, issuers: &Issuers) -> anyhow::Result<(String, Audience)> {
+    let api::AudienceSettings { name, issuer, scopes, resources, max_ttl } = wanted;
+    let made = issuers.get(issuer).ok_or_else(|| anyhow!("exchange_api: issuer `{issuer}` is missing"))?;
+    let audiences = vec![name.clone()];
+    let target = made.exchanger.target(TargetSettings {
+        expect_audiences: audiences.clone(),
+        audiences,
+        scopes: scopes.clone(),
+        resources: resources.clone(),
+        max_ttl: *max_ttl,
+        ..TargetSettings::default()
+    });
+    Ok((name.clone(), Audience { verifier: made.verifier.clone(), target: Arc::new(target) }))
+}
+
+fn logout(
+    settings: &api::LogoutSettings,
+    issuers: &Issuers,
+    tokens: &Tokens,
+    revoked: &Arc<Revocations>,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> Arc<Door> {
+    let api::LogoutSettings { path, listeners, clients } = settings;
+    let verifiers = issuers.values().map(|made| made.verifier.clone()).collect();
+    let held: Arc<dyn Purger> = Arc::new(Held(tokens.clone()));
+    let logout = Arc::new(Logout::new(clients.clone(), verifiers, revoked.clone(), Some(held), clock.clone()));
+    let answer: Answering = Box::new(move |request, _| {
+        let logout = logout.clone();
+        async move { logout.answer(request).await }.boxed()
+    });
+    let (path, method, max_body) = (Arc::<str>::from(&**path), Method::POST, api::MAX_LOGOUT);
+    Arc::new(Door { metrics: metrics.route(&path), path, method, listeners: listeners.clone(), max_body, answer })
+}
+
+/// What the cache holds, and what is under way for it, goes with the session.
+struct Held(Tokens);
+
+impl Purger for Held {
+    fn purge(&self, what: &Revoked) {
+        let purge = match what {
+            Revoked::Session { issuer, sid } => Purge::Session { issuer: issuer.to_string(), sid: sid.clone() },
+            Revoked::Subject { issuer, sub, .. } => Purge::Subject { issuer: issuer.to_string(), sub: sub.clone() },
+        };
+        let gone = self.0.purge(&purge);
+        tracing::info!(held = gone.held, under_way = gone.under_way, "tokens of a session that is over were thrown out");
+    }
+}

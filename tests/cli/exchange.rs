@@ -1,0 +1,106 @@
+//! `exchange`: one exchange from the terminal, what it explains, what it keeps to itself, and how it ends.
+
+use crate::kit::{ROUTES, World};
+use crate::program::{File, Said, cambist, file, say};
+use serde_json::Value;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+fn exchange(config: &File, route: &str, more: &[&str]) -> Command {
+    let mut command = cambist();
+    command.arg("exchange").arg("--config").arg(&config.path).args(["--route", route]).args(more);
+    command
+}
+
+fn given(mut command: Command, token: &str) -> Said {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// No part of a token, and nothing about a person.
+fn keeps(said: &Said, token: &str) {
+    let shown = format!("{}{}", said.out, said.err);
+    assert!(!shown.contains("eyJ") && !shown.contains(token.rsplit('.').next().unwrap()) && !shown.contains("ada"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_stand_side_by_side_and_say_nothing_about_the_person() {
+    let world = World::new().await;
+    let (config, token) = (file(&world.yaml(ROUTES, "")), world.iam.caller_token("ada").unwrap());
+    let said = given(exchange(&config, "orders", &[]), &format!("{token}\n"));
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
+    keeps(&said, &token);
+    let row = |name: &str| said.out.lines().find(|l| l.trim_start().starts_with(name)).unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(row("aud"), ["aud", "gateway", "orders-api"]);
+    assert_eq!(row("azp"), ["azp", "demo-app", "gateway"]);
+    assert_eq!(row("sub"), ["sub", "[hidden]", "the", "same"]);
+    assert!(said.out.contains("exchanged: good for ") && said.out.contains("bounded by "), "{}", said.out);
+    assert_eq!((world.iam.exchanges(), world.orders.requests()), (1, 0), "the issuer is asked, and no backend");
+
+    let shown = given(exchange(&config, "orders", &["--show-claims", "-o", "json"]), &token);
+    let json: Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!((&json["caller"]["claims"]["sub"], &json["exchanged"]["claims"]["aud"]), (&"ada".into(), &"orders-api".into()));
+    assert!(json["exchanged"]["lifetime_seconds"].as_u64().is_some_and(|s| (1..=300).contains(&s)), "{json}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_comes_out_only_for_who_asks() {
+    let world = World::new().await;
+    let (config, token) = (file(&world.yaml(ROUTES, "")), world.iam.caller_token("ada").unwrap());
+    let kept = file(&format!("Bearer {token}"));
+    let path = kept.path.display().to_string();
+    let said = say(&mut exchange(&config, "orders", &["--token-file", &path, "--print-token"]));
+    assert_eq!(said.code, 0, "{said:?}");
+    let claims = world.iam.keys().verified(said.out.trim()).expect("stdout holds the exchanged token and nothing else");
+    assert_eq!((claims["aud"].as_str(), claims["sub"].as_str()), (Some("orders-api"), Some("ada")));
+    assert!(said.err.contains("exchanged: good for ") && !said.err.contains("eyJ"), "{}", said.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_comes_with_the_issuers_words_its_cause_and_its_cure() {
+    let world = World::new().await;
+    let (config, token) = (file(&world.yaml(ROUTES, "")), world.iam.caller_token("ada").unwrap());
+    let said = given(exchange(&config, "payroll", &[]), &token);
+    assert_eq!(said.code, 1);
+    keeps(&said, &token);
+    for part in ["target_refused (HTTP 403)", "issuer  invalid_request: Requested audience not available", "cure    ", "#target_refused"] {
+        assert!(said.out.contains(part), "{part}\n{}", said.out);
+    }
+    let other = given(exchange(&config, "orders", &["--audience", "retired-api", "-o", "json"]), &token);
+    let json: Value = serde_json::from_str(&other.out).unwrap();
+    assert_eq!((other.code, &json["refused"]["code"], &json["audience"][0]), (1, &"misconfigured".into(), &"retired-api".into()));
+
+    let asked = world.iam.exchanges();
+    for (token, code) in [
+        (world.iam.caller("ada").expires_in(-60).token().unwrap(), "invalid_token"),
+        (world.iam.caller("ada").audience("other").token().unwrap(), "invalid_token"),
+        ("two words".to_owned(), "no_token"),
+        ("a,b".to_owned(), "bad_request"),
+    ] {
+        let said = given(exchange(&config, "orders", &[]), &token);
+        assert!(said.code == 1 && said.out.contains(code) && said.out.contains("the issuer was not asked"), "{said:?}");
+        keeps(&said, "nothing.of-it");
+    }
+    assert_eq!(world.iam.exchanges(), asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_asked_is_wrong_usage() {
+    let world = World::new().await;
+    let config = file(&world.yaml(ROUTES, ""));
+    for (route, more, words) in [
+        ("oders", vec![], "there is no route `oders` (have: orders, pass, payroll, strip)"),
+        ("strip", vec![], "exchanges nothing"),
+        ("orders", vec!["--audience", "gateway"], "the gateway's own client"),
+        ("orders", vec!["--token", "x"], "--token"),
+    ] {
+        let said = say(&mut exchange(&config, route, &more));
+        assert!(said.code == 2 && said.out.is_empty() && said.err.contains(words), "{said:?}");
+    }
+    assert_eq!(say(&mut exchange(&config, "orders", &[])).code, 1, "there is no token on stdin");
+    assert_eq!(say(&mut exchange(&config, "orders", &["--token-file", "/nowhere"])).code, 1);
+    assert_eq!(say(&mut exchange(&file("routes: {}\n"), "orders", &[])).code, 1);
+}

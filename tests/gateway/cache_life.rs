@@ -1,0 +1,94 @@
+//! A cached token's life under steady load: renewed behind the requests where that gains something, and not where the caller's
+//! own token ends first.
+
+use crate::kit::{ROUTES, Running, World, said};
+use cambist::demo::fetch::Connection;
+use cambist::demo::iam::Endpoint;
+use cambist::demo::misbehave::Misbehave;
+use http::StatusCode;
+use std::time::Duration;
+
+const STEP: Duration = Duration::from_secs(5);
+
+/// More time is turned between two ticks of a worker than a connection may be idle.
+async fn patient() -> Running {
+    World::new().await.gateway(ROUTES, "limits: { idle_timeout: 1h, header_timeout: 1h }").await
+}
+
+async fn lookups(g: &Running, result: &str) -> f64 {
+    g.metric(&format!("cambist_token_cache_lookups_total{{result=\"{result}\",route=\"orders\"}}")).await
+}
+
+/// One step of steady load: time passes, a request comes, and what it began is let come to its end.
+async fn step(g: &Running, connection: &mut Connection, token: &str) -> u16 {
+    g.world.clock.turn(STEP);
+    let status = connection.get("/orders", Some(token)).await.unwrap().status.as_u16();
+    let begun = lookups(g, "refresh").await + lookups(g, "miss").await;
+    g.counted("cambist_token_exchange_duration_seconds_count{issuer=\"main\"}", begun).await;
+    status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_subject_lives_longer_nobody_waits_and_a_life_costs_one_exchange() {
+    let g = patient().await;
+    let token = g.world.iam.caller("ada").expires_in(36_000).token().unwrap();
+    let mut connection = g.connect().await;
+    assert_eq!(connection.get("/orders", Some(&token)).await.unwrap().status, 200);
+    // Five lives of 300 s, of which 70 to 80 % are used.
+    for _ in 0..300 {
+        assert_eq!(step(&g, &mut connection, &token).await, 200);
+    }
+    let (miss, coalesced, refresh) = (lookups(&g, "miss").await, lookups(&g, "coalesced").await, lookups(&g, "refresh").await);
+    assert_eq!((miss, coalesced), (1.0, 0.0), "no request has waited");
+    assert_eq!(g.world.iam.exchanges() as f64, 1.0 + refresh);
+    assert!((6.0..=7.0).contains(&refresh), "{refresh}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_subject_ends_the_life_nothing_is_renewed() {
+    let g = patient().await;
+    let token = g.world.iam.caller("ada").expires_in(200).token().unwrap();
+    let mut connection = g.connect().await;
+    assert_eq!(connection.get("/orders", Some(&token)).await.unwrap().status, 200);
+    for _ in 0..39 {
+        assert_eq!(step(&g, &mut connection, &token).await, 200);
+    }
+    assert_eq!((g.world.iam.exchanges(), lookups(&g, "refresh").await), (1, 0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_in_the_last_fifth_is_not_noticed_before_the_token_is_over() {
+    let g = patient().await;
+    let token = g.world.iam.caller("ada").expires_in(36_000).token().unwrap();
+    let mut connection = g.connect().await;
+    assert_eq!(connection.get("/orders", Some(&token)).await.unwrap().status, 200);
+    g.world.iam.script_always(Endpoint::Token, Misbehave::status(StatusCode::SERVICE_UNAVAILABLE));
+    for _ in 0..53 {
+        assert_eq!(step(&g, &mut connection, &token).await, 200);
+    }
+    let begun = lookups(&g, "refresh").await;
+    assert!((1.0..=9.0).contains(&begun), "tried again, and not at each of the last twelve requests: {begun}");
+    g.world.clock.turn(STEP);
+    assert_eq!(said(&connection.get("/orders", Some(&token)).await.unwrap()), (503, "issuer_unavailable".into()));
+    g.world.iam.behave();
+    // The breaker may have opened meanwhile: it lets one through after a while.
+    g.world.clock.turn(2 * STEP);
+    assert_eq!(connection.get("/orders", Some(&token)).await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_renewal_ends_the_token() {
+    let g = patient().await;
+    let token = g.world.iam.caller("ada").expires_in(36_000).token().unwrap();
+    let mut connection = g.connect().await;
+    assert_eq!(connection.get("/orders", Some(&token)).await.unwrap().status, 200);
+    g.world.iam.logout("ada");
+    let mut served = 0;
+    while step(&g, &mut connection, &token).await == 200 {
+        served += 1;
+    }
+    // The one that began the renewal was served; the next one was not.
+    assert!((42..=48).contains(&served), "{served}");
+    assert_eq!(said(&connection.get("/orders", Some(&token)).await.unwrap()), (401, "invalid_token".into()));
+    assert_eq!(g.world.iam.exchanges(), 2);
+}
