@@ -123,6 +123,9 @@ fn has_secretish_word(line: &str) -> bool {
     line.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').any(is_secretish)
 }
 
+/// `"` and `'`.
+const QUOTES: [char; 2] = ['\u{22}', '\u{27}'];
+
 /// What to hide of a line when nothing is known of its structure: all behind a secretish word, or all of it where it may go on
 /// from such a line above.
 fn by_looks(above: &str, line: &str) -> Option<(usize, usize)> {
@@ -133,7 +136,7 @@ fn by_looks(above: &str, line: &str) -> Option<(usize, usize)> {
     }
     // A line above that began a secret, and has not ended by indentation, or left a quote open.
     let began = above.lines().rev().take(50).find(|l| has_secretish_word(l));
-    let goes_on = |l: &str| indent(line) > indent(l) || l.matches(['"', '\'']).count() % 2 == 1;
+    let goes_on = |l: &str| indent(line) > indent(l) || l.matches(QUOTES).count() % 2 == 1;
     if began.is_some_and(goes_on) { Some((0, line.len())) } else { None }
 }
 
