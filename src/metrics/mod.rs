@@ -6,11 +6,13 @@ mod codes;
 mod issuer;
 mod process;
 mod register;
+mod reloads;
 
 use crate::fault::Fault;
 use crate::token::Source;
 pub use cache::{CacheMetrics, Force, ForcedUpdates};
 pub use issuer::{Exchanged, IssuerMetrics};
+pub use reloads::Reloads;
 
 use codes::Codes;
 use http::{Method, StatusCode};
@@ -41,6 +43,7 @@ pub struct Metrics {
     pub cache: CacheMetrics,
     pub forced: ForcedUpdates,
     log_lines_dropped: IntCounter,
+    pub reloads: Reloads,
     process: process::Process,
     hooks: Mutex<Vec<Hook>>,
 }
@@ -100,6 +103,7 @@ impl Metrics {
             cache: CacheMetrics::new(&r),
             forced: ForcedUpdates::new(&r),
             log_lines_dropped: counter(&r, "cambist_log_lines_dropped_total", "Log lines lost because the output was too slow."),
+            reloads: Reloads::new(&r),
             process: process::Process::new(&r),
             hooks: Mutex::default(),
             registry: r,
@@ -157,6 +161,14 @@ impl Metrics {
             failures: (self.http.upstream_requests.clone(), name.to_owned()),
             duration: self.http.upstream_duration.with_label_values(&[name]),
         })
+    }
+
+    /// What is no longer there is neither up nor down. What was counted about it stays counted.
+    pub fn forget_issuer(&self, name: &str) {
+        for gauges in [&self.tokens.issuer_up, &self.tokens.issuer_circuit_open, &self.tokens.jwks_success] {
+            // An error says that there is none.
+            let _ = gauges.remove_label_values(&[name]);
+        }
     }
 
     pub fn issuer(&self, name: &str) -> Arc<IssuerMetrics> {

@@ -1,9 +1,8 @@
 //! Finds the route, or says why there is none. From here on the route's own limits hold.
 
-use super::Shared;
 use super::body::Body;
 use super::headers;
-use super::request::{Routed, Scrubbed};
+use super::request::{Caught, Routed, Scrubbed};
 use super::route::{Route, Routes};
 use crate::fault::{Fault, bad_request};
 use crate::route::Found;
@@ -15,33 +14,27 @@ use http_body::Body as _;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-pub struct FindRoute<T, S> {
+#[derive(Clone)]
+pub struct FindRoute<S> {
     inner: S,
-    shared: Arc<Shared<T>>,
 }
 
-impl<T, S: Clone> Clone for FindRoute<T, S> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), shared: self.shared.clone() }
+impl<S> FindRoute<S> {
+    pub(super) fn new(inner: S) -> Self {
+        Self { inner }
     }
 }
 
-impl<T, S> FindRoute<T, S> {
-    pub(super) fn new(inner: S, shared: Arc<Shared<T>>) -> Self {
-        Self { inner, shared }
-    }
-
-    fn find(&self, scrubbed: &mut Scrubbed) -> Result<(Arc<Route>, Option<SubjectToken>), Fault> {
-        let routes = self.shared.routes.load();
-        let route = found(&routes, scrubbed)?;
-        let actor = actor(&routes, &route, &mut scrubbed.caught.head.headers)?;
-        Ok((route, actor))
-    }
+fn find(scrubbed: &mut Scrubbed) -> Result<(Arc<Route>, Option<SubjectToken>), Fault> {
+    let route = found(&scrubbed.caught.from.in_force.routes, scrubbed)?;
+    let Caught { head, from, .. } = &mut scrubbed.caught;
+    let actor = actor(&from.in_force.routes, &route, &mut head.headers)?;
+    Ok((route, actor))
 }
 
 fn found(routes: &Routes, scrubbed: &Scrubbed) -> Result<Arc<Route>, Fault> {
     let head = &scrubbed.caught.head;
-    let Some(table) = routes.for_listener(&scrubbed.caught.from.peer.listener) else { return Err(Fault::NoRoute) };
+    let Some(table) = routes.for_listener(&scrubbed.caught.from.listener) else { return Err(Fault::NoRoute) };
     let path = Reading::again(head.uri.path(), scrubbed.boldest.clone());
     match table.find(&scrubbed.host, &path, &head.method, &head.headers) {
         Found::Route(route) => Ok(route.clone()),
@@ -66,7 +59,7 @@ fn actor(routes: &Routes, route: &Route, headers: &mut HeaderMap) -> Result<Opti
     Ok(kept)
 }
 
-impl<T, S> tower::Service<Scrubbed> for FindRoute<T, S>
+impl<S> tower::Service<Scrubbed> for FindRoute<S>
 where
     S: tower::Service<Routed, Response = Response<Body>, Error = Fault>,
 {
@@ -79,7 +72,7 @@ where
     }
 
     fn call(&mut self, mut scrubbed: Scrubbed) -> Self::Future {
-        let (route, actor) = match self.find(&mut scrubbed) {
+        let (route, actor) = match find(&mut scrubbed) {
             Ok(found) => found,
             Err(fault) => return Either::Left(ready(Err(fault))),
         };

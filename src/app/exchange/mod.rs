@@ -98,7 +98,7 @@ async fn made(options: &Options, config: config::Config) -> anyhow::Result<Resul
     let token = token(&options.token_file)?;
     let mut report = Report::new(&options.route, &target, token.trim(), clock.unix());
     let exchange = Exchange::new(clock.clone());
-    exchange.set([(target.issuer.clone(), maker.exchanger.clone())].into());
+    exchange.add([&maker.exchanger]);
     maker.issuer.start();
     match verified(&verifier, token.trim()).await {
         Err(fault) => report.refused(&fault),
