@@ -20,7 +20,7 @@ pub use bind::{Bound, Error};
 pub use connection::Connection;
 pub use plain::serve_plain;
 pub use shop::Hooks;
-pub use worker::{WorkerContext, Workers};
+pub use worker::{Listening, WorkerContext, Workers};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
