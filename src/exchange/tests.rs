@@ -171,7 +171,7 @@ async fn a_token_goes_to_its_own_issuer_only() {
 async fn a_target_is_exchanged_by_who_made_it_as_long_as_anybody_needs_it() {
     let s = scene(Profile::Keycloak).await;
     let (old, newer) = (s.target(), s.exchanger());
-    s.iam.answer(TOKEN, &good("t"));
+    s.iam.answer(TOKEN, Canned::json(200, &good("t")));
     s.exchange.add([&newer]);
     let newest = s.target_of(&newer);
     assert!(s.exchange(&s.caller(BEARER), &old).await.is_ok());

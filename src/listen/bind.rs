@@ -37,6 +37,15 @@ impl Bound {
         }
     }
 
+    /// The same socket under other settings: one port, one queue of callers, and whoever accepts from either empties it.
+    ///
+    /// # Errors
+    /// When the system gives no further handle to it.
+    pub fn again(&self, settings: Settings) -> io::Result<Self> {
+        let Settings { name, address: _ } = settings;
+        Ok(Self { name, listener: self.listener.try_clone()? })
+    }
+
     /// # Errors
     /// When the system refuses to say.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
