@@ -97,7 +97,7 @@ impl Lasting {
         let gone = listeners.carry_out(plan, &self.workers, control);
         self.addresses.store(Arc::new(listeners.addresses()));
         gone.close(&self.workers).await;
-        world.retire(&old, metrics);
+        world.retire(&old, &self.rooms);
         Ok(changes)
     }
 

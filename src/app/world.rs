@@ -122,14 +122,15 @@ impl World {
     }
 
     /// Ends what only `old` needed. What is under way there finishes.
-    pub fn retire(&self, old: &Self, metrics: &Metrics) {
+    pub fn retire(&self, old: &Self, rooms: &Rooms) {
         for (name, gone) in &old.issuers {
             let now = self.issuers.get(name);
             if now.is_none_or(|made| !Arc::ptr_eq(&made.issuer, &gone.issuer)) {
                 gone.issuer.retire();
+                rooms.tokens.forgive(name);
             }
             if now.is_none() {
-                metrics.forget_issuer(name);
+                rooms.metrics.forget_issuer(name);
             }
         }
         for made in self.issuers.values() {

@@ -120,6 +120,11 @@ impl<S: TokenSource> Cache<S> {
         self.shared.store.rebound(self.shared.clock.millis());
     }
 
+    /// The issuer of this name knows us as somebody else from now on: its refusal of our client is forgotten.
+    pub fn forgive(&self, issuer: &Arc<str>) {
+        self.shared.refusals.forgive(issuer);
+    }
+
     /// Exchanged tokens that are held now.
     pub fn len(&self) -> usize {
         self.shared.store.len()

@@ -108,6 +108,11 @@ impl Refusals {
         }
     }
 
+    /// What was said of our client at this issuer counts no more.
+    pub(super) fn forgive(&self, issuer: &Arc<str>) {
+        self.kept.remove(&Whom::Client(issuer.clone()));
+    }
+
     pub(super) fn clear(&self) {
         self.kept.sweep(|r| r.until = 0);
     }

@@ -10,8 +10,10 @@ mod health;
 #[allow(dead_code, reason = "the kit is the gateway tests'; these need its world")]
 #[path = "../gateway/kit.rs"]
 mod kit;
+mod load;
 mod log;
 mod program;
+mod reload;
 mod start;
 mod usage;
 #[path = "../gateway/wire.rs"]

@@ -22,6 +22,8 @@ mod life;
 mod limits;
 mod paths;
 mod proxy;
+mod reload;
+mod reload_file;
 mod routing;
 mod scrape;
 mod seen;
