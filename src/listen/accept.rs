@@ -1,6 +1,7 @@
 //! Accepts connections and hands each over; turns away those over `max_connections` without waiting for them. It reads no
 //! request and never ends for an error.
 
+use super::TrustedProxies;
 use super::bind::Bound;
 use super::drive::Accepted;
 use super::linger::linger;
@@ -24,10 +25,16 @@ const LINGER: Duration = Duration::from_millis(500);
 const LINGERING: usize = 256;
 
 pub(super) struct Acceptor<F> {
-    pub(super) name: Arc<str>,
+    pub(super) at: At,
     pub(super) listener: TcpListener,
     pub(super) shop: Arc<Shop>,
     pub(super) hand_over: F,
+}
+
+/// The listener, as its connections know it.
+pub(super) struct At {
+    name: Arc<str>,
+    trusted: TrustedProxies,
 }
 
 /// Where an accepted connection goes.
@@ -40,7 +47,8 @@ pub(super) trait HandOver: Send {
 impl<F: HandOver> Acceptor<F> {
     /// Must be called on the runtime that is to accept.
     pub(super) fn new(bound: Bound, shop: Arc<Shop>, hand_over: F) -> io::Result<Self> {
-        Ok(Self { name: bound.name, listener: TcpListener::from_std(bound.listener)?, shop, hand_over })
+        let at = At { name: bound.name, trusted: bound.trusted };
+        Ok(Self { at, listener: TcpListener::from_std(bound.listener)?, shop, hand_over })
     }
 
     /// Accepts until `stop` turns true. What the kernel has accepted by then is still taken.
@@ -59,7 +67,7 @@ impl<F: HandOver> Acceptor<F> {
                 Err(e) => {
                     if logged.is_none_or(|at| at.elapsed() >= LOGGED_EVERY) {
                         logged = Some(Instant::now());
-                        tracing::error!(listener = %self.name, error = %e, "cannot accept connections; raise the limit of open files if it says so");
+                        tracing::error!(listener = %self.at.name, error = %e, "cannot accept connections; raise the limit of open files if it says so");
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -69,25 +77,25 @@ impl<F: HandOver> Acceptor<F> {
     }
 
     fn take_the_rest(self) {
-        let Self { name, listener, shop, hand_over } = self;
+        let Self { at, listener, shop, hand_over } = self;
         let Ok(listener) = listener.into_std() else { return };
         while let Ok((stream, address)) = listener.accept() {
             // Accepted sockets do not inherit it.
             if stream.set_nonblocking(true).is_ok() {
-                take(&name, &shop, &hand_over, stream, address);
+                take(&at, &shop, &hand_over, stream, address);
             }
         }
     }
 
     fn take(&self, stream: std::net::TcpStream, address: SocketAddr) {
-        take(&self.name, &self.shop, &self.hand_over, stream, address);
+        take(&self.at, &self.shop, &self.hand_over, stream, address);
     }
 }
 
-fn take(name: &Arc<str>, shop: &Arc<Shop>, to: &impl HandOver, stream: std::net::TcpStream, address: SocketAddr) {
+fn take(at: &At, shop: &Arc<Shop>, to: &impl HandOver, stream: std::net::TcpStream, address: SocketAddr) {
     let (desk, count) = to.next();
     let Some(seat) = Seat::take(shop, &count) else {
-        (shop.hooks.turned_away)(name);
+        (shop.hooks.turned_away)(&at.name);
         return turn_away(stream);
     };
     let Ok(local) = stream.local_addr() else { return };
@@ -95,7 +103,8 @@ fn take(name: &Arc<str>, shop: &Arc<Shop>, to: &impl HandOver, stream: std::net:
         return;
     }
     let (address, local) = (plain(address), plain(local));
-    to.hand(desk, Accepted { stream, address, local, listener: Arc::clone(name), seat });
+    let (listener, trusted) = (Arc::clone(&at.name), at.trusted.clone());
+    to.hand(desk, Accepted { stream, address, local, listener, trusted, seat });
 }
 
 /// An IPv4 caller of a listener on `[::]` is an IPv4 caller.

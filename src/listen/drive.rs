@@ -5,7 +5,7 @@ use super::linger::linger;
 use super::service::Counted;
 use super::shop::{Desk, Seat};
 use super::stamped::Stamped;
-use super::{Handler, Limits, Peer};
+use super::{Handler, Limits, Peer, TrustedProxies};
 use crate::clock::Ticker;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -62,12 +62,13 @@ pub(super) struct Accepted {
     pub(super) address: SocketAddr,
     pub(super) local: SocketAddr,
     pub(super) listener: Arc<str>,
+    pub(super) trusted: TrustedProxies,
     pub(super) seat: Seat,
 }
 
 /// Drives `accepted` on the current runtime until it is gone.
 pub(super) fn start<H: Handler>(accepted: Accepted, handler: &H, desk: &Arc<Desk>, ticker: &Ticker) {
-    let Accepted { stream, address, local, listener, seat } = accepted;
+    let Accepted { stream, address, local, listener, trusted, seat } = accepted;
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(e) => return tracing::warn!(error = %e, "an accepted connection could not be watched, and was closed"),
@@ -75,7 +76,7 @@ pub(super) fn start<H: Handler>(accepted: Accepted, handler: &H, desk: &Arc<Desk
     let connection = Connection::new(Arc::clone(desk));
     let watched: Weak<Connection> = Arc::downgrade(&connection);
     ticker.watch(watched);
-    let peer = Peer { address, local, listener, connection: Arc::clone(&connection) };
+    let peer = Peer { address, local, listener, trusted, connection: Arc::clone(&connection) };
     let handler = handler.clone();
     // All of the handler's code runs in the connection's own task: a panic there takes nobody else along.
     tokio::spawn(async move {
