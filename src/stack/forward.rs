@@ -6,7 +6,7 @@ use super::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use super::headers;
 use super::request::Authorized;
 use crate::fault::Fault;
-use crate::upstream::Pools;
+use crate::upstream::{Pools, Terms};
 use futures_util::future::{BoxFuture, FutureExt};
 use http::header;
 use http::uri::PathAndQuery;
@@ -48,7 +48,8 @@ async fn forward(pools: Arc<Pools<RequestBody>>, authorized: Authorized) -> Resu
     if let Some(added) = journal.sent() {
         route.metrics.added(journal.source(), added);
     }
-    let sent = pools.send(&route.upstream, request, route.timeouts, Some(from.cut.clone())).await;
+    let terms = Terms { timeouts: route.timeouts, cut: Some(from.cut.clone()) };
+    let sent = pools.send(&route.upstream, request, terms).await;
     journal.answered();
     let mut answer = sent.map_err(|e| if journal.is_body_too_large() { Fault::BodyTooLarge } else { e.into() })?;
     let received = answer.version();
