@@ -5,11 +5,12 @@ use super::json;
 use crate::clock::Clock;
 use crate::fault::{Fault, Why, bad_request};
 use crate::issuer::json as strict;
-use crate::metrics::RouteMetrics;
+use crate::metrics::{Force, RouteMetrics};
 use crate::revocation::Revocations;
-use crate::token::{Asker, Caller, Freshness, Granted, SubjectToken, Target, TokenSource};
+use crate::token::{Asker, Caller, Freshness, Granted, Source, SubjectToken, Target, TokenSource};
 use crate::verify::Verifier;
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::{Request, Response, header};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -61,12 +62,11 @@ impl<T: TokenSource> ExchangeApi<T> {
         if audience.target.forbids(&caller.subject) {
             return Err(Fault::LoginClient);
         }
-        let granted = self.tokens.token(&Asker::Caller(caller.clone()), &audience.target, freshness(wanted.force_update).into()).await;
-        match &granted {
-            Ok(granted) => self.metrics.looked_up(granted.source),
-            Err(_) => self.metrics.lookup_denied(),
-        }
-        let granted = granted?;
+        let answer = self.tokens.token(&Asker::Caller(caller.clone()), &audience.target, freshness(wanted.force_update).into());
+        let at_once = matches!(answer, Either::Left(_));
+        let answer = answer.await;
+        self.counted(&answer, wanted.force_update, at_once);
+        let granted = answer?;
         let expires_in = self.left(&granted, &caller);
         let body = serde_json::json!({
             "token": granted.token.expose(),
@@ -92,6 +92,18 @@ impl<T: TokenSource> ExchangeApi<T> {
             }
         }
         outcome
+    }
+
+    /// As `swap_token` counts what routes ask for.
+    fn counted(&self, answer: &Result<Granted, Fault>, forced: bool, at_once: bool) {
+        match answer {
+            Ok(granted) => self.metrics.looked_up(granted.source),
+            Err(_) if at_once => self.metrics.lookup_denied(),
+            Err(_) => self.metrics.looked_up(if forced { Source::Forced } else { Source::Miss }),
+        }
+        if forced {
+            self.metrics.forced.ended(Force::Api, answer.as_ref().err());
+        }
     }
 
     /// Whole seconds until the token's end, or until the caller's own: what came of that should not outlive it.
