@@ -96,7 +96,7 @@ impl Changes {
 
 /// What counts only from the next start on stays as it runs.
 pub(super) fn keep_what_runs(config: &mut Config, running: &Config) {
-    (config.metrics, config.admin, config.workers) = (running.metrics, running.admin, running.workers);
+    (config.metrics, config.admin, config.workers) = (running.metrics, running.admin.clone(), running.workers);
     (config.log.level, config.log.format) = (running.log.level, running.log.format);
 }
 

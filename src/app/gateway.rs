@@ -6,12 +6,12 @@ use super::lasting::Lasting;
 use super::listeners::Listeners;
 use super::reload::{self, Reloaded, Source};
 use super::status::Status;
+use super::turned_away::{self, TurnedAway};
 use super::world::{Rooms, World};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::exchange::Exchange;
-use crate::fault::{Fault, Why};
 use crate::listen::Workers;
 use crate::metrics::{self, Metrics};
 use crate::revocation::Revocations;
@@ -22,7 +22,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
@@ -34,8 +34,6 @@ pub type Tokens = Cache<Arc<Exchange>>;
 pub struct Gateway {
     control: Option<Runtime>,
     lasting: Arc<Lasting>,
-    /// The file that it is kept in step with, if any.
-    source: OnceLock<Arc<Source>>,
     metrics_address: SocketAddr,
     admin_address: Option<SocketAddr>,
     /// Closed to end the metrics and admin listeners.
@@ -50,7 +48,7 @@ impl Gateway {
         let mut listeners = Listeners::default();
         let plan = listeners.plan(&mut config.listeners)?;
         let metrics_socket = bind_plain("metrics", config.metrics)?;
-        let admin_socket = config.admin.map(|a| bind_plain("admin", a)).transpose()?;
+        let admin_socket = config.admin.clone().map(|a| Ok::<_, anyhow::Error>((bind_plain("admin", a.address)?, a))).transpose()?;
         let control = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build();
         let control = control.context("cannot start the control threads")?;
 
@@ -62,16 +60,18 @@ impl Gateway {
             // Its gauge exists before the first caller comes.
             rooms.metrics.listener(&listener.name);
         }
-        let workers = start_workers(&world.config, &clock, &shared)?;
+        let turned_away = TurnedAway::new(world.config.connections.max_connections, control.handle().clone());
+        let workers = start_workers(&world.config, &clock, &shared, turned_away.clone())?;
         // Nothing was open before: nothing is to be closed.
         let _ = listeners.carry_out(plan, &workers, control.handle());
         world.start();
-        let lasting = Arc::new(Lasting::new(rooms, shared, world, workers, listeners));
+        let lasting = Arc::new(Lasting::new(rooms, shared, world, workers, listeners, turned_away));
         let (alive, gone) = watch::channel(());
         let status = Arc::new(Status::new(lasting.clone()));
         let metrics_address = serve(&control, metrics_socket, gone.clone(), |_| admin::probes(status.clone()))?;
-        let admin_address = admin_socket.map(|s| serve(&control, s, gone, |at| admin::status(status.clone(), at))).transpose()?;
-        let gateway = Self { control: Some(control), lasting, source: OnceLock::new(), metrics_address, admin_address, _alive: alive };
+        let admin_address =
+            admin_socket.map(|(s, a)| serve(&control, s, gone, |at| admin::operators(status.clone(), a, at))).transpose()?;
+        let gateway = Self { control: Some(control), lasting, metrics_address, admin_address, _alive: alive };
         gateway.announce();
         Ok(gateway)
     }
@@ -88,7 +88,7 @@ impl Gateway {
     /// call changes nothing.
     pub fn follow(&self, file: &Path, text: &str) {
         let source = Arc::new(Source::new(file, text));
-        if self.source.set(source.clone()).is_ok() {
+        if self.lasting.source.set(source.clone()).is_ok() {
             self.lasting.standing.read_from(file.display().to_string());
             self.control().spawn(reload::watch(source, Arc::downgrade(&self.lasting)));
         }
@@ -96,9 +96,7 @@ impl Gateway {
 
     /// Reads the file again now. `None`: there is none.
     pub async fn reload(&self) -> Option<Reloaded> {
-        let (source, lasting) = (self.source.get()?.clone(), self.lasting.clone());
-        // A task of its own: what has begun goes to its end, whoever stops waiting.
-        self.control().spawn(async move { source.reload(&lasting).await }).await.ok()
+        reload::now(&self.lasting).await
     }
 
     /// Puts another configuration in force, wherever it is from.
@@ -178,13 +176,16 @@ fn share(rooms: &Rooms, in_force: InForce) -> Arc<Shared<Tokens>> {
     })
 }
 
-fn start_workers(config: &Config, clock: &Clock, shared: &Arc<Shared<Tokens>>) -> anyhow::Result<Workers> {
+fn start_workers(config: &Config, clock: &Clock, shared: &Arc<Shared<Tokens>>, told: Arc<TurnedAway>) -> anyhow::Result<Workers> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let count = config.workers.unwrap_or(cores).max(1);
     let (for_stack, for_overload, for_malformed) = (shared.clone(), shared.clone(), shared.clone());
-    let overloaded = Fault::Overloaded(Why::new("all connections are taken (limits.max_connections)").into());
+    let overloaded = turned_away::fault();
     let hooks = listen::Hooks {
-        turned_away: Arc::new(move |_| for_overload.unmatched.rejected(&overloaded)),
+        turned_away: Arc::new(move |listener| {
+            for_overload.unmatched.rejected(&overloaded);
+            told.note(listener);
+        }),
         malformed: Arc::new(move || for_malformed.metrics.malformed()),
     };
     let make = move |worker: &listen::WorkerContext| Stack::new(for_stack.clone(), Pools::new(worker.ticker.clone()));

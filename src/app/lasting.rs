@@ -4,7 +4,9 @@
 use super::changes::{Changes, keep_what_runs};
 use super::gateway::Tokens;
 use super::listeners::Listeners;
+use super::reload::Source;
 use super::standing::Standing;
+use super::turned_away::TurnedAway;
 use super::world::{Rooms, World};
 use crate::config::Config;
 use crate::listen::Workers;
@@ -12,8 +14,8 @@ use crate::stack::Shared;
 use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 
@@ -22,7 +24,10 @@ pub(super) struct Lasting {
     pub shared: Arc<Shared<Tokens>>,
     pub world: ArcSwap<World>,
     pub standing: Standing,
+    /// The file that is kept in step with, if any.
+    pub source: OnceLock<Arc<Source>>,
     workers: Workers,
+    turned_away: Arc<TurnedAway>,
     /// Held while a configuration takes the place of another, and from the drain on for good.
     listeners: Mutex<Listeners>,
     addresses: ArcSwap<Vec<(Arc<str>, SocketAddr)>>,
@@ -31,7 +36,14 @@ pub(super) struct Lasting {
 }
 
 impl Lasting {
-    pub fn new(rooms: Rooms, shared: Arc<Shared<Tokens>>, world: World, workers: Workers, listeners: Listeners) -> Self {
+    pub fn new(
+        rooms: Rooms,
+        shared: Arc<Shared<Tokens>>,
+        world: World,
+        workers: Workers,
+        listeners: Listeners,
+        turned_away: Arc<TurnedAway>,
+    ) -> Self {
         let addresses = ArcSwap::from_pointee(listeners.addresses());
         let standing = Standing::new(&rooms.metrics, rooms.clock.unix());
         Self {
@@ -39,7 +51,9 @@ impl Lasting {
             shared,
             world: ArcSwap::from_pointee(world),
             standing,
+            source: OnceLock::new(),
             workers,
+            turned_away,
             listeners: Mutex::new(listeners),
             addresses,
             ready: AtomicBool::new(false),
@@ -88,6 +102,7 @@ impl Lasting {
         exchange.add(world.exchangers());
         tokens.set(world.config.cache);
         self.workers.set_limits(world.config.connections);
+        self.turned_away.at(world.config.connections.max_connections);
         for listener in &world.config.listeners {
             // Its gauge exists before the first caller comes.
             metrics.listener(&listener.name);

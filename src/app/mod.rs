@@ -14,6 +14,7 @@ mod routes;
 mod run;
 mod standing;
 mod status;
+mod turned_away;
 mod world;
 
 use clap::{Args, Parser, Subcommand};

@@ -56,11 +56,6 @@ impl Source {
         Self { path: path.to_owned(), tried: Mutex::new(Tried { text: Digest::of(text.as_bytes()), at: 0 }) }
     }
 
-    /// Looks now, because somebody asks.
-    pub async fn reload(&self, lasting: &Lasting) -> Reloaded {
-        self.look(lasting, Asked::Now).await
-    }
-
     async fn look(&self, lasting: &Lasting, asked: Asked) -> Reloaded {
         let mut tried = self.tried.lock().await;
         let now = lasting.rooms.clock.millis();
@@ -113,6 +108,13 @@ impl Source {
         let lost = || Report { file: self.path.display().to_string(), complaints: Vec::new() };
         tokio::task::spawn_blocking(move || config::text(&path)).await.unwrap_or_else(|_| Err(lost()))
     }
+}
+
+/// Looks now, because somebody asks. `None`: there is no file.
+pub(super) async fn now(lasting: &Arc<Lasting>) -> Option<Reloaded> {
+    let (source, this) = (lasting.source.get()?.clone(), lasting.clone());
+    // A task of its own: what has begun goes to its end, whoever stops waiting.
+    lasting.rooms.control.spawn(async move { source.look(&this, Asked::Now).await }).await.ok()
 }
 
 /// Looks again and again for as long as the gateway runs.

@@ -1,9 +1,13 @@
-//! What the admin listener shows of a running gateway. It only looks; nothing here changes anything.
+//! What the admin listener shows of a running gateway, and what it may have done to it. It judges nobody: who asks has been let in.
 
 use super::lasting::Lasting;
-use crate::admin::Program;
+use super::reload::{self, Reloaded};
+use crate::admin::{Program, Reload};
+use crate::cache::{Purge, Purged};
 use crate::metrics::Metrics;
 use crate::stack::{Injection, Route, Targets};
+use crate::token::Subject;
+use futures_util::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -27,6 +31,32 @@ impl Program for Status {
         self.lasting.rooms.metrics.clone()
     }
 
+    fn issuers(&self) -> Vec<Arc<str>> {
+        self.lasting.world.load().issuers.keys().cloned().collect()
+    }
+
+    fn purge(&self, what: &Purge) -> Purged {
+        // Whoever is asked about anew is asked before there is a new token for them.
+        for made in self.lasting.world.load().issuers.values() {
+            made.verifier.forget(|subject| concerns(what, subject));
+        }
+        self.lasting.shared.tokens.evict(what)
+    }
+
+    fn reload(&self) -> BoxFuture<'static, Reload> {
+        let lasting = self.lasting.clone();
+        let told = move |reloaded| {
+            let config = lasting.standing.json();
+            match reloaded {
+                Reloaded::Same => Reload::InForce(json!({ "changed": false, "config": config })),
+                Reloaded::Changed(changes) => Reload::InForce(json!({ "changed": true, "changes": changes.json(), "config": config })),
+                Reloaded::Refused(_) => Reload::Refused(json!({ "changed": false, "config": config })),
+            }
+        };
+        let lasting = self.lasting.clone();
+        async move { reload::now(&lasting).await.map_or(Reload::NoFile, told) }.boxed()
+    }
+
     fn status(&self) -> Value {
         let shared = &self.lasting.shared;
         let (in_force, world, addresses) = (shared.in_force.load(), self.lasting.world.load(), self.lasting.addresses());
@@ -46,6 +76,16 @@ impl Program for Status {
             "cache": { "entries": shared.tokens.len(), "max_entries": shared.tokens.max_entries() },
             "failures": shared.failures.latest(),
         })
+    }
+}
+
+/// Whose verification is forgotten with their tokens: nobody's, where it is all about an audience.
+fn concerns(what: &Purge, subject: &Subject) -> bool {
+    match what {
+        Purge::Subject { issuer, sub } => *subject.issuer == **issuer && *subject.sub == **sub,
+        Purge::Session { issuer, sid } => *subject.issuer == **issuer && subject.sid.as_deref() == Some(sid),
+        Purge::Audience(_) => false,
+        Purge::All => true,
     }
 }
 

@@ -4,6 +4,8 @@
 use crate::kit::{ROUTES, Running, World, running, until};
 use cambist::app::Reloaded;
 use cambist::config;
+use cambist::demo::fetch::Connection;
+use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -201,6 +203,38 @@ async fn fifty_broken_ones_are_all_refused() {
     assert_eq!((kept.g.metric(SUCCESSFUL).await, told["last_attempt"]["errors"].as_array().unwrap().len()), (1.0, 0));
     assert_eq!(connection.get("/orders", Some(&token)).await.unwrap().status, 200);
     assert_eq!(connection.get("/more", Some(&token)).await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_may_have_it_read_and_is_told_what_came_of_it() {
+    const TOKEN: &str = "0f-the.admin~token_of+this/test==";
+    let more = format!("admin: {{ address: 127.0.0.1:0, token: \"{TOKEN}\" }}");
+    let g = World::new().await.gateway(ROUTES, &more).await;
+    let ask = async |token: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", HeaderValue::try_from(format!("Bearer {token}")).unwrap());
+        let mut admin = Connection::open(g.gateway.admin_address().unwrap()).await.unwrap();
+        let answer = admin.send(Method::POST, "/v1/reload", headers, "".into()).await.unwrap();
+        (answer.status.as_u16(), answer.json())
+    };
+    assert_eq!(ask(TOKEN).await.0, 409, "there is no file");
+    let dir = tempfile::tempdir().unwrap();
+    let (path, good) = (dir.path().join("gateway.yaml"), g.world.yaml(ROUTES, &more));
+    fs::write(&path, &good).unwrap();
+    g.gateway.follow(&path, &good);
+    let (status, told) = ask(TOKEN).await;
+    assert_eq!((status, told["changed"].as_bool(), told["config"]["file"].as_str()), (200, Some(false), path.to_str()));
+    fs::write(&path, good.replace("token: strip", "token: strop")).unwrap();
+    let (status, told) = ask(TOKEN).await;
+    let error = &told["config"]["last_attempt"]["errors"][0];
+    assert_eq!((status, told["changed"].as_bool()), (422, Some(false)));
+    assert!(error["cause"].as_str().unwrap().contains("strop") && error["place"].as_str().unwrap().contains(':'), "{told}");
+    fs::write(&path, good.replace("path: /strip", "path: /bare")).unwrap();
+    assert_eq!(ask("another").await.0, 401);
+    assert_eq!(g.get("/bare", &g.token("ada")).await.status, 404);
+    let (status, told) = ask(TOKEN).await;
+    assert_eq!((status, &told["changes"]["routes"]["changed"]), (200, &serde_json::json!(["strip"])));
+    assert_eq!(g.get("/bare", &g.token("ada")).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,8 @@ use std::time::Duration;
 /// Every family of this version: name, kind, labels.
 const FAMILIES: [(&str, &str, &[&str]); 32] = [
     ("cambist_build_info", "gauge", &["revision", "version"]),
+    ("cambist_config_last_reload_success_timestamp_seconds", "gauge", &[]),
+    ("cambist_config_last_reload_successful", "gauge", &[]),
     ("cambist_forced_updates_total", "counter", &["cause", "result"]),
     ("cambist_http_request_duration_seconds", "histogram", &["route"]),
     ("cambist_http_requests_in_flight", "gauge", &["listener"]),
@@ -271,11 +273,12 @@ async fn the_admin_answers_to_its_own_names_alone() {
     }
     assert_eq!(ask("GET http://evil.example/v1/status HTTP/1.1\r\nHost: localhost".to_owned()).await, "421");
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
-        assert_eq!(operator(at, method, "/v1/status").await.status, 405);
+        assert_eq!(operator(at, method, "/v1/status").await.status, 403, "there is no admin token");
     }
-    for path in ["/", "/metrics", "/readyz", "/v1/tokens"] {
+    for path in ["/", "/metrics", "/readyz", "/v1/token"] {
         assert_eq!(operator(at, Method::GET, path).await.status, 404, "{path}");
     }
+    assert_eq!(operator(at, Method::GET, "/v1/tokens").await.status, 405);
     harmless(&operator(at, Method::GET, "/v1/status").await);
 }
 
@@ -290,7 +293,7 @@ async fn the_status_tells_what_runs_and_what_failed_and_nothing_of_callers() {
     let g = World::new().await.gateway(ROUTES, "cache: { max_entries: 1000 }").await;
     traffic(&g).await;
     let status = g.status().await;
-    assert_eq!(keys(&status), ["cache", "failures", "issuers", "listeners", "ready", "uptime_seconds", "version"]);
+    assert_eq!(keys(&status), ["cache", "config", "failures", "issuers", "listeners", "ready", "uptime_seconds", "version"]);
     assert_eq!(status["cache"], json!({ "entries": 3, "max_entries": 1000 }));
     assert_eq!(status["issuers"], json!([{ "name": "main", "url": g.world.iam.issuer(), "keys_loaded": true }]));
     assert_eq!((&status["listeners"][0]["name"], &status["listeners"][0]["address"]), (&json!("main"), &json!(g.address().to_string())));
