@@ -46,10 +46,10 @@ async fn sighup_takes_up_a_file_at_once_or_says_what_is_wrong_with_it() {
     program.until_said(REFUSED, 1).await;
     let complaints: Vec<Value> = program.log().into_iter().filter(|l| l["level"] == "ERROR" && l["place"].is_string()).collect();
     assert!(complaints.len() >= 2, "{:?}", program.out());
-    for line in complaints {
-        let (words, cure) = (line["message"].as_str().unwrap(), line["cure"].as_str().unwrap());
-        assert!(words.contains("tokn") && cure.len() > 1 && line["place"].as_str().unwrap().contains(':'), "{line}");
+    for line in &complaints {
+        assert!(line["cure"].as_str().unwrap().len() > 1 && line["place"].as_str().unwrap().contains(':'), "{line}");
     }
+    assert!(complaints.iter().any(|line| line["message"].as_str().unwrap().contains("tokn")), "{complaints:?}");
     let scraped = async || String::from_utf8(get(metrics, "/metrics").await.unwrap().body.to_vec()).unwrap();
     assert!(scraped().await.contains("cambist_config_last_reload_successful 0"));
     assert_eq!(get_as(at, "/strip", &token).await.status, 200);
@@ -101,7 +101,7 @@ async fn reloads_under_load_lose_nothing() {
     let load = Arc::new(Load::default());
     load.door(main, metrics).await;
     let began = Instant::now();
-    let callers = load.begin(rate, &["/orders", "/strip"], &tokens);
+    let callers = load.begin(rate, &["/orders", "/strip", "/orders"], &tokens);
     for n in 0..usize::try_from(reloads).unwrap() {
         let before = load.answered();
         program.rewrite(&texts[(n + 1) % 2]);
@@ -132,7 +132,7 @@ async fn sigterm_of_one_of_two_loses_nothing() {
         running.push(opened(&world, more, &load).await);
     }
     let began = Instant::now();
-    let callers = load.begin(rate, &["/orders", "/strip"], &tokens);
+    let callers = load.begin(rate, &["/orders", "/strip", "/orders"], &tokens);
     for n in 0..ends {
         let before = load.answered();
         let (mut program, door) = running.remove(0);
