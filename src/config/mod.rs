@@ -29,6 +29,7 @@ mod protection;
 mod ratio;
 mod reading;
 mod report;
+mod retries;
 mod routes;
 #[cfg(test)]
 mod sample;

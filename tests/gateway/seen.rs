@@ -38,6 +38,8 @@ const FAMILIES: [(&str, &str, &[&str]); 32] = [
     ("cambist_token_exchange_duration_seconds", "histogram", &["issuer"]),
     ("cambist_token_exchanges_in_flight", "gauge", &["issuer"]),
     ("cambist_token_exchanges_total", "counter", &["audience", "issuer", "result"]),
+    ("cambist_upstream_endpoints", "gauge", &["upstream"]),
+    ("cambist_upstream_endpoints_healthy", "gauge", &["upstream"]),
     ("cambist_upstream_request_duration_seconds", "histogram", &["upstream"]),
     ("cambist_upstream_requests_total", "counter", &["code", "upstream"]),
     ("cambist_upstream_unauthorized_total", "counter", &["route"]),
