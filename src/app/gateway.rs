@@ -12,7 +12,7 @@ use crate::listen::{Bound, Workers};
 use crate::metrics::{self, Metrics};
 use crate::revocation::Revocations;
 use crate::stack::{
-    Admission, Callers, Injection, IssuerChoice, ReplayRoom, Route, RouteSettings, Routes, Shared, Stack, Targets, TokenMode,
+    Admission, Callers, HostRewrite, Injection, IssuerChoice, ReplayRoom, Route, RouteSettings, Routes, Shared, Stack, Targets, TokenMode,
 };
 use crate::token::{Target, TargetSettings};
 use crate::upstream::{Pools, Upstream};
@@ -20,6 +20,7 @@ use crate::verify::{Verifier, Verifiers};
 use crate::{admin, listen, stack};
 use anyhow::{Context, anyhow, bail};
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -239,10 +240,7 @@ pub(super) fn make_routes(config: &Config, issuers: &HashMap<Arc<str>, MadeIssue
             }
         }
     }
-    let mut token_headers: Vec<_> = routes.iter().filter_map(|(_, r)| r.actor_header().cloned()).collect();
-    token_headers.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-    token_headers.dedup();
-    Ok(Routes { by_listener, token_headers })
+    Ok(Routes::new(by_listener))
 }
 
 /// The issuers of a route.
@@ -290,6 +288,16 @@ fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, from: &[&MadeI
         token,
         max_body: settings.max_body,
         force: settings.force,
+        headers: settings.headers.clone(),
+        strip_prefix: settings.rewrite.strip_prefix.clone(),
+        host: match &settings.rewrite.host {
+            HostRewrite::Preserve => None,
+            HostRewrite::Upstream => HeaderValue::try_from(upstream.settings().endpoint.authority()).ok(),
+            HostRewrite::Name(name) => Some(name.clone()),
+        },
+        as_written: settings.rule.as_written,
+        preflight: settings.preflight,
+        matched: settings.rule.headers.iter().map(|(name, _)| name.clone()).collect(),
         metrics: metrics.route(&settings.name),
     }
 }

@@ -29,6 +29,7 @@ mod protection;
 mod ratio;
 mod reading;
 mod report;
+mod rewrite;
 mod routes;
 #[cfg(test)]
 mod sample;
@@ -39,6 +40,7 @@ mod size;
 mod target;
 mod ties;
 mod timeouts;
+mod token_headers;
 mod tree;
 mod upstreams;
 mod url;

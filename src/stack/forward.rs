@@ -62,7 +62,7 @@ async fn forward(pools: Arc<Pools<RequestBody>>, authorized: Authorized) -> Resu
 
 /// The request in the form that the upstream gets: origin-form, HTTP/1.1, with what the gateway says of its caller.
 fn outgoing(authorized: Authorized) -> Request<RequestBody> {
-    let Authorized { caught, authority, .. } = authorized;
+    let Authorized { caught, authority, route, .. } = authorized;
     let (mut head, body, from) = (caught.head, caught.body, caught.from);
     headers::append_via(&mut head.headers, head.version);
     let fields = &mut head.headers;
@@ -77,7 +77,7 @@ fn outgoing(authorized: Authorized) -> Request<RequestBody> {
     if let Some(said) = caught.said {
         said.precede(fields);
     }
-    fields.insert(header::HOST, authority);
+    fields.insert(header::HOST, route.host.clone().unwrap_or(authority));
     if head.uri.authority().is_some() {
         let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         head.uri = Uri::from(path);

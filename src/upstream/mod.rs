@@ -41,6 +41,16 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+impl Endpoint {
+    /// Host and port as they stand in `Host`: a port that the scheme implies is left out.
+    pub fn authority(&self) -> String {
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        let implied = if self.tls { 443 } else { 80 };
+        let port = if self.port == implied { String::new() } else { format!(":{}", self.port) };
+        format!("{open}{}{close}{port}", self.host)
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "https" } else { "http" };

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod aliases;
 mod api_exchange;
 mod api_logout;
 mod bad_input;
@@ -22,12 +23,15 @@ mod kit;
 mod life;
 mod limits;
 mod paths;
+mod preflight;
 mod proxy;
+mod rewrite;
 mod routing;
 mod scrape;
 mod seen;
 mod streaming;
 mod timeouts;
+mod token_headers;
 mod tokens_actor;
 mod tokens_entra;
 mod tokens_introspection;

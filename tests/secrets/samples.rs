@@ -95,11 +95,17 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         token: Injection::Exchange(Targets::new(vec![Arc::new(target)])),
         max_body: None,
         force: ForceRoute::default(),
+        headers: settings.headers.clone(),
+        strip_prefix: None,
+        host: None,
+        as_written: false,
+        preflight: false,
+        matched: Vec::new(),
         metrics: metrics.route(&settings.name),
     };
     let table = Table::build(vec![(settings.rule.clone(), Arc::new(route))]).unwrap();
     let shared = Shared {
-        routes: ArcSwap::from_pointee(Routes { by_listener: vec![("main".into(), table)], token_headers: vec![] }),
+        routes: ArcSwap::from_pointee(Routes::new(vec![("main".into(), table)])),
         admission: Admission::new(config.requests),
         doors: Vec::new(),
         revoked: Revocations::new(Clock::real()),
