@@ -1,11 +1,10 @@
 //! Accepts connections and hands each over; turns away those over `max_connections` without waiting for them. It reads no
 //! request and never ends for an error.
 
-use super::TrustedProxies;
 use super::bind::Bound;
 use super::drive::Accepted;
 use super::linger::linger;
-use super::shop::{Seat, Shop};
+use super::shop::{Gate, Seat, Shop};
 use crate::fault::{Fault, Why};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -13,7 +12,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 /// How long accepting rests when the system is out of something.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -25,16 +23,10 @@ const LINGER: Duration = Duration::from_millis(500);
 const LINGERING: usize = 256;
 
 pub(super) struct Acceptor<F> {
-    pub(super) at: At,
+    pub(super) gate: Arc<Gate>,
     pub(super) listener: TcpListener,
     pub(super) shop: Arc<Shop>,
     pub(super) hand_over: F,
-}
-
-/// The listener, as its connections know it.
-pub(super) struct At {
-    name: Arc<str>,
-    trusted: TrustedProxies,
 }
 
 /// Where an accepted connection goes.
@@ -47,12 +39,12 @@ pub(super) trait HandOver: Send {
 impl<F: HandOver> Acceptor<F> {
     /// Must be called on the runtime that is to accept.
     pub(super) fn new(bound: Bound, shop: Arc<Shop>, hand_over: F) -> io::Result<Self> {
-        let at = At { name: bound.name, trusted: bound.trusted };
-        Ok(Self { at, listener: TcpListener::from_std(bound.listener)?, shop, hand_over })
+        Ok(Self { gate: Gate::new(bound.name, bound.trusted), listener: TcpListener::from_std(bound.listener)?, shop, hand_over })
     }
 
-    /// Accepts until `stop` turns true. What the kernel has accepted by then is still taken.
-    pub(super) async fn run(self, mut stop: watch::Receiver<bool>) {
+    /// Accepts until the gate's `stop` turns true. What the kernel has accepted by then is still taken.
+    pub(super) async fn run(self) {
+        let mut stop = self.gate.stop.subscribe();
         let mut logged: Option<Instant> = None;
         loop {
             let accepted = tokio::select! {
@@ -67,7 +59,7 @@ impl<F: HandOver> Acceptor<F> {
                 Err(e) => {
                     if logged.is_none_or(|at| at.elapsed() >= LOGGED_EVERY) {
                         logged = Some(Instant::now());
-                        tracing::error!(listener = %self.at.name, error = %e, "cannot accept connections; raise the limit of open files if it says so");
+                        tracing::error!(listener = %self.gate.name, error = %e, "cannot accept connections; raise the limit of open files if it says so");
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -77,25 +69,25 @@ impl<F: HandOver> Acceptor<F> {
     }
 
     fn take_the_rest(self) {
-        let Self { at, listener, shop, hand_over } = self;
+        let Self { gate, listener, shop, hand_over } = self;
         let Ok(listener) = listener.into_std() else { return };
         while let Ok((stream, address)) = listener.accept() {
             // Accepted sockets do not inherit it.
             if stream.set_nonblocking(true).is_ok() {
-                take(&at, &shop, &hand_over, stream, address);
+                take(&gate, &shop, &hand_over, stream, address);
             }
         }
     }
 
     fn take(&self, stream: std::net::TcpStream, address: SocketAddr) {
-        take(&self.at, &self.shop, &self.hand_over, stream, address);
+        take(&self.gate, &self.shop, &self.hand_over, stream, address);
     }
 }
 
-fn take(at: &At, shop: &Arc<Shop>, to: &impl HandOver, stream: std::net::TcpStream, address: SocketAddr) {
+fn take(gate: &Arc<Gate>, shop: &Arc<Shop>, to: &impl HandOver, stream: std::net::TcpStream, address: SocketAddr) {
     let (desk, count) = to.next();
     let Some(seat) = Seat::take(shop, &count) else {
-        (shop.hooks.turned_away)(&at.name);
+        (shop.hooks.turned_away)(&gate.name);
         return turn_away(stream);
     };
     let Ok(local) = stream.local_addr() else { return };
@@ -103,8 +95,7 @@ fn take(at: &At, shop: &Arc<Shop>, to: &impl HandOver, stream: std::net::TcpStre
         return;
     }
     let (address, local) = (plain(address), plain(local));
-    let (listener, trusted) = (Arc::clone(&at.name), at.trusted.clone());
-    to.hand(desk, Accepted { stream, address, local, listener, trusted, seat });
+    to.hand(desk, Accepted { stream, address, local, gate: Arc::clone(gate), seat });
 }
 
 /// An IPv4 caller of a listener on `[::]` is an IPv4 caller.

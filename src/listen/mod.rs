@@ -22,7 +22,7 @@ pub use connection::Connection;
 pub use plain::serve_plain;
 pub use shop::Hooks;
 pub use trusted::TrustedProxies;
-pub use worker::{WorkerContext, Workers};
+pub use worker::{Listening, WorkerContext, Workers};
 
 use http::{Request, Response};
 use hyper::body::Incoming;

@@ -5,8 +5,9 @@ use super::body::{Body, RequestBody};
 use super::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use super::headers;
 use super::request::Authorized;
+use super::rewrite::HostRewrite;
 use crate::fault::Fault;
-use crate::upstream::Pools;
+use crate::upstream::{Pools, Terms};
 use futures_util::future::{BoxFuture, FutureExt};
 use http::header;
 use http::uri::PathAndQuery;
@@ -48,7 +49,8 @@ async fn forward(pools: Arc<Pools<RequestBody>>, authorized: Authorized) -> Resu
     if let Some(added) = journal.sent() {
         route.metrics.added(journal.source(), added);
     }
-    let sent = pools.send(&route.upstream, request, route.timeouts, Some(from.cut.clone())).await;
+    let terms = Terms { timeouts: route.timeouts, own_host: route.host == HostRewrite::Upstream, cut: Some(from.cut.clone()) };
+    let sent = pools.send(&route.upstream, request, terms).await;
     journal.answered();
     let mut answer = sent.map_err(|e| if journal.is_body_too_large() { Fault::BodyTooLarge } else { e.into() })?;
     let received = answer.version();
@@ -77,7 +79,12 @@ fn outgoing(authorized: Authorized) -> Request<RequestBody> {
     if let Some(said) = caught.said {
         said.precede(fields);
     }
-    fields.insert(header::HOST, route.host.clone().unwrap_or(authority));
+    let host = match &route.host {
+        HostRewrite::Name(name) => name.clone(),
+        // Another one takes its place once it is known which endpoint it goes to.
+        HostRewrite::Preserve | HostRewrite::Upstream => authority,
+    };
+    fields.insert(header::HOST, host);
     if head.uri.authority().is_some() {
         let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         head.uri = Uri::from(path);

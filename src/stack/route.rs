@@ -1,13 +1,12 @@
 //! A route: as the configuration describes it, and as the stack runs it.
 
 use super::force::ForceRoute;
-use super::rewrite::Rewrite;
+use super::rewrite::{HostRewrite, Rewrite};
 use crate::metrics::RouteMetrics;
 use crate::route::{Rule, Table};
 use crate::token::{AccessToken, Actor, SubjectToken, Target, TargetSettings};
 use crate::upstream;
 use crate::verify::{Require, Verifiers};
-use http::HeaderValue;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use std::sync::Arc;
 
@@ -141,8 +140,8 @@ pub struct Route {
     pub force: ForceRoute,
     pub headers: TokenHeaders,
     pub strip_prefix: Option<Box<str>>,
-    /// The `Host` that goes upstream; `None`: the caller's.
-    pub host: Option<HeaderValue>,
+    /// The `Host` that goes upstream.
+    pub host: HostRewrite,
     /// Paths are taken as they are written.
     pub as_written: bool,
     pub preflight: bool,

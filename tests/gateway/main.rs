@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod admin_guard;
+mod admin_tokens;
 mod aliases;
 mod api_exchange;
 mod api_logout;

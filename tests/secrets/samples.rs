@@ -15,7 +15,7 @@ use cambist::listen::{Bound, Hooks, WorkerContext, Workers};
 use cambist::metrics::{Metrics, UNMATCHED};
 use cambist::revocation::Revocations;
 use cambist::route::Table;
-use cambist::stack::{Admission, ForceRoute, Injection, ReplayRoom, Route, Routes, Shared, Stack, Targets, TokenMode};
+use cambist::stack::{Admission, ForceRoute, HostRewrite, Injection, ReplayRoom, Route, Routes, Shared, Stack, Targets, TokenMode};
 use cambist::token::{Answer, Ask, Asker, Target, TokenSource};
 use cambist::upstream::{Pools, Upstream};
 use cambist::verify::{Require, Verifier, Verifiers};
@@ -97,7 +97,7 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         force: ForceRoute::default(),
         headers: settings.headers.clone(),
         strip_prefix: None,
-        host: None,
+        host: HostRewrite::Preserve,
         as_written: false,
         preflight: false,
         matched: Vec::new(),
