@@ -30,6 +30,7 @@ mod ratio;
 mod reading;
 mod report;
 mod retries;
+mod rewrite;
 mod routes;
 #[cfg(test)]
 mod sample;
@@ -40,6 +41,7 @@ mod size;
 mod target;
 mod ties;
 mod timeouts;
+mod token_headers;
 mod tree;
 mod upstreams;
 mod url;

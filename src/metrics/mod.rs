@@ -14,7 +14,7 @@ pub use cache::{CacheMetrics, Force, ForcedUpdates};
 pub use issuer::{Exchanged, IssuerMetrics};
 pub use upstream::UpstreamMetrics;
 
-use codes::{Codes, Reasons};
+use codes::Codes;
 use http::{Method, StatusCode};
 use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 use register::{counter, counters, gauges, histograms};

@@ -7,6 +7,7 @@ use super::headers;
 use super::replay::ReplayRoom;
 use super::request::Authorized;
 use super::retry::Again;
+use super::rewrite::HostRewrite;
 use crate::fault::Fault;
 use crate::upstream::{Pools, Terms};
 use futures_util::future::{BoxFuture, FutureExt};
@@ -53,6 +54,7 @@ async fn forward(Forward { pools, room }: Forward, authorized: Authorized) -> Re
         route.metrics.added(journal.source(), added);
     }
     let mut terms = Terms::new(route.timeouts, Some(from.cut.clone()));
+    terms.own_host = route.host == HostRewrite::Upstream;
     (terms.retries, terms.on_connect) = (route.retries.attempts, route.retries.on_connect);
     let sent = loop {
         let sent = pools.send(&route.upstream, request, &mut terms).await.map(|answer| answer.map(|body| Body::upstream(body, trailers)));
@@ -75,7 +77,7 @@ async fn forward(Forward { pools, room }: Forward, authorized: Authorized) -> Re
 
 /// The request in the form that the upstream gets: origin-form, HTTP/1.1, with what the gateway says of its caller.
 fn outgoing(authorized: Authorized) -> Request<RequestBody> {
-    let Authorized { caught, authority, .. } = authorized;
+    let Authorized { caught, authority, route, .. } = authorized;
     let (mut head, body, from) = (caught.head, caught.body, caught.from);
     headers::append_via(&mut head.headers, head.version);
     let fields = &mut head.headers;
@@ -90,7 +92,12 @@ fn outgoing(authorized: Authorized) -> Request<RequestBody> {
     if let Some(said) = caught.said {
         said.precede(fields);
     }
-    fields.insert(header::HOST, authority);
+    let host = match &route.host {
+        HostRewrite::Name(name) => name.clone(),
+        // Another one takes its place once it is known which endpoint it goes to.
+        HostRewrite::Preserve | HostRewrite::Upstream => authority,
+    };
+    fields.insert(header::HOST, host);
     if head.uri.authority().is_some() {
         let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         head.uri = Uri::from(path);
