@@ -64,7 +64,7 @@ impl Gateway {
         let workers = start_workers(&world.config, &clock, &shared, turned_away.clone())?;
         // Nothing was open before: nothing is to be closed.
         let _ = listeners.carry_out(plan, &workers, control.handle());
-        world.start();
+        world.start(&rooms);
         let lasting = Arc::new(Lasting::new(rooms, shared, world, workers, listeners, turned_away));
         let (alive, gone) = watch::channel(());
         let status = Arc::new(Status::new(lasting.clone()));

@@ -94,7 +94,7 @@ impl Lasting {
         tokio::select! {
             biased;
             _ = ending.wait_for(|ending| *ending) => bail!("the gateway is shutting down: its configuration stays as it is"),
-            () = world.warm_up(&old) => {}
+            () = world.warm_up(&old, &self.rooms) => {}
         }
         // From here on nothing fails.
         let world = Arc::new(world);

@@ -50,10 +50,7 @@ pub(super) fn make_routes(config: &Config, issuers: &Issuers, upstreams: &Upstre
             }
         }
     }
-    let mut token_headers: Vec<_> = routes.iter().filter_map(|(_, r)| r.actor_header().cloned()).collect();
-    token_headers.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-    token_headers.dedup();
-    Ok(Routes { by_listener, token_headers })
+    Ok(Routes::new(by_listener))
 }
 
 /// The issuers of a route.
@@ -96,11 +93,18 @@ fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, from: &[&MadeI
         name: settings.name.clone(),
         upstream: upstream.clone(),
         timeouts: settings.timeouts,
+        retries: settings.retries.clone(),
         verifiers,
         require: settings.require.clone(),
         token,
         max_body: settings.max_body,
         force: settings.force,
+        headers: settings.headers.clone(),
+        strip_prefix: settings.rewrite.strip_prefix.clone(),
+        host: settings.rewrite.host.clone(),
+        as_written: settings.rule.as_written,
+        preflight: settings.preflight,
+        matched: settings.rule.headers.iter().map(|(name, _)| name.clone()).collect(),
         metrics: metrics.route(&settings.name),
     }
 }

@@ -97,16 +97,20 @@ impl World {
         self.issuers.values().map(|made| &made.exchanger)
     }
 
-    pub fn start(&self) {
+    /// Begins what runs beside requests; what runs already is left alone.
+    pub fn start(&self, rooms: &Rooms) {
         for made in self.issuers.values() {
             made.issuer.start();
+        }
+        for upstream in self.upstreams.values() {
+            upstream.start(&rooms.clock, &rooms.control);
         }
     }
 
     /// Starts what is new, and gives its issuers time to hand over their keys: no caller is to stand before a new configuration
     /// that an old one would have let in.
-    pub async fn warm_up(&self, old: &Self) {
-        self.start();
+    pub async fn warm_up(&self, old: &Self, rooms: &Rooms) {
+        self.start(rooms);
         let known = |v: &Verifier| old.issuers.values().any(|made| Arc::ptr_eq(&made.issuer, v.issuer()));
         let fresh: Vec<_> = self.needed.iter().filter(|v| !known(v)).collect();
         let all_in = async {
@@ -131,6 +135,15 @@ impl World {
             }
             if now.is_none() {
                 rooms.metrics.forget_issuer(name);
+            }
+        }
+        for (name, gone) in &old.upstreams {
+            let now = self.upstreams.get(name);
+            if now.is_none_or(|upstream| !Arc::ptr_eq(upstream, gone)) {
+                gone.retire();
+            }
+            if now.is_none() {
+                rooms.metrics.forget_upstream(name);
             }
         }
         for made in self.issuers.values() {

@@ -14,11 +14,14 @@ mod headers;
 mod in_force;
 mod journal;
 mod measure;
+mod preflight;
 mod refuse_revoked;
 mod repair;
 mod replay;
 mod request;
 mod rescue;
+mod retry;
+mod rewrite;
 mod route;
 mod scrub;
 mod swap_token;
@@ -49,10 +52,13 @@ pub use body::{Body, RequestBody};
 pub use divert::{Answering, Door};
 pub use failures::{Failure, Failures};
 pub use force::{ForceHeader, ForceRoute, OnUpstream401};
+pub use headers::may_hold_tokens;
 pub use in_force::InForce;
 pub use replay::ReplayRoom;
 pub use request::Caught;
-pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenMode};
+pub use retry::Retries;
+pub use rewrite::{HostRewrite, Rewrite};
+pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenHeaders, TokenMode};
 
 /// What all workers' stacks share, through all configurations.
 pub struct Shared<T> {
