@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Every family of this version: name, kind, labels.
-const FAMILIES: [(&str, &str, &[&str]); 34] = [
+const FAMILIES: [(&str, &str, &[&str]); 36] = [
     ("cambist_build_info", "gauge", &["revision", "version"]),
     ("cambist_config_last_reload_success_timestamp_seconds", "gauge", &[]),
     ("cambist_config_last_reload_successful", "gauge", &[]),
