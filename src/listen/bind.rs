@@ -2,6 +2,7 @@
 //! anything starts.
 
 use super::Settings;
+use crate::tls::{self, server::Server};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -11,29 +12,32 @@ use std::sync::Arc;
 const BACKLOG: i32 = 1024;
 
 #[derive(Debug, thiserror::Error)]
-#[error("listener {name}: cannot listen on {address}: {why}{cure}")]
-pub struct Error {
-    pub name: Arc<str>,
-    pub address: SocketAddr,
-    why: io::Error,
-    cure: &'static str,
+pub enum Error {
+    #[error("listener {name}: cannot listen on {address}: {why}{cure}")]
+    Address { name: Arc<str>, address: SocketAddr, why: io::Error, cure: &'static str },
+    #[error("listener {name}: {why}")]
+    Tls { name: Arc<str>, why: tls::Error },
 }
 
 /// A listener whose port is taken and whose queue already fills.
-#[derive(Debug)]
 pub struct Bound {
     pub(super) name: Arc<str>,
+    pub(super) tls: Option<Server>,
     pub(super) listener: TcpListener,
 }
 
 impl Bound {
     /// # Errors
-    /// When the address is taken, not this machine's, or not allowed.
+    /// When the address is taken, not this machine's, or not allowed; or a file of its TLS cannot be used.
     pub fn bind(settings: Settings) -> Result<Self, Error> {
-        let Settings { name, address } = settings;
+        let Settings { name, address, tls } = settings;
+        let tls = match tls.map(Server::new).transpose() {
+            Ok(tls) => tls,
+            Err(why) => return Err(Error::Tls { name, why }),
+        };
         match open(address) {
-            Ok(listener) => Ok(Self { name, listener }),
-            Err(why) => Err(Error { cure: cure(&why, address), name, address, why }),
+            Ok(listener) => Ok(Self { name, tls, listener }),
+            Err(why) => Err(Error::Address { cure: cure(&why, address), name, address, why }),
         }
     }
 
@@ -83,11 +87,11 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_named_with_its_cure() {
-        let at = |address| Bound::bind(Settings { name: "public".into(), address });
-        let first = at(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let said = at(first.local_addr().unwrap()).unwrap_err().to_string();
+        let at = |address| Bound::bind(Settings { name: "public".into(), address, tls: None }).map(drop).map_err(|e| e.to_string());
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let said = at(taken.local_addr().unwrap()).unwrap_err();
         assert!(said.contains("public") && said.contains("127.0.0.1:") && said.contains("choose another port"), "{said}");
-        let said = at("203.0.113.7:0".parse().unwrap()).unwrap_err().to_string();
+        let said = at("203.0.113.7:0".parse().unwrap()).unwrap_err();
         assert!(said.contains("no such address"), "{said}");
     }
 }

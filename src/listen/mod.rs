@@ -5,23 +5,28 @@ mod accept;
 mod bind;
 mod connection;
 mod drive;
+mod greet;
 mod guard;
 mod linger;
 mod plain;
 mod refusal;
+mod renew;
 mod service;
 mod shop;
 mod stamped;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod worker;
 
 pub use bind::{Bound, Error};
 pub use connection::Connection;
+pub use greet::{Tls, Unwelcome};
 pub use plain::serve_plain;
 pub use shop::Hooks;
 pub use worker::{Listening, WorkerContext, Workers};
 
+use crate::tls::server;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::convert::Infallible;
@@ -35,6 +40,8 @@ pub struct Settings {
     /// Its name in the configuration; a metric label.
     pub name: Arc<str>,
     pub address: SocketAddr,
+    /// `None`: clear text.
+    pub tls: Option<server::Settings>,
 }
 
 /// What holds for every caller's connection.
@@ -59,6 +66,8 @@ pub struct Peer {
     pub local: SocketAddr,
     /// The listener's name.
     pub listener: Arc<str>,
+    /// `None`: clear text.
+    pub tls: Option<Arc<Tls>>,
     /// The way to end the connection from outside ([`Connection::cut`]).
     pub connection: Arc<Connection>,
 }

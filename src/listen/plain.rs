@@ -40,7 +40,7 @@ where
     RB: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
     listener.set_nonblocking(true)?;
-    let bound = Bound { name: "plain".into(), listener };
+    let bound = Bound { name: "plain".into(), tls: None, listener };
     let shop = Shop::new(&LIMITS, Hooks::default());
     let ticker = Ticker::new(Clock::real());
     let desk = Desk::new(Arc::clone(&shop), &LIMITS, &ticker);
