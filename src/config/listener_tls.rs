@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_and_what_is_asked_for() {
-        let read = |more: &str| config(&listener(&format!("{PAIR}{more}"))).listeners.remove(0).tls.unwrap();
+        let read = |more: &str| config(&listener(&format!("{PAIR}{more}"))).listeners.remove(0).manner.tls.unwrap();
         let certificates = vec![Identity { cert_file: "/tls/client.crt".into(), key_file: "/tls/client.key".into() }];
         assert_eq!(read(""), Settings { certificates, clients: None, min_version: MinVersion::Tls12 });
         let asked = |more: &str| read(&format!(", client_ca_file: /tls/ca.crt{more}")).clients.unwrap().required;

@@ -1,7 +1,8 @@
 //! A socket that listens, and a clear word when it can't. It accepts nothing: workers do, so that a taken port is known before
 //! anything starts.
 
-use super::Settings;
+use super::greet::Greeting;
+use super::{Manner, Settings};
 use crate::tls::{self, server::Server};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -22,7 +23,7 @@ pub enum Error {
 /// A listener whose port is taken and whose queue already fills.
 pub struct Bound {
     pub(super) name: Arc<str>,
-    pub(super) tls: Option<Server>,
+    pub(super) greeting: Greeting,
     pub(super) listener: TcpListener,
 }
 
@@ -30,13 +31,13 @@ impl Bound {
     /// # Errors
     /// When the address is taken, not this machine's, or not allowed; or a file of its TLS cannot be used.
     pub fn bind(settings: Settings) -> Result<Self, Error> {
-        let Settings { name, address, tls } = settings;
+        let Settings { name, address, manner: Manner { tls, proxy_protocol, trusted } } = settings;
         let tls = match tls.map(Server::new).transpose() {
             Ok(tls) => tls,
             Err(why) => return Err(Error::Tls { name, why }),
         };
         match open(address) {
-            Ok(listener) => Ok(Self { name, tls, listener }),
+            Ok(listener) => Ok(Self { name, greeting: Greeting { tls, proxy_protocol, trusted }, listener }),
             Err(why) => Err(Error::Address { cure: cure(&why, address), name, address, why }),
         }
     }
@@ -87,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_named_with_its_cure() {
-        let at = |address| Bound::bind(Settings { name: "public".into(), address, tls: None }).map(drop).map_err(|e| e.to_string());
+        let at = |address| Bound::bind(Settings::plain("public", address)).map(drop).map_err(|e| e.to_string());
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let said = at(taken.local_addr().unwrap()).unwrap_err();
         assert!(said.contains("public") && said.contains("127.0.0.1:") && said.contains("choose another port"), "{said}");

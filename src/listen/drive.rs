@@ -3,6 +3,7 @@
 use super::connection::{Asked, Connection, Farewell};
 use super::greet::{Greeted, greet};
 use super::linger::linger;
+use super::proxy::Ends;
 use super::service::Counted;
 use super::shop::{Desk, Gate, Seat};
 use super::stamped::Stamped;
@@ -100,9 +101,16 @@ pub(super) fn start<H: Handler>(accepted: Accepted, handler: &H, desk: &Arc<Desk
     // All of the handler's code runs in the connection's own task: a panic there takes nobody else along.
     tokio::spawn(async move {
         let _seat = seat;
-        let Some(greeted) = greet(stream, (address, local), &gate, &connection).await else { return };
-        let Greeted { stream, spoken, address, local, tls } = greeted;
-        let peer = Peer { address, local, listener: Arc::clone(&gate.name), tls, connection: Arc::clone(&connection) };
+        let Some(greeted) = greet(stream, Ends { address, local }, &gate, &connection).await else { return };
+        let Greeted { stream, spoken, ends: Ends { address, local }, tls } = greeted;
+        let peer = Peer {
+            address,
+            local,
+            listener: Arc::clone(&gate.name),
+            trusted: gate.greeting.trusted.clone(),
+            tls,
+            connection: Arc::clone(&connection),
+        };
         drop(gate);
         let service = handler.connection(peer);
         drive::<H>(Stamped::new(stream, spoken, Arc::clone(&connection)), spoken, service, connection).await;

@@ -1,20 +1,31 @@
-//! What comes before HTTP on a connection, as the listener is set: the handshake of TLS. It takes as long as the tick lets it,
+//! What comes before HTTP on a connection, as the listener is set: the header of the PROXY protocol, and the handshake of TLS. It takes as long as the tick lets it,
 //! and ends in a stream that HTTP can be spoken on, or in a closed connection; it answers no request.
 
+use super::TrustedProxies;
 use super::connection::{Asked, Connection};
 use super::drive::Spoken;
+use super::proxy::{self, Ends};
 use super::shop::Gate;
 use super::stream::Stream;
 use crate::tls::names::{ClientCertificate, Names};
-use crate::tls::server::InForce;
+use crate::tls::server::{InForce, Server};
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+
+/// How those who connect to one listener are received.
+#[derive(Default)]
+pub(super) struct Greeting {
+    /// `None`: clear text.
+    pub(super) tls: Option<Server>,
+    pub(super) proxy_protocol: bool,
+    /// Whose word about where a request came from counts.
+    pub(super) trusted: TrustedProxies,
+}
 
 /// What TLS knows of a connection.
 #[derive(Clone, Debug)]
@@ -37,8 +48,7 @@ impl Tls {
 pub(super) struct Greeted {
     pub(super) stream: Stream,
     pub(super) spoken: Spoken,
-    pub(super) address: SocketAddr,
-    pub(super) local: SocketAddr,
+    pub(super) ends: Ends,
     pub(super) tls: Option<Arc<Tls>>,
 }
 
@@ -47,45 +57,65 @@ pub(super) struct Greeted {
 pub enum Unwelcome {
     /// The handshake of TLS failed.
     Handshake,
+    /// It came past the load balancers, who alone may send the header of the PROXY protocol.
+    Untrusted,
+    /// That header is none.
+    ProxyHeader,
 }
 
 impl Unwelcome {
-    pub const ALL: [Self; 1] = [Self::Handshake];
+    pub const ALL: [Self; 3] = [Self::Handshake, Self::Untrusted, Self::ProxyHeader];
 
     pub fn label(self) -> &'static str {
         match self {
             Self::Handshake => "tls_handshake",
+            Self::Untrusted => "proxy_untrusted",
+            Self::ProxyHeader => "proxy_header",
         }
     }
 }
 
 /// `None`: the connection is to be closed.
-pub(super) async fn greet(
-    stream: TcpStream,
-    (address, local): (SocketAddr, SocketAddr),
-    gate: &Gate,
-    connection: &Connection,
-) -> Option<Greeted> {
-    let Some(server) = &gate.tls else {
-        return Some(Greeted { stream: Stream::Plain(stream), spoken: Spoken::Either, address, local, tls: None });
-    };
+pub(super) async fn greet(stream: TcpStream, ends: Ends, gate: &Gate, connection: &Connection) -> Option<Greeted> {
+    let Greeting { tls, proxy_protocol, .. } = &gate.greeting;
+    if tls.is_none() && !proxy_protocol {
+        return Some(Greeted { stream: Stream::Plain(stream), spoken: Spoken::Either, ends, tls: None });
+    }
     // In a box: connections without all this do not carry it along.
-    let preliminaries = Box::pin(async {
-        stream.readable().await?;
-        connection.greets();
-        let in_force = server.in_force();
-        let shaken = shake(stream, &in_force).await;
-        connection.greeted();
-        shaken
-    });
-    match unless_cut(connection, preliminaries).await? {
-        Ok((stream, spoken, tls)) => Some(Greeted { stream, spoken, address, local, tls: Some(tls) }),
-        Err(error) => {
-            gate.turns_away(Unwelcome::Handshake, &error);
-            (connection.desk().shop.hooks.unwelcome)(&gate.name, Unwelcome::Handshake);
+    match unless_cut(connection, Box::pin(received(stream, ends, &gate.greeting, connection))).await? {
+        Ok(greeted) => Some(greeted),
+        Err((why, error)) => {
+            gate.turns_away(why, &error);
+            (connection.desk().shop.hooks.unwelcome)(&gate.name, why);
             None
         }
     }
+}
+
+async fn received(
+    mut stream: TcpStream,
+    mut ends: Ends,
+    greeting: &Greeting,
+    connection: &Connection,
+) -> Result<Greeted, (Unwelcome, io::Error)> {
+    if greeting.proxy_protocol && !greeting.trusted.contains(ends.address.ip()) {
+        return Err((Unwelcome::Untrusted, io::Error::other(format!("{} is none of trusted_proxies", ends.address.ip()))));
+    }
+    let handshake = |e| (Unwelcome::Handshake, e);
+    stream.readable().await.map_err(handshake)?;
+    connection.greets();
+    if greeting.proxy_protocol {
+        ends = proxy::header(&mut stream).await.map_err(|e| (Unwelcome::ProxyHeader, e))?.unwrap_or(ends);
+    }
+    let greeted = match &greeting.tls {
+        None => Greeted { stream: Stream::Plain(stream), spoken: Spoken::Either, ends, tls: None },
+        Some(server) => {
+            let (stream, spoken, tls) = shake(stream, &server.in_force()).await.map_err(handshake)?;
+            Greeted { stream, spoken, ends, tls: Some(tls) }
+        }
+    };
+    connection.greeted();
+    Ok(greeted)
 }
 
 async fn shake(stream: TcpStream, in_force: &InForce) -> io::Result<(Stream, Spoken, Arc<Tls>)> {

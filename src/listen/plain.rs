@@ -4,6 +4,7 @@
 use super::accept::{Acceptor, HandOver};
 use super::bind::Bound;
 use super::drive::{self, Accepted};
+use super::greet::Greeting;
 use super::shop::{Desk, Hooks, Shop};
 use super::worker::drained;
 use super::{Handler, Limits, Peer};
@@ -40,7 +41,7 @@ where
     RB: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
     listener.set_nonblocking(true)?;
-    let bound = Bound { name: "plain".into(), tls: None, listener };
+    let bound = Bound { name: "plain".into(), greeting: Greeting::default(), listener };
     let shop = Shop::new(&LIMITS, Hooks::default());
     let ticker = Ticker::new(Clock::real());
     let desk = Desk::new(Arc::clone(&shop), &LIMITS, &ticker);

@@ -31,7 +31,7 @@ pub(super) async fn renew(gate: Weak<Gate>, shop: Arc<Shop>, clock: Clock) {
 }
 
 fn look(gate: &Gate, shop: &Shop) {
-    let Some(server) = &gate.tls else { return };
+    let Some(server) = &gate.greeting.tls else { return };
     match server.look() {
         Looked::Same | Looked::Refused(None) => {}
         Looked::Changed => {

@@ -2,9 +2,9 @@
 //! that end things (drain, cut). Neither touches a socket.
 
 use super::drive::Protocol;
+use super::greet::Greeting;
 use super::{Limits, Unwelcome};
 use crate::clock::{Clock, Ticked, Ticker, millis};
-use crate::tls::server::Server;
 use arc_swap::ArcSwap;
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -43,7 +43,7 @@ pub(super) struct Gate {
     pub(super) stop: watch::Sender<bool>,
     /// Its idle connections end, busy ones end with the answers they owe.
     pub(super) draining: AtomicBool,
-    pub(super) tls: Option<Server>,
+    pub(super) greeting: Greeting,
     /// Connections that were closed before HTTP since the last word about them, and when that was.
     unwelcome: Mutex<(usize, Option<Instant>)>,
 }
@@ -52,9 +52,9 @@ pub(super) struct Gate {
 const SAID_EVERY: Duration = Duration::from_secs(10);
 
 impl Gate {
-    pub(super) fn new(name: Arc<str>, tls: Option<Server>) -> Arc<Self> {
+    pub(super) fn new(name: Arc<str>, greeting: Greeting) -> Arc<Self> {
         let (stop, draining) = (watch::Sender::new(false), AtomicBool::new(false));
-        Arc::new(Self { name, stop, draining, tls, unwelcome: Mutex::default() })
+        Arc::new(Self { name, stop, draining, greeting, unwelcome: Mutex::default() })
     }
 
     /// Logs it in sums: whoever can connect can do it as often as they like.

@@ -80,7 +80,7 @@ impl Workers {
         let _on = on.enter();
         let acceptor = Acceptor::new(bound, Arc::clone(&self.shop), Fewest(Arc::clone(&self.desks)))?;
         let gate = Arc::clone(&acceptor.gate);
-        if let Some(server) = &gate.tls {
+        if let Some(server) = &gate.greeting.tls {
             (self.shop.hooks.certificates)(&gate.name, server.in_force().expires);
             on.spawn(renew(Arc::downgrade(&gate), Arc::clone(&self.shop), self.clock.clone()));
         }

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod admin_guard;
+mod admin_tokens;
 mod api_exchange;
 mod api_logout;
 mod bad_input;
@@ -13,6 +15,7 @@ mod cache_repair;
 mod certs;
 mod exchange;
 mod flood;
+mod forwarded;
 mod guard;
 mod headers;
 mod http2;
@@ -23,6 +26,7 @@ mod life;
 mod limits;
 mod paths;
 mod proxy;
+mod proxy_protocol;
 mod routing;
 mod scrape;
 mod seen;

@@ -134,7 +134,7 @@ impl Door {
         let (s, r) = (seen.clone(), release.clone());
         let make = move |context: &WorkerContext| Answers { seen: s.clone(), release: r.clone(), worker: context.index };
         let workers = Workers::start(workers, limits, &clock, hooks, make).unwrap();
-        let bound = Bound::bind(Settings { name: "public".into(), address: "127.0.0.1:0".parse().unwrap(), tls: None }).unwrap();
+        let bound = Bound::bind(Settings::plain("public", "127.0.0.1:0".parse().unwrap())).unwrap();
         let address = bound.local_addr().unwrap();
         let listening = workers.accept(bound, &Handle::current()).unwrap();
         Self { address, listening, clock, workers, seen, release }
