@@ -314,6 +314,7 @@ fn start_workers(config: &Config, clock: &Clock, shared: &Arc<Shared<Tokens>>, c
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let count = config.workers.unwrap_or(cores).max(1);
     let (for_stack, for_overload, for_malformed) = (shared.clone(), shared.clone(), shared.clone());
+    let (for_unwelcome, for_certificates) = (shared.metrics.clone(), shared.metrics.clone());
     let (overloaded, told) = (turned_away::fault(), TurnedAway::new(config.connections.max_connections, control.clone()));
     let hooks = listen::Hooks {
         turned_away: Arc::new(move |listener| {
@@ -321,6 +322,8 @@ fn start_workers(config: &Config, clock: &Clock, shared: &Arc<Shared<Tokens>>, c
             told.note(listener);
         }),
         malformed: Arc::new(move || for_malformed.metrics.malformed()),
+        unwelcome: Arc::new(move |listener, why| for_unwelcome.unwelcome(listener, why.label())),
+        certificates: Arc::new(move |listener, expires| for_certificates.certificate_expiry(listener, expires)),
     };
     let make = move |worker: &listen::WorkerContext| Stack::new(for_stack.clone(), Pools::new(worker.ticker.clone()));
     Ok(Workers::start(count, config.connections, clock, hooks, make)?)
