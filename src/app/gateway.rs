@@ -113,7 +113,7 @@ impl Gateway {
         let listeners = bound.iter().zip(&config.listeners).map(at).collect::<anyhow::Result<Vec<_>>>()?;
         let workers = start_workers(&config, &clock, &shared, control.handle())?;
         for socket in bound {
-            workers.accept(socket, control.handle())?;
+            let _listening = workers.accept(socket, control.handle())?;
         }
         for made in issuers.values() {
             made.issuer.start();

@@ -131,7 +131,7 @@ fn resolved(
 ) -> Option<Vec<RouteSettings>> {
     let by_name: HashMap<&str, &upstream::Settings> = upstreams.iter().map(|u| (&*u.name, u)).collect();
     let by_url = upstreams.iter().filter(|u| u.name.contains(':'));
-    let by_endpoint: HashMap<&Endpoint, &upstream::Settings> = by_url.map(|u| (&u.endpoint, u)).collect();
+    let by_endpoint: HashMap<&Endpoint, &upstream::Settings> = by_url.filter_map(|u| Some((u.endpoints.written().first()?, u))).collect();
     let found = routes.into_iter().map(|route| {
         let issuer = match &route.issuer {
             _ if !route.needs_issuer() => IssuerChoice::Unneeded,

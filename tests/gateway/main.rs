@@ -14,6 +14,7 @@ mod cache_life;
 mod cache_repair;
 mod exchange;
 mod flood;
+mod forwarded;
 mod guard;
 mod headers;
 mod http2;
