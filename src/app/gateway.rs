@@ -56,6 +56,11 @@ pub(super) struct State {
 }
 
 impl State {
+    fn new(issuers: HashMap<Arc<str>, MadeIssuer>, needed: Vec<Arc<Verifier>>) -> Self {
+        let (issuers, verifiers) = issuers.into_values().map(|made| (made.issuer, made.verifier)).unzip();
+        Self { issuers, verifiers, needed, ready: AtomicBool::new(false), ending: AtomicBool::new(false) }
+    }
+
     /// Latches: an issuer that fails later does not take the gateway out of service.
     pub fn ready(&self) -> bool {
         if !self.ready.load(Ordering::Relaxed) && (self.needed.is_empty() || self.needed.iter().any(|v| v.ready())) {
@@ -114,13 +119,7 @@ impl Gateway {
             made.issuer.start();
         }
         start_upstreams(&shared.routes.load_full(), &clock, control.handle());
-        let state = Arc::new(State {
-            verifiers: issuers.values().map(|m| m.verifier.clone()).collect(),
-            issuers: issuers.into_values().map(|m| m.issuer).collect(),
-            needed,
-            ready: AtomicBool::new(false),
-            ending: AtomicBool::new(false),
-        });
+        let state = Arc::new(State::new(issuers, needed));
         let (alive, gone) = watch::channel(());
         let status = Arc::new(Status::new(shared.clone(), state.clone(), &listeners, clock));
         let metrics_address = serve(&control, metrics_socket, gone.clone(), |_| admin::probes(status.clone()))?;
