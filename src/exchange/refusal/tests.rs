@@ -47,7 +47,21 @@ fn keycloak_row_by_row() {
         (400, "invalid_client", "Invalid client or Invalid client credentials", "misconfigured", "client_secret"),
         (400, "invalid_request", "duplicated parameter", "misconfigured", "form"),
         (400, "invalid_request", "requested_token_type unsupported", "misconfigured", "access_token"),
-        (400, "invalid_request", "Parameter 'requested_subject' is not supported for standard token exchange", "misconfigured", "form"),
+        (
+            400,
+            "invalid_request",
+            "Parameter 'requested_subject' is not supported for standard token exchange",
+            "misconfigured",
+            "extra_params",
+        ),
+        (
+            400,
+            "invalid_request",
+            "Parameter 'subject_issuer' is not supported for standard token exchange",
+            "misconfigured",
+            "extra_params",
+        ),
+        (400, "invalid_request", "Parameter 'subject_token' supports access tokens only", "misconfigured", "subject_token_type"),
         (400, "invalid_request", "Parameter 'subject_token_type' required for standard token exchange", "misconfigured", "form"),
         (400, "invalid_request", "Parameter 'subject_token' required for standard token exchange", "misconfigured", "form"),
         (
