@@ -12,7 +12,7 @@ use crate::token::Source;
 pub use cache::{CacheMetrics, Force, ForcedUpdates};
 pub use issuer::{Exchanged, IssuerMetrics};
 
-use codes::Codes;
+use codes::{Codes, Reasons};
 use http::{Method, StatusCode};
 use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 use register::{counter, counters, gauges, histograms};
@@ -154,7 +154,7 @@ impl Metrics {
     pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
         Arc::new(UpstreamMetrics {
             answers: Codes::new(&self.http.upstream_requests, &[name]),
-            failures: (self.http.upstream_requests.clone(), name.to_owned()),
+            failures: Reasons::new(&self.http.upstream_requests, name),
             duration: self.http.upstream_duration.with_label_values(&[name]),
         })
     }
@@ -334,7 +334,7 @@ impl RouteMetrics {
 
 pub struct UpstreamMetrics {
     answers: Codes,
-    failures: (IntCounterVec, String),
+    failures: Reasons,
     duration: Histogram,
 }
 
@@ -346,6 +346,6 @@ impl UpstreamMetrics {
 
     /// No answer came; `code` is the fault's.
     pub fn failed(&self, code: &'static str) {
-        self.failures.0.with_label_values(&[self.failures.1.as_str(), code]).inc();
+        self.failures.inc(code);
     }
 }
