@@ -11,6 +11,7 @@ mod dashboard;
 #[path = "../gateway/kit.rs"]
 mod kit;
 mod live;
+mod lost;
 mod named;
 mod rules;
 #[allow(dead_code, reason = "the gateway tests'; these need a part of it")]
