@@ -2,12 +2,13 @@
 //! pools and timeouts are the `upstream` room's matter.
 
 use super::body::{Body, RequestBody};
+use super::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use super::headers;
 use super::request::Authorized;
 use crate::fault::Fault;
-use crate::upstream::Pools;
+use crate::upstream::{Pools, Terms};
 use futures_util::future::{BoxFuture, FutureExt};
-use http::header::{self, HeaderName};
+use http::header;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version};
 use http_body::Body as _;
@@ -47,7 +48,8 @@ async fn forward(pools: Arc<Pools<RequestBody>>, authorized: Authorized) -> Resu
     if let Some(added) = journal.sent() {
         route.metrics.added(journal.source(), added);
     }
-    let sent = pools.send(&route.upstream, request, route.timeouts, Some(from.cut.clone())).await;
+    let terms = Terms { timeouts: route.timeouts, cut: Some(from.cut.clone()) };
+    let sent = pools.send(&route.upstream, request, terms).await;
     journal.answered();
     let mut answer = sent.map_err(|e| if journal.is_body_too_large() { Fault::BodyTooLarge } else { e.into() })?;
     let received = answer.version();
@@ -58,10 +60,6 @@ async fn forward(pools: Arc<Pools<RequestBody>>, authorized: Authorized) -> Resu
     headers::append_via(answer.headers_mut(), received);
     Ok(answer.map(|body| Body::upstream(body, trailers)))
 }
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The request in the form that the upstream gets: origin-form, HTTP/1.1, with what the gateway says of its caller.
 fn outgoing(authorized: Authorized) -> Request<RequestBody> {
@@ -76,6 +74,9 @@ fn outgoing(authorized: Authorized) -> Request<RequestBody> {
     }
     if !authority.is_empty() {
         fields.insert(X_FORWARDED_HOST, authority.clone());
+    }
+    if let Some(said) = caught.said {
+        said.precede(fields);
     }
     fields.insert(header::HOST, authority);
     if head.uri.authority().is_some() {
