@@ -113,6 +113,7 @@ impl Gateway {
         for made in issuers.values() {
             made.issuer.start();
         }
+        start_upstreams(&shared.routes.load_full(), &clock, control.handle());
         let state = Arc::new(State {
             verifiers: issuers.values().map(|m| m.verifier.clone()).collect(),
             issuers: issuers.into_values().map(|m| m.issuer).collect(),
@@ -243,10 +244,14 @@ pub(super) fn make_routes(config: &Config, issuers: &HashMap<Arc<str>, MadeIssue
             }
         }
     }
-    let mut token_headers: Vec<_> = routes.iter().filter_map(|(_, r)| r.actor_header().cloned()).collect();
-    token_headers.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-    token_headers.dedup();
-    Ok(Routes { by_listener, token_headers })
+    Ok(Routes::new(by_listener))
+}
+
+/// Begins what upstreams have done for them beside requests; those that run already are left alone.
+fn start_upstreams(routes: &Routes, clock: &Clock, control: &Handle) {
+    for route in routes.by_listener.iter().flat_map(|(_, table)| table.routes()) {
+        route.upstream.start(clock, control);
+    }
 }
 
 /// The issuers of a route.
@@ -289,11 +294,18 @@ fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, from: &[&MadeI
         name: settings.name.clone(),
         upstream: upstream.clone(),
         timeouts: settings.timeouts,
+        retries: settings.retries.clone(),
         verifiers,
         require: settings.require.clone(),
         token,
         max_body: settings.max_body,
         force: settings.force,
+        headers: settings.headers.clone(),
+        strip_prefix: settings.rewrite.strip_prefix.clone(),
+        host: settings.rewrite.host.clone(),
+        as_written: settings.rule.as_written,
+        preflight: settings.preflight,
+        matched: settings.rule.headers.iter().map(|(name, _)| name.clone()).collect(),
         metrics: metrics.route(&settings.name),
     }
 }

@@ -29,6 +29,8 @@ mod protection;
 mod ratio;
 mod reading;
 mod report;
+mod retries;
+mod rewrite;
 mod routes;
 #[cfg(test)]
 mod sample;
@@ -39,6 +41,7 @@ mod size;
 mod target;
 mod ties;
 mod timeouts;
+mod token_headers;
 mod tree;
 mod upstreams;
 mod url;

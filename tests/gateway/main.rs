@@ -5,6 +5,7 @@
 
 mod admin_guard;
 mod admin_tokens;
+mod aliases;
 mod api_exchange;
 mod api_logout;
 mod bad_input;
@@ -24,12 +25,15 @@ mod kit;
 mod life;
 mod limits;
 mod paths;
+mod preflight;
 mod proxy;
+mod rewrite;
 mod routing;
 mod scrape;
 mod seen;
 mod streaming;
 mod timeouts;
+mod token_headers;
 mod tokens_actor;
 mod tokens_entra;
 mod tokens_introspection;
