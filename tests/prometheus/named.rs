@@ -165,7 +165,7 @@ fn wrong(selector: &Selector, told: &BTreeMap<String, Told>) -> Vec<String> {
             continue;
         };
         let faults = Fault::CODES.map(str::to_owned).into();
-        let closed = if label == "reason" { &faults } else { closed };
+        let closed = if label == "reason" && closed.is_empty() { &faults } else { closed };
         let asked = value.split('|').filter(|v| !closed.is_empty() && !VALUES_NOT_THERE_YET.contains(v));
         complaints.extend(asked.filter(|v| !closed.contains(*v)).map(|v| format!("{label} of {metric} is never {v}")));
     }
