@@ -110,9 +110,7 @@ impl Gateway {
         for socket in bound {
             let _listening = workers.accept(socket, control.handle())?;
         }
-        for made in issuers.values() {
-            made.issuer.start();
-        }
+        issuers.values().for_each(|made| made.issuer.start());
         start_upstreams(&shared.routes.load_full(), &clock, control.handle());
         let state = Arc::new(State {
             verifiers: issuers.values().map(|m| m.verifier.clone()).collect(),
