@@ -115,9 +115,7 @@ impl Gateway {
         for socket in bound {
             let _listening = workers.accept(socket, control.handle())?;
         }
-        for made in issuers.values() {
-            made.issuer.start();
-        }
+        issuers.values().for_each(|made| made.issuer.start());
         start_upstreams(&shared.routes.load_full(), &clock, control.handle());
         let state = Arc::new(State::new(issuers, needed));
         let (alive, gone) = watch::channel(());
