@@ -181,12 +181,15 @@ fn start_workers(config: &Config, clock: &Clock, shared: &Arc<Shared<Tokens>>, t
     let count = config.workers.unwrap_or(cores).max(1);
     let (for_stack, for_overload, for_malformed) = (shared.clone(), shared.clone(), shared.clone());
     let overloaded = turned_away::fault();
+    let (for_unwelcome, for_certificates) = (shared.metrics.clone(), shared.metrics.clone());
     let hooks = listen::Hooks {
         turned_away: Arc::new(move |listener| {
             for_overload.unmatched.rejected(&overloaded);
             told.note(listener);
         }),
         malformed: Arc::new(move || for_malformed.metrics.malformed()),
+        unwelcome: Arc::new(move |listener, why| for_unwelcome.unwelcome(listener, why.label())),
+        certificates: Arc::new(move |listener, expires| for_certificates.certificate_expiry(listener, expires)),
     };
     let make = move |worker: &listen::WorkerContext| Stack::new(for_stack.clone(), Pools::new(worker.ticker.clone()));
     Ok(Workers::start(count, config.connections, clock, hooks, make)?)

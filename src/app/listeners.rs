@@ -1,7 +1,7 @@
 //! The sockets that callers come in by, through all configurations: an address that stays is never closed, whatever it is called;
 //! a new one is open before anything else changes, so that a port which is taken changes nothing.
 
-use crate::listen::{self, Bound, Listening, Workers};
+use crate::listen::{self, Bound, Listening, Place, Workers};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -18,7 +18,7 @@ pub(super) type Followed = Vec<(Arc<str>, Arc<str>)>;
 struct Open {
     settings: listen::Settings,
     /// For whoever takes the address over.
-    socket: Bound,
+    place: Place,
     at: SocketAddr,
     listening: Listening,
 }
@@ -52,7 +52,7 @@ impl Listeners {
                 continue;
             }
             let (bound, after) = match self.open.iter().find(|open| open.is_at(settings)) {
-                Some(open) => (open.socket.again(settings.clone())?, Some(open.settings.name.clone())),
+                Some(open) => (Bound::on(&open.place, settings.clone())?, Some(open.settings.name.clone())),
                 None => (Bound::bind(settings.clone())?, None),
             };
             if let Some(before) = &after {
@@ -113,8 +113,8 @@ impl Gone {
 }
 
 fn opened(settings: listen::Settings, bound: Bound, workers: &Workers, control: &Handle) -> std::io::Result<Open> {
-    let (at, socket) = (bound.local_addr()?, bound.again(settings.clone())?);
-    Ok(Open { listening: workers.accept(bound, control)?, settings, socket, at })
+    let (at, place) = (bound.local_addr()?, bound.place()?);
+    Ok(Open { listening: workers.accept(bound, control)?, settings, place, at })
 }
 
 impl Open {

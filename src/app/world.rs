@@ -137,6 +137,10 @@ impl World {
                 rooms.metrics.forget_issuer(name);
             }
         }
+        let has_tls = |config: &Config, name: &str| config.listeners.iter().any(|l| *l.name == *name && l.manner.tls.is_some());
+        for gone in old.config.listeners.iter().filter(|l| l.manner.tls.is_some() && !has_tls(&self.config, &l.name)) {
+            rooms.metrics.forget_certificates(&gone.name);
+        }
         for (name, gone) in &old.upstreams {
             let now = self.upstreams.get(name);
             if now.is_none_or(|upstream| !Arc::ptr_eq(upstream, gone)) {

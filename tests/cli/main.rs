@@ -13,6 +13,7 @@ mod kit;
 mod load;
 mod log;
 mod program;
+mod refusals;
 mod reload;
 mod start;
 mod usage;

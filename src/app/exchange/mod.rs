@@ -92,7 +92,7 @@ async fn made(options: &Options, config: config::Config) -> anyhow::Result<Resul
     let upstreams = make_upstreams(&config, &metrics, None)?;
     let routes = make_routes(&config, &issuers, &upstreams, &metrics)?;
     let all: Vec<&Arc<Route>> = routes.by_listener.iter().flat_map(|(_, table)| table.routes()).collect();
-    let (verifier, target, maker) = match chosen(options, &all, &issuers) {
+    let (route, verifier, target, maker) = match chosen(options, &all, &issuers) {
         Ok(chosen) => chosen,
         Err(misuse) => return Ok(Err(misuse)),
     };
@@ -101,7 +101,9 @@ async fn made(options: &Options, config: config::Config) -> anyhow::Result<Resul
     let exchange = Exchange::new(clock.clone());
     exchange.add([&maker.exchanger]);
     maker.issuer.start();
-    match verified(&verifier, token.trim()).await {
+    let caller = verified(&verifier, token.trim()).await;
+    // As the gateway does: who may not call the route is not exchanged for.
+    match caller.and_then(|caller| route.require.met_by(&caller.subject).map(|()| caller)) {
         Err(fault) => report.refused(&fault),
         Ok(caller) => {
             report.verified();
@@ -114,7 +116,7 @@ async fn made(options: &Options, config: config::Config) -> anyhow::Result<Resul
     Ok(Ok(report))
 }
 
-type Chosen<'a> = (Arc<Verifier>, Arc<Target>, &'a MadeIssuer);
+type Chosen<'a> = (Arc<Route>, Arc<Verifier>, Arc<Target>, &'a MadeIssuer);
 
 fn chosen<'a>(options: &Options, all: &[&Arc<Route>], issuers: &'a Issuers) -> Result<Chosen<'a>, Misuse> {
     let Some(route) = all.iter().find(|r| *r.name == *options.route) else {
@@ -138,7 +140,7 @@ fn chosen<'a>(options: &Options, all: &[&Arc<Route>], issuers: &'a Issuers) -> R
         }
         Some(audience) => other(maker, target, audience),
     };
-    Ok((verifier.clone(), target, maker))
+    Ok(((*route).clone(), verifier.clone(), target, maker))
 }
 
 /// The route's target with another audience.
