@@ -24,7 +24,6 @@ impl Action {
 
     /// # Errors
     /// The answer to who asked for something that there is not.
-    #[allow(clippy::result_large_err, reason = "an operator's answer, not a request's way")]
     pub(super) fn find(path: &str, method: &Method) -> Result<Self, Answer> {
         let here: Vec<(Method, Self)> =
             Self::ALL.into_iter().filter_map(|action| Some((action.way().0, action)).filter(|_| action.way().1 == path)).collect();

@@ -100,7 +100,12 @@ impl Gateway {
             access_log: config.log.access,
         });
 
-        let listeners = addresses(&bound, &config.listeners, &metrics)?;
+        let at = |(b, s): (&Bound, &listen::Settings)| {
+            // Its gauge exists before the first caller comes.
+            metrics.listener(&s.name);
+            Ok((s.name.clone(), b.local_addr()?))
+        };
+        let listeners = bound.iter().zip(&config.listeners).map(at).collect::<anyhow::Result<Vec<_>>>()?;
         let workers = start_workers(&config, &clock, &shared, control.handle())?;
         for socket in bound {
             let _listening = workers.accept(socket, control.handle())?;
@@ -303,16 +308,6 @@ fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, from: &[&MadeI
         matched: settings.rule.headers.iter().map(|(name, _)| name.clone()).collect(),
         metrics: metrics.route(&settings.name),
     }
-}
-
-/// Where each listener is, by its name.
-fn addresses(bound: &[Bound], listeners: &[listen::Settings], metrics: &Metrics) -> anyhow::Result<Vec<(Arc<str>, SocketAddr)>> {
-    let at = |(b, s): (&Bound, &listen::Settings)| {
-        // Its gauge exists before the first caller comes.
-        metrics.listener(&s.name);
-        Ok((s.name.clone(), b.local_addr()?))
-    };
-    bound.iter().zip(listeners).map(at).collect()
 }
 
 fn start_workers(config: &Config, clock: &Clock, shared: &Arc<Shared<Tokens>>, control: &Handle) -> anyhow::Result<Workers> {
