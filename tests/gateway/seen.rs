@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Every family of this version: name, kind, labels.
-const FAMILIES: [(&str, &str, &[&str]); 32] = [
+const FAMILIES: [(&str, &str, &[&str]); 34] = [
     ("cambist_build_info", "gauge", &["revision", "version"]),
     ("cambist_forced_updates_total", "counter", &["cause", "result"]),
     ("cambist_http_request_duration_seconds", "histogram", &["route"]),
