@@ -15,6 +15,7 @@ use super::reading::Reading;
 use super::routes::{Mode, Route, To};
 use super::section::BY_TOKEN;
 use super::ties;
+use super::token_headers;
 use super::written::Written;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -44,6 +45,7 @@ pub fn check(written: &Written, reading: &Reading) {
         check_upstream(route, &names, reading);
         check_listeners(route, listeners.as_deref(), reading);
         check_header(route, force_update, reading);
+        token_headers::check_shared(route, force_update, reading);
         if let Some(issuers) = issuers {
             check_issuer(route, issuers, reading);
         }
@@ -155,6 +157,11 @@ fn check_by_token(route: &Route, at: &At<String>, issuers: &[issuers::Written], 
         let message = format!("route `{}`: `issuer: by_token`, and callers need no token", route.name.value);
         reading.complain(Complaint::error(Code::Anonymous, at.place, message).cure("name the issuer, or take `callers: anonymous` out"));
     }
+    check_told_apart(issuers, reading);
+}
+
+/// The token's `iss` has to lead to one issuer alone.
+pub fn check_told_apart(issuers: &[issuers::Written], reading: &Reading) {
     for (i, issuer) in issuers.iter().enumerate() {
         let Some(url) = &issuer.url else { continue };
         let same = |other: &&issuers::Written| other.url.as_ref().is_some_and(|at| at.value.0 == url.value.0);

@@ -123,6 +123,10 @@ codes! {
     Profile = "C063",
     /// Tokens are verified by asking their issuer, and nothing says where.
     Introspection = "C064",
+    /// What is to be cut off a path is not what the route matches.
+    StripPrefix = "C070",
+    /// One header for two things.
+    HeaderTaken = "C071",
     /// A mistake of Cambist's own.
     Bug = "C099",
 }

@@ -30,6 +30,7 @@ mod ratio;
 mod reading;
 mod report;
 mod retries;
+mod rewrite;
 mod routes;
 #[cfg(test)]
 mod sample;
@@ -40,6 +41,7 @@ mod size;
 mod target;
 mod ties;
 mod timeouts;
+mod token_headers;
 mod tree;
 mod upstreams;
 mod url;
@@ -67,7 +69,8 @@ pub struct Config {
     pub connections: listen::Limits,
     pub requests: stack::Limits,
     pub metrics: SocketAddr,
-    pub admin: Option<SocketAddr>,
+    /// `None`: off.
+    pub admin: Option<crate::admin::Settings>,
     pub issuers: Vec<Issuer>,
     pub upstreams: Vec<upstream::Settings>,
     pub routes: Vec<stack::RouteSettings>,

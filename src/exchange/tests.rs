@@ -1,5 +1,6 @@
 //! Exchanges over real sockets: what is asked, what of the answer is believed, how long it lives, and every way to fail.
 
+mod counted;
 mod grants;
 
 use super::*;
@@ -22,17 +23,21 @@ struct Scene {
 }
 
 async fn scene(profile: Profile) -> Scene {
-    let (iam, clock) = (Iam::start(&[Signer::ed().jwk("one")]).await, Clock::turned());
-    let (issuer, metrics) = iam.issuer(&clock, |s| s.timeouts.total = Duration::from_millis(500));
-    issuer.start();
-    issuer.when_loaded().await;
-    let exchanger = Arc::new(Exchanger::new(Settings { profile, extra_params: vec![] }, issuer, metrics.issuer("main")));
-    let exchange = Exchange::new(clock.clone());
-    exchange.set(HashMap::from([("main".into(), exchanger.clone())]));
-    Scene { iam, clock, exchange, exchanger, metrics }
+    Scene::with(profile, |s| s.timeouts.total = Duration::from_millis(500)).await
 }
 
 impl Scene {
+    async fn with(profile: Profile, change: impl FnOnce(&mut crate::issuer::Settings)) -> Self {
+        let (iam, clock) = (Iam::start(&[Signer::ed().jwk("one")]).await, Clock::turned());
+        let (issuer, metrics) = iam.issuer(&clock, change);
+        issuer.start();
+        issuer.when_loaded().await;
+        let exchanger = Arc::new(Exchanger::new(Settings { profile, extra_params: vec![] }, issuer, metrics.issuer("main")));
+        let exchange = Exchange::new(clock.clone());
+        exchange.set(HashMap::from([("main".into(), exchanger.clone())]));
+        Self { iam, clock, exchange, exchanger, metrics }
+    }
+
     fn target(&self) -> Arc<Target> {
         let audiences = vec!["orders-api".to_owned()];
         let expect_audiences = audiences.clone();
@@ -139,9 +144,10 @@ async fn the_login_client_is_no_audience() {
         Arc::new(s.exchanger.target(TargetSettings { audiences, allow_login_client, ..TargetSettings::default() }))
     };
     let caller = s.caller(BEARER);
-    assert_eq!(s.exchange(&caller, &target(false)).await.unwrap_err(), Fault::LoginClient);
+    let Fault::LoginClient(why) = s.exchange(&caller, &target(false)).await.unwrap_err() else { panic!("another fault") };
+    assert!(why.0.cause.contains("(azp ") && why.0.cure.is_some());
     assert_eq!(s.iam.count(TOKEN), 0);
-    assert!(target(false).forbids(&caller.subject) && !target(true).forbids(&caller.subject));
+    assert!(target(false).permits(&caller.subject).is_err() && target(true).permits(&caller.subject).is_ok());
     assert!(s.exchange(&caller, &target(true)).await.is_ok());
 }
 

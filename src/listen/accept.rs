@@ -4,7 +4,7 @@
 use super::bind::Bound;
 use super::drive::Accepted;
 use super::linger::linger;
-use super::shop::{Seat, Shop};
+use super::shop::{Gate, Seat, Shop};
 use crate::fault::{Fault, Why};
 use std::io;
 use std::net::{Shutdown, SocketAddr};
@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 /// How long accepting rests when the system is out of something.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -24,7 +23,7 @@ const LINGER: Duration = Duration::from_millis(500);
 const LINGERING: usize = 256;
 
 pub(super) struct Acceptor<F> {
-    pub(super) name: Arc<str>,
+    pub(super) gate: Arc<Gate>,
     pub(super) listener: TcpListener,
     pub(super) shop: Arc<Shop>,
     pub(super) hand_over: F,
@@ -40,11 +39,12 @@ pub(super) trait HandOver: Send {
 impl<F: HandOver> Acceptor<F> {
     /// Must be called on the runtime that is to accept.
     pub(super) fn new(bound: Bound, shop: Arc<Shop>, hand_over: F) -> io::Result<Self> {
-        Ok(Self { name: bound.name, listener: TcpListener::from_std(bound.listener)?, shop, hand_over })
+        Ok(Self { gate: Gate::new(bound.name, bound.trusted), listener: TcpListener::from_std(bound.listener)?, shop, hand_over })
     }
 
-    /// Accepts until `stop` turns true. What the kernel has accepted by then is still taken.
-    pub(super) async fn run(self, mut stop: watch::Receiver<bool>) {
+    /// Accepts until the gate's `stop` turns true. What the kernel has accepted by then is still taken.
+    pub(super) async fn run(self) {
+        let mut stop = self.gate.stop.subscribe();
         let mut logged: Option<Instant> = None;
         loop {
             let accepted = tokio::select! {
@@ -59,7 +59,7 @@ impl<F: HandOver> Acceptor<F> {
                 Err(e) => {
                     if logged.is_none_or(|at| at.elapsed() >= LOGGED_EVERY) {
                         logged = Some(Instant::now());
-                        tracing::error!(listener = %self.name, error = %e, "cannot accept connections; raise the limit of open files if it says so");
+                        tracing::error!(listener = %self.gate.name, error = %e, "cannot accept connections; raise the limit of open files if it says so");
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -69,25 +69,25 @@ impl<F: HandOver> Acceptor<F> {
     }
 
     fn take_the_rest(self) {
-        let Self { name, listener, shop, hand_over } = self;
+        let Self { gate, listener, shop, hand_over } = self;
         let Ok(listener) = listener.into_std() else { return };
         while let Ok((stream, address)) = listener.accept() {
             // Accepted sockets do not inherit it.
             if stream.set_nonblocking(true).is_ok() {
-                take(&name, &shop, &hand_over, stream, address);
+                take(&gate, &shop, &hand_over, stream, address);
             }
         }
     }
 
     fn take(&self, stream: std::net::TcpStream, address: SocketAddr) {
-        take(&self.name, &self.shop, &self.hand_over, stream, address);
+        take(&self.gate, &self.shop, &self.hand_over, stream, address);
     }
 }
 
-fn take(name: &Arc<str>, shop: &Arc<Shop>, to: &impl HandOver, stream: std::net::TcpStream, address: SocketAddr) {
+fn take(gate: &Arc<Gate>, shop: &Arc<Shop>, to: &impl HandOver, stream: std::net::TcpStream, address: SocketAddr) {
     let (desk, count) = to.next();
     let Some(seat) = Seat::take(shop, &count) else {
-        (shop.hooks.turned_away)(name);
+        (shop.hooks.turned_away)(&gate.name);
         return turn_away(stream);
     };
     let Ok(local) = stream.local_addr() else { return };
@@ -95,7 +95,7 @@ fn take(name: &Arc<str>, shop: &Arc<Shop>, to: &impl HandOver, stream: std::net:
         return;
     }
     let (address, local) = (plain(address), plain(local));
-    to.hand(desk, Accepted { stream, address, local, listener: Arc::clone(name), seat });
+    to.hand(desk, Accepted { stream, address, local, gate: Arc::clone(gate), seat });
 }
 
 /// An IPv4 caller of a listener on `[::]` is an IPv4 caller.

@@ -1,7 +1,7 @@
 //! One caller's connection as the tick sees it: stamps that its socket and its answers leave, and what is to become of it. It
 //! has no timer and does no I/O; the driver does what it asks for.
 
-use super::shop::Desk;
+use super::shop::{Desk, Gate};
 use crate::clock::Ticked;
 use futures_util::task::AtomicWaker;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -43,6 +43,7 @@ pub(super) enum Farewell {
 
 pub struct Connection {
     desk: Arc<Desk>,
+    gate: Arc<Gate>,
     accepted_at: u64,
     /// Requests whose answer is not out yet.
     in_flight: AtomicUsize,
@@ -71,10 +72,11 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(desk: Arc<Desk>) -> Arc<Self> {
+    pub(super) fn new(desk: Arc<Desk>, gate: Arc<Gate>) -> Arc<Self> {
         let now = desk.accepted();
         Arc::new(Self {
             desk,
+            gate,
             accepted_at: now,
             in_flight: AtomicUsize::new(0),
             head_since: AtomicU64::new(now),
@@ -224,7 +226,7 @@ impl Ticked for Connection {
         if self.desk.shop.closing.load(Ordering::Relaxed) {
             return self.cut();
         }
-        if self.desk.shop.draining.load(Ordering::Relaxed) {
+        if self.desk.shop.draining.load(Ordering::Relaxed) || self.gate.draining.load(Ordering::Relaxed) {
             self.tick_draining(now);
         }
         if self.busy() {
@@ -232,14 +234,14 @@ impl Ticked for Connection {
         }
         let over = |since: &AtomicU64, limit| now.saturating_sub(since.load(Ordering::Relaxed)) > limit;
         if self.head_under_way() {
-            if over(&self.head_since, self.desk.header_timeout) {
+            if over(&self.head_since, self.desk.patience().header()) {
                 self.cut();
             }
         } else if self.is_http2() && self.asked() == Asked::Close {
             if over(&self.closing_since, LEAVE) {
                 self.cut();
             }
-        } else if over(&self.quiet_since, self.desk.idle_timeout) {
+        } else if over(&self.quiet_since, self.desk.patience().idle()) {
             self.ask(if self.is_http2() { Asked::Close } else { Asked::Cut });
         }
     }

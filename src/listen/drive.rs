@@ -3,7 +3,7 @@
 use super::connection::{Asked, Connection, Farewell};
 use super::linger::linger;
 use super::service::Counted;
-use super::shop::{Desk, Seat};
+use super::shop::{Desk, Gate, Seat};
 use super::stamped::Stamped;
 use super::{Handler, Limits, Peer};
 use crate::clock::Ticker;
@@ -61,21 +61,22 @@ pub(super) struct Accepted {
     pub(super) stream: std::net::TcpStream,
     pub(super) address: SocketAddr,
     pub(super) local: SocketAddr,
-    pub(super) listener: Arc<str>,
+    pub(super) gate: Arc<Gate>,
     pub(super) seat: Seat,
 }
 
 /// Drives `accepted` on the current runtime until it is gone.
 pub(super) fn start<H: Handler>(accepted: Accepted, handler: &H, desk: &Arc<Desk>, ticker: &Ticker) {
-    let Accepted { stream, address, local, listener, seat } = accepted;
+    let Accepted { stream, address, local, gate, seat } = accepted;
     let stream = match TcpStream::from_std(stream) {
         Ok(stream) => stream,
         Err(e) => return tracing::warn!(error = %e, "an accepted connection could not be watched, and was closed"),
     };
-    let connection = Connection::new(Arc::clone(desk));
+    let (listener, trusted) = (Arc::clone(&gate.name), gate.trusted.clone());
+    let connection = Connection::new(Arc::clone(desk), gate);
     let watched: Weak<Connection> = Arc::downgrade(&connection);
     ticker.watch(watched);
-    let peer = Peer { address, local, listener, connection: Arc::clone(&connection) };
+    let peer = Peer { address, local, listener, trusted, connection: Arc::clone(&connection) };
     let handler = handler.clone();
     // All of the handler's code runs in the connection's own task: a panic there takes nobody else along.
     tokio::spawn(async move {
@@ -97,8 +98,8 @@ async fn drive<H: Handler>(stream: TcpStream, service: H::Service, connection: A
 /// Speaks HTTP until hyper is done, or the tick has it cut.
 async fn speak<H: Handler>(stream: TcpStream, service: H::Service, connection: &Arc<Connection>) {
     let io = TokioIo::new(Stamped::new(stream, Arc::clone(connection)));
-    let builder = &connection.desk().protocol.0;
-    let mut http = pin!(builder.serve_connection(io, Counted::new(service, Arc::clone(connection))));
+    let protocol = connection.desk().protocol();
+    let mut http = pin!(protocol.0.serve_connection(io, Counted::new(service, Arc::clone(connection))));
     let (mut driven, mut told, mut idle) = (false, false, false);
     let end = poll_fn(|cx| {
         if !driven || connection.asked() != Asked::Nothing {

@@ -6,7 +6,7 @@ use super::bind::Bound;
 use super::drive::{self, Accepted};
 use super::shop::{Desk, Hooks, Shop};
 use super::worker::drained;
-use super::{Handler, Limits, Peer};
+use super::{Handler, Limits, Peer, TrustedProxies};
 use crate::clock::{Clock, Ticker};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -18,7 +18,6 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 
 const LIMITS: Limits = Limits {
     max_connections: 256,
@@ -41,19 +40,19 @@ where
     RB: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
     listener.set_nonblocking(true)?;
-    let bound = Bound { name: "plain".into(), listener };
-    let shop = Shop::new(LIMITS, Hooks::default());
+    let bound = Bound { name: "plain".into(), listener, trusted: TrustedProxies::default() };
+    let shop = Shop::new(&LIMITS, Hooks::default());
     let ticker = Ticker::new(Clock::real());
-    let desk = Desk::new(Arc::clone(&shop), &ticker);
+    let desk = Desk::new(Arc::clone(&shop), &LIMITS, &ticker);
     let here = Here { handler: Same(service, PhantomData), desk, ticker: Arc::clone(&ticker), count: Arc::default() };
     let acceptor = Acceptor::new(bound, Arc::clone(&shop), here)?;
-    let (stop, stopped) = watch::channel(false);
+    let gate = Arc::clone(&acceptor.gate);
     let all = async {
         let stopping = async {
             shutdown.await;
-            stop.send_replace(true);
+            gate.stop.send_replace(true);
         };
-        tokio::join!(acceptor.run(stopped), stopping);
+        tokio::join!(acceptor.run(), stopping);
         shop.draining.store(true, Ordering::Relaxed);
         drained(&shop, Instant::now() + GRACE).await;
     };

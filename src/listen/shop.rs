@@ -1,11 +1,13 @@
 //! What connections share: the shop is all of them, a desk is those of one worker. They hold counts, limits, and the two words
 //! that end things (drain, cut). Neither touches a socket.
 
-use super::Limits;
 use super::drive::Protocol;
+use super::{Limits, TrustedProxies};
 use crate::clock::{Clock, Ticked, Ticker, millis};
+use arc_swap::ArcSwap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use tokio::sync::watch;
 
 /// Who is told of what happens before any request exists.
 #[derive(Clone)]
@@ -22,8 +24,25 @@ impl Default for Hooks {
     }
 }
 
+/// One listener as its acceptor and its connections see it.
+pub(super) struct Gate {
+    pub(super) name: Arc<str>,
+    pub(super) trusted: TrustedProxies,
+    /// Turns true when no more is to be accepted.
+    pub(super) stop: watch::Sender<bool>,
+    /// Its idle connections end, busy ones end with the answers they owe.
+    pub(super) draining: AtomicBool,
+}
+
+impl Gate {
+    pub(super) fn new(name: Arc<str>, trusted: TrustedProxies) -> Arc<Self> {
+        Arc::new(Self { name, trusted, stop: watch::Sender::new(false), draining: AtomicBool::new(false) })
+    }
+}
+
 pub(super) struct Shop {
-    pub(super) limits: Limits,
+    /// Seats over it that are taken already are kept.
+    pub(super) max_connections: AtomicUsize,
     pub(super) hooks: Hooks,
     pub(super) connections: AtomicUsize,
     /// Idle connections end, busy ones end with the answers they owe.
@@ -33,9 +52,9 @@ pub(super) struct Shop {
 }
 
 impl Shop {
-    pub(super) fn new(limits: Limits, hooks: Hooks) -> Arc<Self> {
+    pub(super) fn new(limits: &Limits, hooks: Hooks) -> Arc<Self> {
         Arc::new(Self {
-            limits,
+            max_connections: AtomicUsize::new(limits.max_connections),
             hooks,
             connections: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
@@ -57,7 +76,7 @@ pub(super) struct Seat {
 impl Seat {
     /// `desk` counts the connections of the worker that gets this one. `None`: all places are taken.
     pub(super) fn take(shop: &Arc<Shop>, desk: &Arc<AtomicUsize>) -> Option<Self> {
-        if shop.connections.fetch_add(1, Ordering::Relaxed) >= shop.limits.max_connections {
+        if shop.connections.fetch_add(1, Ordering::Relaxed) >= shop.max_connections.load(Ordering::Relaxed) {
             shop.connections.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
@@ -76,24 +95,44 @@ impl Drop for Seat {
 /// What the connections of one worker share.
 pub(super) struct Desk {
     pub(super) shop: Arc<Shop>,
-    pub(super) protocol: Protocol,
-    /// In milliseconds.
-    pub(super) header_timeout: u64,
-    /// In milliseconds.
-    pub(super) idle_timeout: u64,
+    protocol: ArcSwap<Protocol>,
+    patience: Patience,
     /// As of the last tick or accept: reading the clock on every read and write would cost more than it tells.
     now: AtomicU64,
     clock: Clock,
 }
 
-impl Desk {
-    pub(super) fn new(shop: Arc<Shop>, ticker: &Ticker) -> Arc<Self> {
+/// How long callers are waited for, in milliseconds.
+#[derive(Default)]
+pub(super) struct Patience {
+    header: AtomicU64,
+    idle: AtomicU64,
+}
+
+impl Patience {
+    fn set(&self, limits: &Limits) {
         // A stamp is up to a tick old, so a deadline counted from it has to wait a tick longer.
         let patience = |limit| millis(limit).saturating_add(millis(Ticker::PERIOD));
+        self.header.store(patience(limits.header_timeout), Ordering::Relaxed);
+        self.idle.store(patience(limits.idle_timeout), Ordering::Relaxed);
+    }
+
+    pub(super) fn header(&self) -> u64 {
+        self.header.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn idle(&self) -> u64 {
+        self.idle.load(Ordering::Relaxed)
+    }
+}
+
+impl Desk {
+    pub(super) fn new(shop: Arc<Shop>, limits: &Limits, ticker: &Ticker) -> Arc<Self> {
+        let patience = Patience::default();
+        patience.set(limits);
         let desk = Arc::new(Self {
-            protocol: Protocol::new(&shop.limits),
-            header_timeout: patience(shop.limits.header_timeout),
-            idle_timeout: patience(shop.limits.idle_timeout),
+            protocol: ArcSwap::from_pointee(Protocol::new(limits)),
+            patience,
             now: AtomicU64::new(ticker.clock().millis()),
             clock: ticker.clock().clone(),
             shop,
@@ -101,6 +140,20 @@ impl Desk {
         let watched: Weak<Self> = Arc::downgrade(&desk);
         ticker.watch(watched);
         desk
+    }
+
+    /// New limits: deadlines for everybody from the next tick on, all else for those who come after.
+    pub(super) fn limit(&self, limits: &Limits) {
+        self.patience.set(limits);
+        self.protocol.store(Arc::new(Protocol::new(limits)));
+    }
+
+    pub(super) fn protocol(&self) -> Arc<Protocol> {
+        self.protocol.load_full()
+    }
+
+    pub(super) fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     pub(super) fn now(&self) -> u64 {

@@ -4,7 +4,7 @@
 use super::accept::{Acceptor, HandOver};
 use super::bind::Bound;
 use super::drive::{self, Accepted};
-use super::shop::{Desk, Hooks, Shop};
+use super::shop::{Desk, Gate, Hooks, Shop};
 use super::{Handler, Limits};
 use crate::clock::{Clock, Ticker};
 use std::io;
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// How often a drain looks whether all are gone.
@@ -29,8 +29,16 @@ pub struct WorkerContext {
 pub struct Workers {
     shop: Arc<Shop>,
     desks: Arc<[Place]>,
-    stop: watch::Sender<bool>,
-    accepting: Mutex<Vec<JoinHandle<()>>>,
+    accepting: Mutex<Vec<(Arc<Gate>, JoinHandle<()>)>>,
+}
+
+/// A listener that the workers accept from; to be closed with [`Workers::close`]. Dropped, it goes on listening.
+pub struct Listening(Arc<Gate>);
+
+impl Listening {
+    pub fn name(&self) -> &Arc<str> {
+        &self.0.name
+    }
 }
 
 /// A worker as seen from the acceptor.
@@ -41,7 +49,9 @@ struct Place {
 
 enum Message {
     Serve(Accepted),
-    /// The shop is draining or closing: no need to wait for the next tick.
+    /// New limits hold.
+    Limits(Limits),
+    /// The shop or a gate is draining, or the shop closing: no need to wait for the next tick.
     Look,
 }
 
@@ -55,21 +65,53 @@ impl Workers {
         H: Handler,
         M: Fn(&WorkerContext) -> H + Send + Clone + 'static,
     {
-        let shop = Shop::new(limits, hooks);
-        let desks: io::Result<Vec<Place>> = (0..count.max(1)).map(|i| one(i, &shop, clock.clone(), make.clone())).collect();
-        Ok(Self { shop, desks: desks?.into(), stop: watch::Sender::new(false), accepting: Mutex::default() })
+        let shop = Shop::new(&limits, hooks);
+        let desks: io::Result<Vec<Place>> = (0..count.max(1)).map(|i| one(i, &shop, limits, clock.clone(), make.clone())).collect();
+        Ok(Self { shop, desks: desks?.into(), accepting: Mutex::default() })
     }
 
-    /// Accepts from `bound` on the runtime `on`, until the drain.
+    /// Accepts from `bound` on the runtime `on`, until it is closed or all are drained.
     ///
     /// # Errors
     /// When that runtime's reactor does not take the socket.
-    pub fn accept(&self, bound: Bound, on: &Handle) -> io::Result<()> {
+    pub fn accept(&self, bound: Bound, on: &Handle) -> io::Result<Listening> {
         let _on = on.enter();
         let acceptor = Acceptor::new(bound, Arc::clone(&self.shop), Fewest(Arc::clone(&self.desks)))?;
-        let task = on.spawn(acceptor.run(self.stop.subscribe()));
-        self.accepting.lock().unwrap_or_else(PoisonError::into_inner).push(task);
-        Ok(())
+        let gate = Arc::clone(&acceptor.gate);
+        let task = on.spawn(acceptor.run());
+        self.accepting.lock().unwrap_or_else(PoisonError::into_inner).push((Arc::clone(&gate), task));
+        Ok(Listening(gate))
+    }
+
+    /// Closes one listener: its port is free when this comes back. Its connections end as in a drain, each once it owes nothing
+    /// and nothing more has come in on it; they are not waited for, and no request is lost.
+    pub async fn close(&self, listening: &Listening) {
+        let Listening(gate) = listening;
+        let mine = {
+            let mut accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
+            accepting.iter().position(|(other, _)| Arc::ptr_eq(other, gate)).map(|at| accepting.swap_remove(at))
+        };
+        if let Some((_, task)) = mine {
+            stop(gate, task).await;
+        }
+        gate.draining.store(true, Ordering::SeqCst);
+        self.look();
+    }
+
+    /// From now on these limits hold: for new connections, and for the deadlines of all. Nobody who is in is turned out for
+    /// being one too many.
+    pub fn set_limits(&self, limits: Limits) {
+        self.shop.max_connections.store(limits.max_connections, Ordering::Relaxed);
+        for desk in self.desks.iter() {
+            // A worker that is gone has no connections.
+            let _ = desk.to.send(Message::Limits(limits));
+        }
+    }
+
+    fn look(&self) {
+        for desk in self.desks.iter() {
+            let _ = desk.to.send(Message::Look);
+        }
     }
 
     /// How many connections are open.
@@ -86,18 +128,24 @@ impl Workers {
     /// `grace` has passed and the rest has been cut; says how many those were.
     pub async fn drain(&self, grace: Duration) -> usize {
         let until = Instant::now() + grace;
-        self.stop.send_replace(true);
         let accepting = std::mem::take(&mut *self.accepting.lock().unwrap_or_else(PoisonError::into_inner));
-        for task in accepting {
-            let _ = task.await;
+        // All at once, then waited for.
+        for (gate, _) in &accepting {
+            gate.stop.send_replace(true);
+        }
+        for (gate, task) in accepting {
+            stop(&gate, task).await;
         }
         self.shop.draining.store(true, Ordering::SeqCst);
-        for desk in self.desks.iter() {
-            // A worker that is gone has no connections.
-            let _ = desk.to.send(Message::Look);
-        }
+        self.look();
         drained(&self.shop, until).await
     }
+}
+
+/// Ends an acceptor; what the kernel has accepted is on its way to the workers then.
+async fn stop(gate: &Gate, task: JoinHandle<()>) {
+    gate.stop.send_replace(true);
+    let _ = task.await;
 }
 
 /// Waits until `until` for the connections to end, then cuts the rest.
@@ -133,7 +181,7 @@ impl HandOver for Fewest {
     }
 }
 
-fn one<H, M>(index: usize, shop: &Arc<Shop>, clock: Clock, make: M) -> io::Result<Place>
+fn one<H, M>(index: usize, shop: &Arc<Shop>, limits: Limits, clock: Clock, make: M) -> io::Result<Place>
 where
     H: Handler,
     M: Fn(&WorkerContext) -> H + Send + 'static,
@@ -145,12 +193,13 @@ where
         runtime.block_on(async move {
             let ticker = Ticker::new(clock);
             // Watched before any connection, so that it knows the time first.
-            let desk = Desk::new(shop, &ticker);
+            let desk = Desk::new(shop, &limits, &ticker);
             tokio::spawn(Arc::clone(&ticker).run());
             let handler = make(&WorkerContext { index, ticker: Arc::clone(&ticker) });
             while let Some(message) = from.recv().await {
                 match message {
                     Message::Serve(accepted) => drive::start(accepted, &handler, &desk, &ticker),
+                    Message::Limits(limits) => desk.limit(&limits),
                     Message::Look => ticker.tick(),
                 }
             }

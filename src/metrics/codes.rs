@@ -1,5 +1,6 @@
-//! Counters by HTTP status: made when a status is first seen, and found again without a hash.
+//! Counters by HTTP status and by fault: made when one is first seen, and found again without a hash.
 
+use crate::fault::Fault;
 use http::StatusCode;
 use prometheus::{IntCounter, IntCounterVec};
 use std::sync::OnceLock;
@@ -31,5 +32,34 @@ impl Codes {
             self.family.with_label_values(&all)
         });
         counter.inc();
+    }
+}
+
+/// One counter a fault, of a family whose labels are `label` and the fault's code.
+pub(super) struct Reasons {
+    family: IntCounterVec,
+    label: String,
+    cells: [OnceLock<IntCounter>; Fault::CODES.len()],
+}
+
+impl Reasons {
+    /// Those of backends that do not answer exist from the start, at 0: that they begin is what is looked for.
+    pub(super) fn new(family: &IntCounterVec, label: &str) -> Self {
+        let it = Self { family: family.clone(), label: label.to_owned(), cells: [const { OnceLock::new() }; Fault::CODES.len()] };
+        for code in ["upstream_unreachable", "upstream_error", "upstream_timeout"] {
+            it.counter(code);
+        }
+        it
+    }
+
+    pub(super) fn inc(&self, code: &str) {
+        if let Some(counter) = self.counter(code) {
+            counter.inc();
+        }
+    }
+
+    fn counter(&self, code: &str) -> Option<&IntCounter> {
+        let at = Fault::CODES.iter().position(|c| *c == code)?;
+        Some(self.cells[at].get_or_init(|| self.family.with_label_values(&[self.label.as_str(), Fault::CODES[at]])))
     }
 }

@@ -2,14 +2,16 @@
 //! pools and timeouts are the `upstream` room's matter.
 
 use super::body::{Body, RequestBody};
+use super::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use super::headers;
 use super::replay::ReplayRoom;
 use super::request::Authorized;
 use super::retry::Again;
+use super::rewrite::HostRewrite;
 use crate::fault::Fault;
 use crate::upstream::{Pools, Terms};
 use futures_util::future::{BoxFuture, FutureExt};
-use http::header::{self, HeaderName};
+use http::header;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri, Version};
 use http_body::Body as _;
@@ -52,6 +54,7 @@ async fn forward(Forward { pools, room }: Forward, authorized: Authorized) -> Re
         route.metrics.added(journal.source(), added);
     }
     let mut terms = Terms::new(route.timeouts, Some(from.cut.clone()));
+    terms.own_host = route.host == HostRewrite::Upstream;
     (terms.retries, terms.on_connect) = (route.retries.attempts, route.retries.on_connect);
     let sent = loop {
         let sent = pools.send(&route.upstream, request, &mut terms).await.map(|answer| answer.map(|body| Body::upstream(body, trailers)));
@@ -72,13 +75,9 @@ async fn forward(Forward { pools, room }: Forward, authorized: Authorized) -> Re
     Ok(answer)
 }
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
 /// The request in the form that the upstream gets: origin-form, HTTP/1.1, with what the gateway says of its caller.
 fn outgoing(authorized: Authorized) -> Request<RequestBody> {
-    let Authorized { caught, authority, .. } = authorized;
+    let Authorized { caught, authority, route, .. } = authorized;
     let (mut head, body, from) = (caught.head, caught.body, caught.from);
     headers::append_via(&mut head.headers, head.version);
     let fields = &mut head.headers;
@@ -90,7 +89,15 @@ fn outgoing(authorized: Authorized) -> Request<RequestBody> {
     if !authority.is_empty() {
         fields.insert(X_FORWARDED_HOST, authority.clone());
     }
-    fields.insert(header::HOST, authority);
+    if let Some(said) = caught.said {
+        said.precede(fields);
+    }
+    let host = match &route.host {
+        HostRewrite::Name(name) => name.clone(),
+        // Another one takes its place once it is known which endpoint it goes to.
+        HostRewrite::Preserve | HostRewrite::Upstream => authority,
+    };
+    fields.insert(header::HOST, host);
     if head.uri.authority().is_some() {
         let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         head.uri = Uri::from(path);

@@ -4,6 +4,7 @@
 use super::Shared;
 use super::admit::Admission;
 use super::body::{Body, RequestBody};
+use super::forwarded::Origin;
 use super::journal::Journal;
 use super::request::{Caller, Caught};
 use crate::metrics::{InFlight, ListenerMetrics, RouteMetrics};
@@ -48,7 +49,8 @@ impl<S> Measure<S> {
 
     fn open(&self, request: Request<RequestBody>) -> (Caught, Guard) {
         let (head, body) = request.into_parts();
-        let journal = Arc::new(Journal::new(&head, self.access_log));
+        let origin = Origin::of(&head.headers, &self.from);
+        let journal = Arc::new(Journal::new(&head, origin.address, self.access_log));
         let guard = Guard {
             journal: journal.clone(),
             unmatched: self.unmatched.clone(),
@@ -58,7 +60,7 @@ impl<S> Measure<S> {
             admission: self.admission.clone(),
             _gauge: self.listener.begin(),
         };
-        (Caught { head, body, from: self.from.clone(), journal }, guard)
+        (Caught { head, body, from: self.from.clone(), origin, said: None, journal }, guard)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::metrics::Force;
 use crate::token::{Freshness, Granted, TokenSource};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, Response, StatusCode};
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -76,9 +76,10 @@ where
         if authorized.route.force.on_upstream_401 == OnUpstream401::Off {
             return None;
         }
-        let Caught { head, body, from, journal } = &mut authorized.caught;
+        let Caught { head, body, from, origin, said, journal } = &mut authorized.caught;
         let replay = Replay::of(body, &self.room)?;
-        let caught = Caught { head: head.clone(), body: bytes::Bytes::new().into(), from: from.clone(), journal: journal.clone() };
+        let (head, body, from, said) = (head.clone(), bytes::Bytes::new().into(), from.clone(), said.clone());
+        let caught = Caught { head, body, from, origin: *origin, said, journal: journal.clone() };
         let request = Authorized {
             caught,
             route: authorized.route.clone(),
@@ -104,7 +105,7 @@ where
         // Its connection is closed or free before another is looked for.
         drop(refused);
         request.caught.body = body;
-        request.caught.head.headers.insert(AUTHORIZATION, granted.token.authorization());
+        route.headers.inject(&mut request.caught.head.headers, &granted.token);
         inner.call(request).await.map(|answer| passed(&route, answer))
     }
 }

@@ -1,12 +1,14 @@
 //! The inputs of the stack's services, one below the other: each holds what the layers above have made sure of.
 
 use super::body::RequestBody;
+use super::forwarded::{Origin, Said, quoted_node};
 use super::journal::Journal;
 use super::route::Route;
 use crate::token::{Asker, SubjectToken, Target};
 use crate::{listen, upstream};
 use http::HeaderValue;
 use http::request::Parts;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A request as it came.
@@ -14,6 +16,10 @@ pub struct Caught {
     pub head: Parts,
     pub body: RequestBody,
     pub from: Arc<Caller>,
+    /// Who sent it, past the proxies that are trusted.
+    pub origin: Origin,
+    /// What those proxies said, once it stands in no header any more.
+    pub said: Option<Arc<Said>>,
     pub journal: Arc<Journal>,
 }
 
@@ -41,12 +47,28 @@ pub enum Bearer {
     Broken(&'static str),
 }
 
+impl Bearer {
+    /// What stands in a header for callers' tokens: the token behind its scheme, or alone.
+    pub(super) fn read(value: &HeaderValue) -> Self {
+        let read = match SubjectToken::from_authorization(value) {
+            Ok(None) => SubjectToken::from_value(value).map(Some),
+            with_scheme => with_scheme,
+        };
+        match read {
+            Ok(token) => token.map_or(Self::None, Self::Token),
+            Err(why) => Self::Broken(why),
+        }
+    }
+}
+
 /// A request that belongs to a route.
 pub struct Routed {
     pub scrubbed: Scrubbed,
     pub route: Arc<Route>,
     /// Of the route's actor header; it stands in no header any more.
     pub actor: Option<SubjectToken>,
+    /// A CORS preflight that the route lets through: it brings no token and gets none.
+    pub preflight: bool,
 }
 
 /// A request whose caller is known, or may be anybody.
@@ -61,6 +83,8 @@ pub enum Known {
     Caller(Asker),
     /// The route takes anybody. The token that came along has not been looked at.
     Anybody(Bearer),
+    /// A browser that asks whether it may ask.
+    Preflight,
 }
 
 impl Known {
@@ -68,7 +92,7 @@ impl Known {
     pub fn issuer(&self) -> Option<&str> {
         match self {
             Self::Caller(asker) => asker.caller().map(|caller| &*caller.subject.issuer),
-            Self::Anybody(_) => None,
+            Self::Anybody(_) | Self::Preflight => None,
         }
     }
 }
@@ -96,6 +120,9 @@ pub struct Exchanged {
 /// The connection that a request came on, with what is made of it once for all its requests.
 pub struct Caller {
     pub peer: listen::Peer,
+    pub ip: IpAddr,
+    /// The peer is a proxy whose word counts.
+    pub is_proxy: bool,
     /// `X-Forwarded-For`.
     pub address: HeaderValue,
     /// The node of `Forwarded: for=` (RFC 7239 §6: an IPv6 address is bracketed and quoted).
@@ -106,10 +133,10 @@ pub struct Caller {
 impl Caller {
     pub fn new(peer: listen::Peer) -> Self {
         let ip = peer.address.ip().to_canonical();
-        let node = if ip.is_ipv6() { format!("\"[{ip}]\"") } else { ip.to_string() };
+        let node = quoted_node(ip);
         let address = HeaderValue::try_from(ip.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         let cut = Arc::new(CutCaller(peer.connection.clone()));
-        Self { peer, address, forwarded_node: node, cut }
+        Self { is_proxy: peer.trusted.contains(ip), peer, ip, address, forwarded_node: node, cut }
     }
 }
 

@@ -6,6 +6,7 @@ use super::heard::Heard;
 use super::outgoing::Outgoing;
 use super::{Endpoint, Error, Settings};
 use bytes::Bytes;
+use http::HeaderValue;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -38,6 +39,8 @@ pub(super) struct Peer {
     pub endpoint: Endpoint,
     /// One of the name's addresses; `None`: whatever it has when a connection is made.
     pub address: Option<SocketAddr>,
+    /// The endpoint's own `Host`.
+    pub host: HeaderValue,
     server_name: Option<ServerName<'static>>,
 }
 
@@ -46,7 +49,9 @@ impl Peer {
         let unusable =
             |e| Error::Unusable { upstream: upstream.clone(), why: format!("`{}` can be no TLS server name: {e}", endpoint.host) };
         let server_name = if endpoint.tls { Some(ServerName::try_from(endpoint.host.clone()).map_err(unusable)?) } else { None };
-        Ok(Self { endpoint: endpoint.clone(), address: None, server_name })
+        let no_host = |e| Error::Unusable { upstream: upstream.clone(), why: format!("`{}` can be no Host: {e}", endpoint.host) };
+        let host = HeaderValue::try_from(endpoint.authority()).map_err(no_host)?;
+        Ok(Self { endpoint: endpoint.clone(), address: None, host, server_name })
     }
 
     /// The same, at this address of its name.

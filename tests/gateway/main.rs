@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod admin_guard;
+mod admin_tokens;
+mod aliases;
 mod api_exchange;
 mod api_logout;
 mod bad_input;
@@ -16,6 +19,7 @@ mod eject;
 mod endpoints;
 mod exchange;
 mod flood;
+mod forwarded;
 mod guard;
 mod headers;
 mod health;
@@ -26,13 +30,16 @@ mod kit;
 mod life;
 mod limits;
 mod paths;
+mod preflight;
 mod proxy;
 mod retries;
+mod rewrite;
 mod routing;
 mod scrape;
 mod seen;
 mod streaming;
 mod timeouts;
+mod token_headers;
 mod tokens_actor;
 mod tokens_entra;
 mod tokens_introspection;

@@ -1,5 +1,6 @@
 //! A door with two workers behind it, and callers that speak in raw bytes. The tests stand in the files beside.
 
+mod changing;
 mod deadlines;
 mod draining;
 mod framing;
@@ -99,6 +100,7 @@ impl http_body::Body for Big {
 
 struct Door {
     address: SocketAddr,
+    listening: Listening,
     clock: Clock,
     workers: Workers,
     seen: Arc<Seen>,
@@ -131,10 +133,11 @@ impl Door {
         let (s, r) = (seen.clone(), release.clone());
         let make = move |context: &WorkerContext| Answers { seen: s.clone(), release: r.clone(), worker: context.index };
         let workers = Workers::start(workers, limits, &clock, hooks, make).unwrap();
-        let bound = Bound::bind(Settings { name: "public".into(), address: "127.0.0.1:0".parse().unwrap() }).unwrap();
+        let address = "127.0.0.1:0".parse().unwrap();
+        let bound = Bound::bind(Settings { name: "public".into(), address, trusted: TrustedProxies::default() }).unwrap();
         let address = bound.local_addr().unwrap();
-        workers.accept(bound, &Handle::current()).unwrap();
-        Self { address, clock, workers, seen, release }
+        let listening = workers.accept(bound, &Handle::current()).unwrap();
+        Self { address, listening, clock, workers, seen, release }
     }
 
     async fn caller(&self) -> Caller {
