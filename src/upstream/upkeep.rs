@@ -69,5 +69,5 @@ pub(super) async fn reached(weak: &Weak<Upstream>, clock: &Clock, due: u64) -> b
         }
         tokio::time::sleep(LOOK.min(Duration::from_millis(due.saturating_sub(clock.millis())))).await;
     }
-    true
+    kept(weak).is_some()
 }

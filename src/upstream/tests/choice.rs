@@ -42,7 +42,7 @@ fn by_turns_everybody_gets_the_same() {
 #[test]
 fn the_less_loaded_of_two_is_chosen() {
     let (all, choice) = (members(3), Choice::new(Balance::LeastLoaded));
-    let _slots = [Slot::free(&all[2]), Slot::free(&all[2]), Slot::free(&all[1])];
+    let _slots = [Slot::free(all[2].clone()), Slot::free(all[2].clone()), Slot::free(all[1].clone())];
     let counts = chosen(&choice, &all, 0, 300);
     assert!(!counts.contains_key(&3), "the most loaded loses against either: {counts:?}");
     assert!(counts[&1] > counts[&2], "{counts:?}");
@@ -60,6 +60,9 @@ fn equal_load_is_shared() {
 
 #[test]
 fn where_none_is_good_all_are_used_until_one_is() {
+    let (two, choice) = (members(2), Choice::new(Balance::RoundRobin));
+    two.iter().for_each(|m| eject(m, 0));
+    assert_eq!(chosen(&choice, &two, 0, 10), [(1, 5), (2, 5)].into());
     for balance in [Balance::RoundRobin, Balance::LeastLoaded] {
         let (all, choice) = (members(3), Choice::new(balance));
         all.iter().for_each(|m| eject(m, 0));

@@ -17,25 +17,25 @@ fn member(max: usize) -> Arc<Member> {
 #[tokio::test]
 async fn who_waits_first_is_first_and_nobody_passes_by() {
     let member = member(1);
-    let held = Slot::free(&member).unwrap();
-    assert!(Slot::free(&member).is_none());
+    let held = Slot::free(member.clone()).ok().unwrap();
+    assert!(Slot::free(member.clone()).is_err());
     let (mut first, mut second) = (pin!(Slot::wait(&member)), pin!(Slot::wait(&member)));
     assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
     drop(held);
-    assert!(Slot::free(&member).is_none(), "the place is the first waiter's");
+    assert!(Slot::free(member.clone()).is_err(), "the place is the first waiter's");
     assert!(second.as_mut().now_or_never().is_none());
     let held = first.now_or_never().unwrap();
     assert_eq!(member.load(), 1);
     drop(held);
     drop(second.now_or_never().unwrap());
     assert_eq!(member.load(), 0);
-    assert!(Slot::free(&member).is_some());
+    assert!(Slot::free(member.clone()).is_ok());
 }
 
 #[tokio::test]
 async fn who_stops_waiting_takes_no_place_along() {
     let member = member(1);
-    let held = Slot::free(&member).unwrap();
+    let held = Slot::free(member.clone()).ok().unwrap();
     let mut gone_before = Box::pin(Slot::wait(&member));
     let mut gone_after = Box::pin(Slot::wait(&member));
     let mut patient = pin!(Slot::wait(&member));
@@ -49,7 +49,7 @@ async fn who_stops_waiting_takes_no_place_along() {
     drop(gone_after);
     assert!(patient.now_or_never().is_some());
     assert_eq!(member.load(), 0);
-    drop(Slot::free(&member).unwrap());
+    drop(Slot::free(member.clone()).ok().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -67,9 +67,9 @@ async fn many_at_once_are_all_served_and_never_more_than_there_are_places() {
                         let _ = tokio::time::timeout(Duration::from_micros(n), Slot::wait(&member)).await;
                         continue;
                     }
-                    let slot = match Slot::free(&member) {
-                        Some(slot) => slot,
-                        None => Slot::wait(&member).await,
+                    let slot = match Slot::free(member.clone()) {
+                        Ok(slot) => slot,
+                        Err(member) => Slot::wait(&member).await,
                     };
                     most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                     tokio::task::yield_now().await;
@@ -84,6 +84,6 @@ async fn many_at_once_are_all_served_and_never_more_than_there_are_places() {
     }
     assert_eq!(most.load(Ordering::SeqCst), PLACES);
     assert_eq!(member.load(), 0);
-    let all: Vec<_> = std::iter::from_fn(|| Slot::free(&member)).collect();
+    let all: Vec<_> = std::iter::from_fn(|| Slot::free(member.clone()).ok()).collect();
     assert_eq!(all.len(), PLACES, "no place was lost");
 }
