@@ -56,6 +56,11 @@ pub(super) struct State {
 }
 
 impl State {
+    fn new(issuers: HashMap<Arc<str>, MadeIssuer>, needed: Vec<Arc<Verifier>>) -> Self {
+        let (issuers, verifiers) = issuers.into_values().map(|made| (made.issuer, made.verifier)).unzip();
+        Self { issuers, verifiers, needed, ready: AtomicBool::new(false), ending: AtomicBool::new(false) }
+    }
+
     /// Latches: an issuer that fails later does not take the gateway out of service.
     pub fn ready(&self) -> bool {
         if !self.ready.load(Ordering::Relaxed) && (self.needed.is_empty() || self.needed.iter().any(|v| v.ready())) {
@@ -110,16 +115,9 @@ impl Gateway {
         for socket in bound {
             let _listening = workers.accept(socket, control.handle())?;
         }
-        for made in issuers.values() {
-            made.issuer.start();
-        }
-        let state = Arc::new(State {
-            verifiers: issuers.values().map(|m| m.verifier.clone()).collect(),
-            issuers: issuers.into_values().map(|m| m.issuer).collect(),
-            needed,
-            ready: AtomicBool::new(false),
-            ending: AtomicBool::new(false),
-        });
+        issuers.values().for_each(|made| made.issuer.start());
+        start_upstreams(&shared.routes.load_full(), &clock, control.handle());
+        let state = Arc::new(State::new(issuers, needed));
         let (alive, gone) = watch::channel(());
         let status = Arc::new(Status::new(shared.clone(), state.clone(), &listeners, clock));
         let metrics_address = serve(&control, metrics_socket, gone.clone(), |_| admin::probes(status.clone()))?;
@@ -243,10 +241,14 @@ pub(super) fn make_routes(config: &Config, issuers: &HashMap<Arc<str>, MadeIssue
             }
         }
     }
-    let mut token_headers: Vec<_> = routes.iter().filter_map(|(_, r)| r.actor_header().cloned()).collect();
-    token_headers.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-    token_headers.dedup();
-    Ok(Routes { by_listener, token_headers })
+    Ok(Routes::new(by_listener))
+}
+
+/// Begins what upstreams have done for them beside requests; those that run already are left alone.
+fn start_upstreams(routes: &Routes, clock: &Clock, control: &Handle) {
+    for route in routes.by_listener.iter().flat_map(|(_, table)| table.routes()) {
+        route.upstream.start(clock, control);
+    }
 }
 
 /// The issuers of a route.
@@ -289,11 +291,18 @@ fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, from: &[&MadeI
         name: settings.name.clone(),
         upstream: upstream.clone(),
         timeouts: settings.timeouts,
+        retries: settings.retries.clone(),
         verifiers,
         require: settings.require.clone(),
         token,
         max_body: settings.max_body,
         force: settings.force,
+        headers: settings.headers.clone(),
+        strip_prefix: settings.rewrite.strip_prefix.clone(),
+        host: settings.rewrite.host.clone(),
+        as_written: settings.rule.as_written,
+        preflight: settings.preflight,
+        matched: settings.rule.headers.iter().map(|(name, _)| name.clone()).collect(),
         metrics: metrics.route(&settings.name),
     }
 }

@@ -30,6 +30,8 @@ mod protection;
 mod ratio;
 mod reading;
 mod report;
+mod retries;
+mod rewrite;
 mod routes;
 #[cfg(test)]
 mod sample;
@@ -40,6 +42,7 @@ mod size;
 mod target;
 mod ties;
 mod timeouts;
+mod token_headers;
 mod tree;
 mod upstreams;
 mod url;

@@ -5,16 +5,19 @@ use super::force_update::{self, OnRoute};
 use super::matching::{self, Match};
 use super::place::At;
 use super::reading::Value;
+use super::retries::retries;
+use super::rewrite::{self, Rewrite};
 use super::section::{Section, named};
 use super::size;
 use super::target::{self, Target};
 use super::timeouts::{self, Timeouts};
+use super::token_headers::{self, TokenHeaders};
 use super::url::endpoint;
-use crate::stack::{IssuerChoice, RouteSettings, TokenMode};
+use crate::stack::{IssuerChoice, Retries, RouteSettings, TokenMode};
 use crate::upstream::{self, Endpoint};
 use std::time::Duration;
 
-const LATER: &[&str] = &["caller_token_header", "token_header", "rewrite", "preflight", "retries", "websocket", "rate_limit"];
+const LATER: &[&str] = &["websocket", "rate_limit"];
 const LARGEST_BODY: u64 = 1 << 50;
 const MODES: &[(&str, Mode)] = &[
     ("exchange", Mode::Exchange),
@@ -53,9 +56,13 @@ pub struct Route {
     pub callers: Callers,
     pub target: Target,
     pub force_update: Option<At<OnRoute>>,
+    pub headers: TokenHeaders,
+    pub rewrite: Rewrite,
+    pub preflight: Option<At<bool>>,
     pub max_body: Option<At<Option<u64>>>,
     pub as_written: Option<At<bool>>,
     pub timeouts: Timeouts,
+    pub retries: Option<At<Retries>>,
 }
 
 impl Route {
@@ -100,9 +107,15 @@ fn one(mut section: Section, name: At<String>) -> Route {
     }
     force_update::check(s, force_update.as_ref(), meant);
     callers::check(s, &callers, meant);
+    let headers = token_headers::read(s);
+    token_headers::check(s, &headers, meant);
+    let rewrite = rewrite::read(s);
+    rewrite::check(s, &rewrite, &matches);
+    let preflight = s.take("preflight", |v| v.choice(&[("refuse", false), ("forward", true)], &[]));
     let max_body = s.take("max_body", |v| size::or_off(v, LARGEST_BODY));
     let as_written = s.take("paths", |v| v.choice(&[("strict", false), ("as_written", true)], &[]));
     let timeouts = timeouts::read(s);
+    let retries = s.take("retries", retries);
     section.finish();
     Route {
         name,
@@ -116,9 +129,13 @@ fn one(mut section: Section, name: At<String>) -> Route {
         callers,
         target,
         force_update,
+        headers,
+        rewrite,
+        preflight,
         max_body,
         as_written,
         timeouts,
+        retries,
     }
 }
 
@@ -147,9 +164,13 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
         callers,
         target,
         force_update,
+        headers,
+        rewrite,
+        preflight,
         max_body,
         as_written,
         timeouts,
+        retries,
     } = route;
     let (callers, require) = callers::settings(callers);
     RouteSettings {
@@ -158,6 +179,7 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
         listeners: listeners.map_or_else(Vec::new, |at| at.value.into_iter().map(|at| at.value.into()).collect()),
         upstream: found.upstream.name.clone(),
         timeouts: timeouts::over(timeouts, found.upstream.timeouts),
+        retries: retries.map_or_else(Retries::default, |at| at.value),
         issuer: found.issuer.clone(),
         callers,
         require,
@@ -169,6 +191,9 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
         },
         max_body: max_body.and_then(|at| at.value),
         force: force_update::route_settings(force_update),
+        headers: token_headers::settings(headers),
+        rewrite: rewrite::settings(rewrite),
+        preflight: preflight.is_some_and(|at| at.value),
     }
 }
 

@@ -13,11 +13,14 @@ mod forwarded;
 mod headers;
 mod journal;
 mod measure;
+mod preflight;
 mod refuse_revoked;
 mod repair;
 mod replay;
 mod request;
 mod rescue;
+mod retry;
+mod rewrite;
 mod route;
 mod scrub;
 mod swap_token;
@@ -48,9 +51,12 @@ pub use body::{Body, RequestBody};
 pub use divert::{Answering, Door};
 pub use failures::{Failure, Failures};
 pub use force::{ForceHeader, ForceRoute, OnUpstream401};
+pub use headers::may_hold_tokens;
 pub use replay::ReplayRoom;
 pub use request::Caught;
-pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenMode};
+pub use retry::Retries;
+pub use rewrite::{HostRewrite, Rewrite};
+pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenHeaders, TokenMode};
 
 /// What all workers' stacks share. Reload swaps what is inside.
 pub struct Shared<T> {
@@ -119,7 +125,7 @@ impl<T: TokenSource + Clone> Stack<T> {
             .layer(layer_fn(|inner| SwapToken::new(inner, shared.tokens.clone())))
             // Innermost layer: the last thing that touches `Authorization` before the request leaves, for the second time, too.
             .layer(layer_fn(|inner| Repair::new(inner, shared.tokens.clone(), shared.replays.clone())))
-            .service(Forward::new(self.pools.clone()))
+            .service(Forward::new(self.pools.clone(), shared.replays.clone()))
     }
 }
 

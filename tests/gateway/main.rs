@@ -5,6 +5,7 @@
 
 mod admin_guard;
 mod admin_tokens;
+mod aliases;
 mod api_exchange;
 mod api_logout;
 mod bad_input;
@@ -27,9 +28,11 @@ mod kit;
 mod life;
 mod limits;
 mod paths;
+mod preflight;
 mod proxy;
 mod proxy_protocol;
 mod real_clients;
+mod rewrite;
 mod routing;
 mod scrape;
 mod seen;
@@ -37,6 +40,7 @@ mod slow_clients;
 mod streaming;
 mod timeouts;
 mod tls;
+mod token_headers;
 mod tokens_actor;
 mod tokens_entra;
 mod tokens_introspection;

@@ -15,7 +15,7 @@ use cambist::listen::{Bound, Hooks, WorkerContext, Workers};
 use cambist::metrics::{Metrics, UNMATCHED};
 use cambist::revocation::Revocations;
 use cambist::route::Table;
-use cambist::stack::{Admission, ForceRoute, Injection, ReplayRoom, Route, Routes, Shared, Stack, Targets, TokenMode};
+use cambist::stack::{Admission, ForceRoute, HostRewrite, Injection, ReplayRoom, Route, Routes, Shared, Stack, Targets, TokenMode};
 use cambist::token::{Answer, Ask, Asker, Target, TokenSource};
 use cambist::upstream::{Pools, Upstream};
 use cambist::verify::{Require, Verifier, Verifiers};
@@ -90,16 +90,23 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         name: settings.name.clone(),
         upstream: Upstream::new(config.upstreams[0].clone(), metrics.upstream("sample")).unwrap(),
         timeouts: settings.timeouts,
+        retries: settings.retries.clone(),
         verifiers: Some(Verifiers::One(verifier)),
         require: Require::default(),
         token: Injection::Exchange(Targets::new(vec![Arc::new(target)])),
         max_body: None,
         force: ForceRoute::default(),
+        headers: settings.headers.clone(),
+        strip_prefix: None,
+        host: HostRewrite::Preserve,
+        as_written: false,
+        preflight: false,
+        matched: Vec::new(),
         metrics: metrics.route(&settings.name),
     };
     let table = Table::build(vec![(settings.rule.clone(), Arc::new(route))]).unwrap();
     let shared = Shared {
-        routes: ArcSwap::from_pointee(Routes { by_listener: vec![("main".into(), table)], token_headers: vec![] }),
+        routes: ArcSwap::from_pointee(Routes::new(vec![("main".into(), table)])),
         admission: Admission::new(config.requests),
         doors: Vec::new(),
         revoked: Revocations::new(Clock::real()),
