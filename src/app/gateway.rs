@@ -12,7 +12,8 @@ use crate::listen::{Bound, Workers};
 use crate::metrics::{self, Metrics};
 use crate::revocation::Revocations;
 use crate::stack::{
-    Admission, Callers, Injection, IssuerChoice, ReplayRoom, Route, RouteSettings, Routes, Shared, Stack, Targets, TokenMode,
+    Admission, Callers, FailedAuthentication, Injection, IssuerChoice, Limiter, RateLimit, ReplayRoom, Route, RouteRate, RouteSettings,
+    Routes, Shared, Stack, Targets, TokenMode,
 };
 use crate::token::{Target, TargetSettings};
 use crate::upstream::{Pools, Upstream};
@@ -81,7 +82,7 @@ impl Gateway {
         let issuers = make_issuers(&config, &clock, &metrics, control.handle())?;
         let exchange = Exchange::new(clock.clone());
         exchange.set(issuers.iter().map(|(name, made)| (name.clone(), made.exchanger.clone())).collect());
-        let routes = make_routes(&config, &issuers, &metrics)?;
+        let routes = make_routes(&config, &issuers, &clock, &metrics)?;
         let needed = needed(&routes);
         let tokens = Cache::new(config.cache, Arc::new(exchange), clock.clone(), control.handle().clone(), metrics.clone());
         let revoked = Revocations::new(clock.clone());
@@ -96,6 +97,7 @@ impl Gateway {
             metrics: metrics.clone(),
             failures: Arc::default(),
             force: config.force.clone().map(Arc::new),
+            failed: config.requests.failed_authentication.map(|rate| FailedAuthentication::new(Limiter::new(rate, clock.clone()))),
             replays: ReplayRoom::new(config.requests.replay_body, config.requests.replay_total),
             access_log: config.log.access,
         });
@@ -214,7 +216,12 @@ pub(super) fn make_issuers(
     Ok(made)
 }
 
-pub(super) fn make_routes(config: &Config, issuers: &HashMap<Arc<str>, MadeIssuer>, metrics: &Arc<Metrics>) -> anyhow::Result<Routes> {
+pub(super) fn make_routes(
+    config: &Config,
+    issuers: &HashMap<Arc<str>, MadeIssuer>,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Routes> {
     let mut upstreams = HashMap::new();
     for settings in &config.upstreams {
         let upstream = Upstream::new(settings.clone(), metrics.upstream(&settings.name));
@@ -228,7 +235,7 @@ pub(super) fn make_routes(config: &Config, issuers: &HashMap<Arc<str>, MadeIssue
             .ok_or_else(|| anyhow!("upstream `{}` is missing", settings.upstream))
             .with_context(context)?;
         let from = chosen(&settings.issuer, issuers).with_context(context)?;
-        routes.push((settings, Arc::new(make_route(settings, upstream, &from, metrics))));
+        routes.push((settings, Arc::new(make_route(settings, upstream, &from, clock, metrics))));
     }
     let mut by_listener = Vec::new();
     for listener in &config.listeners {
@@ -267,7 +274,7 @@ fn needed(routes: &Routes) -> Vec<Arc<Verifier>> {
     all
 }
 
-fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, from: &[&MadeIssuer], metrics: &Arc<Metrics>) -> Route {
+fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, from: &[&MadeIssuer], clock: &Clock, metrics: &Arc<Metrics>) -> Route {
     let at_each = |make: fn(&Exchanger, TargetSettings) -> Target, wanted: &TargetSettings| {
         Targets::new(from.iter().map(|made| Arc::new(make(&made.exchanger, wanted.clone()))).collect())
     };
@@ -296,6 +303,7 @@ fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, from: &[&MadeI
         host: settings.rewrite.host.clone(),
         as_written: settings.rule.as_written,
         preflight: settings.preflight,
+        rate: settings.rate.map(|RateLimit { rate, by }| RouteRate { by, limiter: Limiter::new(rate, clock.clone()) }),
         matched: settings.rule.headers.iter().map(|(name, _)| name.clone()).collect(),
         metrics: metrics.route(&settings.name),
     }

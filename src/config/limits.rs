@@ -3,12 +3,14 @@
 
 use super::duration::at_least;
 use super::place::At;
+use super::rate;
 use super::section::Section;
 use super::size::size;
+use crate::stack::Rate;
 use crate::{listen, stack};
 use std::time::Duration;
 
-const LATER: &[&str] = &["min_body_rate", "h2_streams", "failed_authentication"];
+const LATER: &[&str] = &["min_body_rate", "h2_streams"];
 const MOST: usize = 10_000_000;
 /// What the http crate can hold of a URI, in whole KiB, and of headers in one request.
 const LONGEST_URI: u64 = 63 * 1024;
@@ -35,6 +37,7 @@ pub struct Limits {
     pub idle_timeout: Option<At<Duration>>,
     pub replay_body: Option<At<u64>>,
     pub replay_total: Option<At<u64>>,
+    pub failed_authentication: Option<At<Option<Rate>>>,
 }
 
 pub fn read(root: &mut Section) -> Limits {
@@ -50,6 +53,7 @@ pub fn read(root: &mut Section) -> Limits {
         idle_timeout: section.take("idle_timeout", |v| at_least(v, SHORTEST_IDLE)),
         replay_body: section.take("replay_body", |v| size(v, 1, LARGEST_REPLAY)),
         replay_total: section.take("replay_total", |v| size(v, 1, MOST_REPLAYS)),
+        failed_authentication: section.take("failed_authentication", rate::or_off),
     };
     section.finish();
     read
@@ -66,6 +70,7 @@ pub fn settings(written: Limits) -> (listen::Limits, stack::Limits) {
         idle_timeout,
         replay_body,
         replay_total,
+        failed_authentication,
     } = written;
     let bytes = |at: Option<At<u64>>, default: usize| at.map_or(default, |at| usize::try_from(at.value).unwrap_or(default));
     let requests = stack::Limits {
@@ -75,6 +80,7 @@ pub fn settings(written: Limits) -> (listen::Limits, stack::Limits) {
         uri_bytes: bytes(uri_bytes, 16 * 1024),
         replay_body: bytes(replay_body, 64 * 1024),
         replay_total: bytes(replay_total, 64 * 1024 * 1024),
+        failed_authentication: failed_authentication.and_then(|at| at.value),
     };
     let connections = listen::Limits {
         max_connections: max_connections.map_or(10_000, |at| at.value),
@@ -103,6 +109,7 @@ mod tests {
             uri_bytes: 16 * 1024,
             replay_body: 64 * 1024,
             replay_total: 64 * 1024 * 1024,
+            failed_authentication: None,
         };
         assert_eq!(found.requests, defaults);
         let timeouts = (found.connections.header_timeout, found.connections.idle_timeout);

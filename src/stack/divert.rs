@@ -3,6 +3,7 @@
 
 use super::Shared;
 use super::body::{Body, RequestBody};
+use super::hold_off::FailedAuthentication;
 use super::request::{Bearer, Scrubbed};
 use crate::fault::{Fault, bad_request};
 use crate::metrics::RouteMetrics;
@@ -88,10 +89,21 @@ where
         }
         match self.door(&scrubbed) {
             Ok(None) => Either::Left(self.inner.call(scrubbed)),
-            Ok(Some(door)) => Either::Right(Either::Right(answered(door, scrubbed).boxed())),
+            Ok(Some(door)) => Either::Right(Either::Right(counted(self.shared.failed.clone(), door, scrubbed).boxed())),
             Err(fault) => Either::Right(Either::Left(ready(Err(fault)))),
         }
     }
+}
+
+/// Who failed too often is not listened to here either.
+async fn counted(failed: Option<Arc<FailedAuthentication>>, door: Arc<Door>, scrubbed: Scrubbed) -> Outcome {
+    let Some(failed) = failed else { return answered(door, scrubbed).await };
+    let source = failed.source(scrubbed.caught.origin.address);
+    if let Err(fault) = failed.admit(source) {
+        scrubbed.caught.journal.diverted(&door);
+        return Err(fault);
+    }
+    answered(door, scrubbed).await.inspect_err(|fault| failed.note(source, fault))
 }
 
 async fn answered(door: Arc<Door>, scrubbed: Scrubbed) -> Outcome {

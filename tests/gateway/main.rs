@@ -27,6 +27,7 @@ mod limits;
 mod paths;
 mod preflight;
 mod proxy;
+mod rate_limits;
 mod rewrite;
 mod routing;
 mod scrape;

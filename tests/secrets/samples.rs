@@ -100,6 +100,7 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         host: HostRewrite::Preserve,
         as_written: false,
         preflight: false,
+        rate: None,
         matched: Vec::new(),
         metrics: metrics.route(&settings.name),
     };
@@ -114,6 +115,7 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         metrics,
         failures: Arc::default(),
         force: None,
+        failed: None,
         replays: ReplayRoom::new(0, 0),
         access_log: true,
     };

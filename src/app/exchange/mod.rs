@@ -89,7 +89,7 @@ struct Misuse(String);
 async fn made(options: &Options, config: config::Config) -> anyhow::Result<Result<Report, Misuse>> {
     let (clock, metrics) = (Clock::real(), Metrics::new());
     let issuers = gateway::make_issuers(&config, &clock, &metrics, &Handle::current())?;
-    let routes = gateway::make_routes(&config, &issuers, &metrics)?;
+    let routes = gateway::make_routes(&config, &issuers, &clock, &metrics)?;
     let all: Vec<&Arc<Route>> = routes.by_listener.iter().flat_map(|(_, table)| table.routes()).collect();
     let (verifier, target, maker) = match chosen(options, &all, &issuers) {
         Ok(chosen) => chosen,
