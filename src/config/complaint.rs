@@ -89,7 +89,7 @@ codes! {
     SecretInline = "C036",
     /// Timeouts that contradict each other.
     Timeouts = "C037",
-    /// An upstream with more than one endpoint, which this version cannot balance.
+    /// An upstream's endpoints are told in two ways at once.
     Endpoints = "C038",
     /// A file of certificate authorities that cannot be used.
     Authorities = "C039",

@@ -31,6 +31,7 @@ mod rate_limit;
 mod ratio;
 mod reading;
 mod report;
+mod retries;
 mod rewrite;
 mod routes;
 #[cfg(test)]

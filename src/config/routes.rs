@@ -6,6 +6,7 @@ use super::matching::{self, Match};
 use super::place::At;
 use super::rate_limit::{self, RateLimit};
 use super::reading::Value;
+use super::retries::retries;
 use super::rewrite::{self, Rewrite};
 use super::section::{Section, named};
 use super::size;
@@ -13,11 +14,11 @@ use super::target::{self, Target};
 use super::timeouts::{self, Timeouts};
 use super::token_headers::{self, TokenHeaders};
 use super::url::endpoint;
-use crate::stack::{IssuerChoice, RouteSettings, TokenMode};
+use crate::stack::{IssuerChoice, Retries, RouteSettings, TokenMode};
 use crate::upstream::{self, Endpoint};
 use std::time::Duration;
 
-const LATER: &[&str] = &["retries", "websocket"];
+const LATER: &[&str] = &["websocket"];
 const LARGEST_BODY: u64 = 1 << 50;
 const MODES: &[(&str, Mode)] = &[
     ("exchange", Mode::Exchange),
@@ -63,6 +64,7 @@ pub struct Route {
     pub max_body: Option<At<Option<u64>>>,
     pub as_written: Option<At<bool>>,
     pub timeouts: Timeouts,
+    pub retries: Option<At<Retries>>,
 }
 
 impl Route {
@@ -117,6 +119,7 @@ fn one(mut section: Section, name: At<String>) -> Route {
     let max_body = s.take("max_body", |v| size::or_off(v, LARGEST_BODY));
     let as_written = s.take("paths", |v| v.choice(&[("strict", false), ("as_written", true)], &[]));
     let timeouts = timeouts::read(s);
+    let retries = s.take("retries", retries);
     section.finish();
     Route {
         name,
@@ -137,6 +140,7 @@ fn one(mut section: Section, name: At<String>) -> Route {
         max_body,
         as_written,
         timeouts,
+        retries,
     }
 }
 
@@ -172,6 +176,7 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
         max_body,
         as_written,
         timeouts,
+        retries,
     } = route;
     let (callers, require) = callers::settings(callers);
     RouteSettings {
@@ -180,6 +185,7 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
         listeners: listeners.map_or_else(Vec::new, |at| at.value.into_iter().map(|at| at.value.into()).collect()),
         upstream: found.upstream.name.clone(),
         timeouts: timeouts::over(timeouts, found.upstream.timeouts),
+        retries: retries.map_or_else(Retries::default, |at| at.value),
         issuer: found.issuer.clone(),
         callers,
         require,

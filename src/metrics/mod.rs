@@ -6,13 +6,15 @@ mod codes;
 mod issuer;
 mod process;
 mod register;
+mod upstream;
 
 use crate::fault::Fault;
 use crate::token::Source;
 pub use cache::{CacheMetrics, Force, ForcedUpdates};
 pub use issuer::{Exchanged, IssuerMetrics};
+pub use upstream::UpstreamMetrics;
 
-use codes::{Codes, Reasons};
+use codes::Codes;
 use http::{Method, StatusCode};
 use prometheus::{Encoder, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
 use register::{counter, counters, gauges, histograms};
@@ -37,6 +39,7 @@ type Hook = Box<dyn Fn(&Metrics) + Send + Sync>;
 pub struct Metrics {
     registry: Registry,
     http: Http,
+    upstreams: upstream::Upstreams,
     tokens: Tokens,
     pub cache: CacheMetrics,
     pub forced: ForcedUpdates,
@@ -51,8 +54,6 @@ struct Http {
     duration: HistogramVec,
     overhead: HistogramVec,
     in_flight: IntGaugeVec,
-    upstream_requests: IntCounterVec,
-    upstream_duration: HistogramVec,
     upstream_unauthorized: IntCounterVec,
     rejections: IntCounterVec,
     malformed: IntCounter,
@@ -96,6 +97,7 @@ impl Metrics {
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), option_env!("CAMBIST_REVISION").unwrap_or("unknown")]).set(1);
         Arc::new(Self {
             http: Http::new(&r),
+            upstreams: upstream::Upstreams::new(&r),
             tokens: Tokens::new(&r),
             cache: CacheMetrics::new(&r),
             forced: ForcedUpdates::new(&r),
@@ -152,11 +154,7 @@ impl Metrics {
     }
 
     pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
-        Arc::new(UpstreamMetrics {
-            answers: Codes::new(&self.http.upstream_requests, &[name]),
-            failures: Reasons::new(&self.http.upstream_requests, name),
-            duration: self.http.upstream_duration.with_label_values(&[name]),
-        })
+        Arc::new(self.upstreams.one(name))
     }
 
     pub fn issuer(&self, name: &str) -> Arc<IssuerMetrics> {
@@ -193,19 +191,6 @@ impl Http {
                 &OVERHEAD,
             ),
             in_flight: gauges(r, "cambist_http_requests_in_flight", "Requests whose answer is not out yet.", &["listener"]),
-            upstream_requests: counters(
-                r,
-                "cambist_upstream_requests_total",
-                "Answers of upstreams; code is the HTTP status or the reason that none came.",
-                &["upstream", "code"],
-            ),
-            upstream_duration: histograms(
-                r,
-                "cambist_upstream_request_duration_seconds",
-                "From sending to an upstream until its headers.",
-                &["upstream"],
-                &SECONDS,
-            ),
             upstream_unauthorized: counters(
                 r,
                 "cambist_upstream_unauthorized_total",
@@ -329,23 +314,5 @@ impl RouteMetrics {
 
     pub fn unauthorized(&self) {
         self.unauthorized.inc();
-    }
-}
-
-pub struct UpstreamMetrics {
-    answers: Codes,
-    failures: Reasons,
-    duration: Histogram,
-}
-
-impl UpstreamMetrics {
-    pub fn answered(&self, status: StatusCode, took: Duration) {
-        self.answers.inc(status);
-        self.duration.observe(took.as_secs_f64());
-    }
-
-    /// No answer came; `code` is the fault's.
-    pub fn failed(&self, code: &'static str) {
-        self.failures.inc(code);
     }
 }

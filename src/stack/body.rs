@@ -45,6 +45,11 @@ impl RequestBody {
         self.tape = Some(tape.clone());
     }
 
+    /// The tape that is made of it already.
+    pub(super) fn on_tape(&self) -> Option<&Arc<Tape>> {
+        self.tape.as_ref()
+    }
+
     fn ended(&self) {
         if let Some(tape) = &self.tape {
             tape.ended();

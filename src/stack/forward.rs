@@ -4,7 +4,9 @@
 use super::body::{Body, RequestBody};
 use super::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use super::headers;
+use super::replay::ReplayRoom;
 use super::request::Authorized;
+use super::retry::Again;
 use super::rewrite::HostRewrite;
 use crate::fault::Fault;
 use crate::upstream::{Pools, Terms};
@@ -19,11 +21,12 @@ use std::task::{Context, Poll};
 #[derive(Clone)]
 pub struct Forward {
     pools: Arc<Pools<RequestBody>>,
+    room: Arc<ReplayRoom>,
 }
 
 impl Forward {
-    pub(super) fn new(pools: Arc<Pools<RequestBody>>) -> Self {
-        Self { pools }
+    pub(super) fn new(pools: Arc<Pools<RequestBody>>, room: Arc<ReplayRoom>) -> Self {
+        Self { pools, room }
     }
 }
 
@@ -37,20 +40,30 @@ impl tower::Service<Authorized> for Forward {
     }
 
     fn call(&mut self, authorized: Authorized) -> Self::Future {
-        forward(self.pools.clone(), authorized).boxed()
+        forward(self.clone(), authorized).boxed()
     }
 }
 
-async fn forward(pools: Arc<Pools<RequestBody>>, authorized: Authorized) -> Result<Response<Body>, Fault> {
+async fn forward(Forward { pools, room }: Forward, authorized: Authorized) -> Result<Response<Body>, Fault> {
     let (route, trailers) = (authorized.route.clone(), authorized.trailers);
     let (journal, from) = (authorized.caught.journal.clone(), authorized.caught.from.clone());
-    let request = outgoing(authorized);
+    let mut request = outgoing(authorized);
+    let again = Again::keep(&mut request, &route.retries, &room);
     // Of a request that is sent again, the first time counts.
     if let Some(added) = journal.sent() {
         route.metrics.added(journal.source(), added);
     }
-    let terms = Terms { timeouts: route.timeouts, own_host: route.host == HostRewrite::Upstream, cut: Some(from.cut.clone()) };
-    let sent = pools.send(&route.upstream, request, terms).await;
+    let mut terms = Terms::new(route.timeouts, Some(from.cut.clone()));
+    terms.own_host = route.host == HostRewrite::Upstream;
+    (terms.retries, terms.on_connect) = (route.retries.attempts, route.retries.on_connect);
+    let sent = loop {
+        let sent = pools.send(&route.upstream, request, &mut terms).await.map(|answer| answer.map(|body| Body::upstream(body, trailers)));
+        match sent.as_ref().ok().and_then(|answer| again.as_ref()?.after(answer, &route.retries)) {
+            // The answer that is not taken goes first: its connection is closed or free before another is looked for.
+            Some(once_more) if terms.again(Some(from.cut.clone())) => request = once_more,
+            _ => break sent,
+        }
+    };
     journal.answered();
     let mut answer = sent.map_err(|e| if journal.is_body_too_large() { Fault::BodyTooLarge } else { e.into() })?;
     let received = answer.version();
@@ -59,7 +72,7 @@ async fn forward(pools: Arc<Pools<RequestBody>>, authorized: Authorized) -> Resu
         answer.headers_mut().remove(header::TRAILER);
     }
     headers::append_via(answer.headers_mut(), received);
-    Ok(answer.map(|body| Body::upstream(body, trailers)))
+    Ok(answer)
 }
 
 /// The request in the form that the upstream gets: origin-form, HTTP/1.1, with what the gateway says of its caller.

@@ -22,6 +22,7 @@ mod repair;
 mod replay;
 mod request;
 mod rescue;
+mod retry;
 mod rewrite;
 mod route;
 mod scrub;
@@ -61,6 +62,7 @@ pub use limit_rate::{CountedBy, RateLimit, RouteRate};
 pub use rates::{Limiter, Rate};
 pub use replay::ReplayRoom;
 pub use request::Caught;
+pub use retry::Retries;
 pub use rewrite::{HostRewrite, Rewrite};
 pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenHeaders, TokenMode};
 
@@ -142,7 +144,7 @@ impl<T: TokenSource + Clone> Stack<T> {
             .layer(layer_fn(|inner| SwapToken::new(inner, shared.tokens.clone())))
             // Innermost layer: the last thing that touches `Authorization` before the request leaves, for the second time, too.
             .layer(layer_fn(|inner| Repair::new(inner, shared.tokens.clone(), shared.replays.clone())))
-            .service(Forward::new(self.pools.clone()))
+            .service(Forward::new(self.pools.clone(), shared.replays.clone()))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::force::ForceRoute;
 use super::limit_rate::{RateLimit, RouteRate};
 use super::rates::Rate;
+use super::retry::Retries;
 use super::rewrite::{HostRewrite, Rewrite};
 use crate::metrics::RouteMetrics;
 use crate::route::{Rule, Table};
@@ -24,6 +25,7 @@ pub struct RouteSettings {
     pub upstream: Arc<str>,
     /// Over the upstream's, where the route says so; resolved.
     pub timeouts: upstream::Timeouts,
+    pub retries: Retries,
     /// Whose tokens callers bring, and who issues those that go upstream.
     pub issuer: IssuerChoice,
     pub callers: Callers,
@@ -137,6 +139,7 @@ pub struct Route {
     pub name: Arc<str>,
     pub upstream: Arc<upstream::Upstream>,
     pub timeouts: upstream::Timeouts,
+    pub retries: Retries,
     /// `None`: anybody may call, and no token is looked at.
     pub verifiers: Option<Verifiers>,
     pub require: Require,

@@ -10,10 +10,10 @@ use http::HeaderValue;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::AbortHandle;
@@ -37,6 +37,8 @@ impl Tls {
 #[derive(Clone)]
 pub(super) struct Peer {
     pub endpoint: Endpoint,
+    /// One of the name's addresses; `None`: whatever it has when a connection is made.
+    pub address: Option<SocketAddr>,
     /// The endpoint's own `Host`.
     pub host: HeaderValue,
     server_name: Option<ServerName<'static>>,
@@ -49,11 +51,28 @@ impl Peer {
         let server_name = if endpoint.tls { Some(ServerName::try_from(endpoint.host.clone()).map_err(unusable)?) } else { None };
         let no_host = |e| Error::Unusable { upstream: upstream.clone(), why: format!("`{}` can be no Host: {e}", endpoint.host) };
         let host = HeaderValue::try_from(endpoint.authority()).map_err(no_host)?;
-        Ok(Self { endpoint: endpoint.clone(), host, server_name })
+        Ok(Self { endpoint: endpoint.clone(), address: None, host, server_name })
+    }
+
+    /// The same, at this address of its name.
+    pub(super) fn at(&self, address: SocketAddr) -> Self {
+        Self { address: Some(address), ..self.clone() }
     }
 
     async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        if let Some(address) = self.address {
+            return Ok(vec![address]);
+        }
         Ok(lookup_host((self.endpoint.host.as_str(), self.endpoint.port)).await?.collect())
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(address) => write!(f, "{} at {address}", self.endpoint),
+            None => self.endpoint.fmt(f),
+        }
     }
 }
 
@@ -76,8 +95,8 @@ where
     };
     match timeout_at(until, dial).await {
         Ok(Ok(opened)) => Ok(opened),
-        Ok(Err(e)) => Err(format!("{}: {}", peer.endpoint, in_full(&e))),
-        Err(_) => Err(format!("{}: no connection within {limit:?}", peer.endpoint)),
+        Ok(Err(e)) => Err(format!("{peer}: {}", in_full(&e))),
+        Err(_) => Err(format!("{peer}: no connection within {limit:?}")),
     }
 }
 

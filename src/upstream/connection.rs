@@ -5,8 +5,9 @@ use super::error::in_full;
 use super::member::Member;
 use super::outgoing::Outgoing;
 use super::pool::Pools;
+use super::slots::Slot;
 use super::watch::{Cut, Sent, Watch};
-use super::{Body, Error};
+use super::{Body, Error, Waited};
 use http::{Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -20,6 +21,8 @@ pub(super) trait Lease: Send {
     fn watch(&self) -> &Watch;
     /// The answer is whole. The connection goes back to its pool, or is closed if the request is not.
     fn give_back(self: Box<Self>);
+    /// The answer's body ended in `error`.
+    fn blame(&self, error: &Error);
 }
 
 /// One connection; dropping it closes it at once, whatever it carries.
@@ -30,10 +33,20 @@ pub(super) struct Connection<B: 'static> {
     pub watch: Arc<Watch>,
     /// When it was put back, in milliseconds.
     pub since: u64,
+    /// Its place among those in use; `None` while it rests.
+    pub slot: Option<Slot>,
+    /// The answer it carries says that the endpoint cannot do its work.
+    pub bad: bool,
     pub pools: Weak<Pools<B>>,
 }
 
 impl<B> Connection<B> {
+    /// It is in use, and holds this place.
+    pub fn used(mut self: Box<Self>, slot: Slot) -> Box<Self> {
+        self.slot = Some(slot);
+        self
+    }
+
     /// Whether it is worth keeping at `now`.
     pub fn good(&self, now: u64) -> bool {
         !self.sender.is_closed() && !self.member.gone() && now.saturating_sub(self.since) < self.member.pool_idle
@@ -41,10 +54,13 @@ impl<B> Connection<B> {
 }
 
 impl<B: Send> Connection<B> {
-    pub fn answered(self: Box<Self>, response: Response<Incoming>, cut: Option<Arc<dyn Cut>>) -> Result<Response<Body>, Error> {
+    pub fn answered(mut self: Box<Self>, response: Response<Incoming>, cut: Option<Arc<dyn Cut>>) -> Result<Response<Body>, Error> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(self.member.broken("101 Switching Protocols, which nobody asked for".to_owned()));
+            let error = self.member.broken("101 Switching Protocols, which nobody asked for".to_owned());
+            self.blame(&error);
+            return Err(error);
         }
+        self.bad = matches!(response.status().as_u16(), 502..=504);
         let (head, incoming) = response.into_parts();
         let lease: Option<Box<dyn Lease>> = if incoming.is_end_stream() {
             self.give_back();
@@ -75,11 +91,22 @@ impl<B: Send> Lease for Connection<B> {
     }
 
     fn give_back(self: Box<Self>) {
+        if self.bad {
+            self.member.failed(self.watch.now());
+        } else {
+            self.member.served();
+        }
         if self.watch.whole()
             && let Some(pools) = self.pools.upgrade()
         {
             self.watch.rest();
             pools.put(self);
+        }
+    }
+
+    fn blame(&self, error: &Error) {
+        if matches!(error, Error::Broken { .. } | Error::Timeout { waited: Waited::Response | Waited::Idle, .. }) {
+            self.member.failed(self.watch.now());
         }
     }
 }

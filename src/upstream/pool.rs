@@ -12,7 +12,7 @@ use foldhash::fast::FixedState;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use tokio::time::Instant;
 
 /// In milliseconds. A connection that rested this long may have been closed without our having been told yet.
 const RESTED: u64 = 500;
@@ -42,19 +42,20 @@ where
         pools
     }
 
-    /// A new connection.
-    pub(super) async fn open(&self, upstream: &Upstream, member: Arc<Member>, limit: Duration) -> Result<Box<Connection<B>>, Error> {
+    /// A new connection, until then.
+    pub(super) async fn open(&self, upstream: &Upstream, member: &Arc<Member>, until: Instant) -> Result<Box<Connection<B>>, Error> {
+        let limit = until.saturating_duration_since(Instant::now());
         let opened = connect::open(&member.peer, upstream.tls.as_ref(), limit).await;
         let (sender, task) = opened.map_err(|why| member.unreachable(why))?;
         let watch = Watch::new(self.clock().clone());
         let watched: Weak<Watch> = Arc::downgrade(&watch);
         self.ticker.watch(watched);
-        Ok(Box::new(Connection { member, sender, task, watch, since: 0, pools: self.me.clone() }))
+        Ok(Box::new(Connection { member: member.clone(), sender, task, watch, since: 0, slot: None, bad: false, pools: self.me.clone() }))
     }
 
     /// The connection that was used last, if one is good.
     pub(super) async fn rested(&self, member: &Member) -> Option<Box<Connection<B>>> {
-        let now = self.now.load(Ordering::Relaxed);
+        let now = self.now();
         let mut looked = false;
         loop {
             let connection = self.with_idle(|idle| idle.get_mut(&member.id)?.pop())?;
@@ -77,8 +78,15 @@ impl<B> Pools<B> {
         self.ticker.clock()
     }
 
+    /// As of the last tick, which is near enough for what takes seconds.
+    pub(super) fn now(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
+    }
+
     pub(super) fn put(&self, mut connection: Box<Connection<B>>) {
-        connection.since = self.now.load(Ordering::Relaxed);
+        connection.since = self.now();
+        // Given back last: who waits for the place finds the connection.
+        let _place = connection.slot.take();
         self.with_idle(|idle| idle.entry(connection.member.id).or_default().push(connection));
     }
 

@@ -66,6 +66,10 @@ impl Watch {
         })
     }
 
+    pub(super) fn now(&self) -> u64 {
+        self.clock.millis()
+    }
+
     /// A request that was taken in hand at `since` goes out on this connection.
     pub(super) fn begin(&self, timeouts: &Timeouts, since: u64, whole: bool) {
         self.total_at.store(timeouts.total.map_or(NONE, |t| since.saturating_add(millis(t))), Ordering::Relaxed);

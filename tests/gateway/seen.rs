@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Every family of this version: name, kind, labels.
-const FAMILIES: [(&str, &str, &[&str]); 32] = [
+const FAMILIES: [(&str, &str, &[&str]); 34] = [
     ("cambist_build_info", "gauge", &["revision", "version"]),
     ("cambist_forced_updates_total", "counter", &["cause", "result"]),
     ("cambist_http_request_duration_seconds", "histogram", &["route"]),
@@ -38,6 +38,8 @@ const FAMILIES: [(&str, &str, &[&str]); 32] = [
     ("cambist_token_exchange_duration_seconds", "histogram", &["issuer"]),
     ("cambist_token_exchanges_in_flight", "gauge", &["issuer"]),
     ("cambist_token_exchanges_total", "counter", &["audience", "issuer", "result"]),
+    ("cambist_upstream_endpoints", "gauge", &["upstream"]),
+    ("cambist_upstream_endpoints_healthy", "gauge", &["upstream"]),
     ("cambist_upstream_request_duration_seconds", "histogram", &["upstream"]),
     ("cambist_upstream_requests_total", "counter", &["code", "upstream"]),
     ("cambist_upstream_unauthorized_total", "counter", &["route"]),

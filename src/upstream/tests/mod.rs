@@ -1,7 +1,10 @@
 //! A backend that counts and does as it is told, over real sockets, and one worker's pools. The tests stand in the files beside.
 
+mod choice;
 mod deadlines;
+mod names;
 mod reuse;
+mod slots;
 
 use super::*;
 use crate::clock::{Clock, Ticker};
@@ -114,23 +117,25 @@ struct Worker {
 
 impl Worker {
     fn to(address: SocketAddr) -> Self {
+        let endpoint = Endpoint { tls: false, host: address.ip().to_string(), port: address.port() };
+        Self::with(Settings::to("orders", Endpoints::Listed(vec![endpoint])))
+    }
+
+    fn with(settings: Settings) -> Self {
         let clock = Clock::turned();
         let ticker = Ticker::new(clock.clone());
         tokio::spawn(ticker.clone().run());
-        let endpoint = Endpoint { tls: false, host: address.ip().to_string(), port: address.port() };
-        let timeouts = Timeouts::default();
-        let endpoints = Endpoints::Listed(vec![endpoint]);
-        let settings = Settings { name: "orders".into(), endpoints, timeouts, pool_idle: Duration::from_secs(30) };
+        let timeouts = settings.timeouts;
         let upstream = Upstream::new(settings, Metrics::new().upstream("orders")).unwrap();
         Self { clock, pools: Pools::new(ticker.clone()), ticker, upstream, timeouts }
     }
 
     fn terms(&self, cut: Option<Arc<dyn Cut>>) -> Terms {
-        Terms { timeouts: self.timeouts, own_host: false, cut }
+        Terms::new(self.timeouts, cut)
     }
 
     async fn send(&self, request: Request<Sent>) -> Result<Response<Body>, Error> {
-        self.pools.send(&self.upstream, request, self.terms(None)).await
+        self.pools.send(&self.upstream, request, &mut self.terms(None)).await
     }
 
     /// Sends and reads the answer to its end.
