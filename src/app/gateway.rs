@@ -97,17 +97,12 @@ impl Gateway {
             metrics: metrics.clone(),
             failures: Arc::default(),
             force: config.force.clone().map(Arc::new),
-            failed: config.requests.failed_authentication.map(|rate| FailedAuthentication::new(Limiter::new(rate, clock.clone()))),
+            failed: FailedAuthentication::above(config.requests.failed_authentication, &clock),
             replays: ReplayRoom::new(config.requests.replay_body, config.requests.replay_total),
             access_log: config.log.access,
         });
 
-        let at = |(b, s): (&Bound, &listen::Settings)| {
-            // Its gauge exists before the first caller comes.
-            metrics.listener(&s.name);
-            Ok((s.name.clone(), b.local_addr()?))
-        };
-        let listeners = bound.iter().zip(&config.listeners).map(at).collect::<anyhow::Result<Vec<_>>>()?;
+        let listeners = where_they_listen(&bound, &config, &metrics)?;
         let workers = start_workers(&config, &clock, &shared, control.handle())?;
         for socket in bound {
             let _listening = workers.accept(socket, control.handle())?;
@@ -191,6 +186,15 @@ impl Drop for Gateway {
             control.shutdown_background();
         }
     }
+}
+
+fn where_they_listen(bound: &[Bound], config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Vec<(Arc<str>, SocketAddr)>> {
+    let at = |(b, s): (&Bound, &listen::Settings)| {
+        // Its gauge exists before the first caller comes.
+        metrics.listener(&s.name);
+        Ok((s.name.clone(), b.local_addr()?))
+    };
+    bound.iter().zip(&config.listeners).map(at).collect()
 }
 
 pub(super) struct MadeIssuer {

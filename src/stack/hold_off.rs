@@ -2,8 +2,9 @@
 //! verified before are looked at. It verifies nothing itself, and counts what those below it refused.
 
 use super::body::Body;
-use super::rates::{Key, Limiter};
+use super::rates::{Key, Limiter, Rate};
 use super::request::{Bearer, Routed};
+use crate::clock::Clock;
 use crate::fault::Fault;
 use futures_util::future::{Either, Ready, ready};
 use http::Response;
@@ -18,8 +19,9 @@ use std::task::{Context, Poll};
 pub struct FailedAuthentication(Limiter);
 
 impl FailedAuthentication {
-    pub fn new(limiter: Limiter) -> Arc<Self> {
-        Arc::new(Self(limiter))
+    /// `None`: nobody counts them.
+    pub fn above(rate: Option<Rate>, clock: &Clock) -> Option<Arc<Self>> {
+        rate.map(|rate| Arc::new(Self(Limiter::new(rate, clock.clone()))))
     }
 
     pub(super) fn source(&self, address: IpAddr) -> Key {
