@@ -113,6 +113,10 @@ codes! {
     ClientCertificate = "C053",
     /// A file that should hold a client assertion, and does not.
     Assertion = "C054",
+    /// TLS on a listener that cannot work: a certificate, its key, or whose certificates callers may show.
+    ListenerTls = "C055",
+    /// A listener that reads the header of the PROXY protocol, and trusts nobody to send it.
+    ProxyProtocol = "C056",
     /// Anybody may call a route on which a caller's token is needed.
     Anonymous = "C060",
     /// Two issuers with one url, where the token's `iss` has to say which of them is meant.

@@ -15,6 +15,7 @@ mod exchange_api;
 mod force_update;
 mod issuers;
 mod limits;
+mod listener_tls;
 mod listeners;
 mod log;
 mod logout;

@@ -52,6 +52,10 @@ impl<T, S> FindRoute<T, S> {
 
 fn found(routes: &Routes, scrubbed: &Scrubbed, method: &Method) -> Result<Arc<Route>, Fault> {
     let head = &scrubbed.caught.head;
+    // Another name's certificate was asked for: what holds there may not hold here.
+    if scrubbed.caught.from.peer.tls.as_ref().is_some_and(|tls| tls.misdirects(&scrubbed.host)) {
+        return Err(Fault::Misdirected);
+    }
     let Some(table) = routes.for_listener(&scrubbed.caught.from.peer.listener) else { return Err(Fault::NoRoute) };
     let path = Reading::again(head.uri.path(), scrubbed.boldest.clone());
     match table.find(&scrubbed.host, &path, method, &head.headers) {

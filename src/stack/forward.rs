@@ -5,7 +5,7 @@ use super::body::{Body, RequestBody};
 use super::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use super::headers;
 use super::replay::ReplayRoom;
-use super::request::Authorized;
+use super::request::{Authorized, Caller};
 use super::retry::Again;
 use super::rewrite::HostRewrite;
 use crate::fault::Fault;
@@ -82,8 +82,8 @@ fn outgoing(authorized: Authorized) -> Request<RequestBody> {
     headers::append_via(&mut head.headers, head.version);
     let fields = &mut head.headers;
     fields.insert(X_FORWARDED_FOR, from.address.clone());
-    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    if let Ok(forwarded) = forwarded(&from.forwarded_node, &authority) {
+    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme(&from)));
+    if let Ok(forwarded) = forwarded(&from.forwarded_node, &authority, scheme(&from)) {
         fields.insert(header::FORWARDED, forwarded);
     }
     if !authority.is_empty() {
@@ -110,8 +110,13 @@ fn outgoing(authorized: Authorized) -> Request<RequestBody> {
     Request::from_parts(head, body)
 }
 
+/// How the caller came in.
+fn scheme(from: &Caller) -> &'static str {
+    if from.peer.tls.is_some() { "https" } else { "http" }
+}
+
 /// RFC 7239 §4. A host was checked by `scrub`: it needs no escaping, but quotes for its colon.
-fn forwarded(node: &str, host: &HeaderValue) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
+fn forwarded(node: &str, host: &HeaderValue, scheme: &str) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
     let mut text = String::with_capacity(64);
     text.push_str("for=");
     text.push_str(node);
@@ -122,6 +127,7 @@ fn forwarded(node: &str, host: &HeaderValue) -> Result<HeaderValue, http::header
         text.push_str(host);
         text.push('"');
     }
-    text.push_str(";proto=http");
+    text.push_str(";proto=");
+    text.push_str(scheme);
     HeaderValue::try_from(text)
 }
