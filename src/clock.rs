@@ -35,6 +35,11 @@ impl Clock {
         millis(START.elapsed()) + self.added()
     }
 
+    /// The same in nanoseconds.
+    pub fn nanos(&self) -> u64 {
+        u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(self.added().saturating_mul(1_000_000))
+    }
+
     /// Seconds since 1970, as `exp` and `nbf` of a token count them.
     pub fn unix(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,10 +1,11 @@
 //! The routes of a configuration and the upstreams they lead to, ready to run. It opens no connection.
 
-use super::world::{Issuers, MadeIssuer, Upstreams, World};
+use super::world::{Issuers, Limiters, MadeIssuer, Upstreams, World};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::exchange::Exchanger;
 use crate::metrics::Metrics;
-use crate::stack::{Callers, Injection, IssuerChoice, Route, RouteSettings, Routes, Targets, TokenMode};
+use crate::stack::{Callers, Injection, IssuerChoice, Limiter, Route, RouteRate, RouteSettings, Routes, Targets, TokenMode};
 use crate::token::{Target, TargetSettings};
 use crate::upstream::Upstream;
 use crate::verify::{Verifier, Verifiers};
@@ -26,7 +27,13 @@ pub(super) fn make_upstreams(config: &Config, metrics: &Arc<Metrics>, old: Optio
     Ok(upstreams)
 }
 
-pub(super) fn make_routes(config: &Config, issuers: &Issuers, upstreams: &Upstreams, metrics: &Arc<Metrics>) -> anyhow::Result<Routes> {
+pub(super) fn make_routes(
+    config: &Config,
+    issuers: &Issuers,
+    upstreams: &Upstreams,
+    limiters: &Limiters,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Routes> {
     let mut routes = Vec::new();
     for settings in &config.routes {
         let context = || format!("route `{}`", settings.name);
@@ -35,7 +42,7 @@ pub(super) fn make_routes(config: &Config, issuers: &Issuers, upstreams: &Upstre
             .ok_or_else(|| anyhow!("upstream `{}` is missing", settings.upstream))
             .with_context(context)?;
         let from = chosen(&settings.issuer, issuers).with_context(context)?;
-        routes.push((settings, Arc::new(make_route(settings, upstream, &from, metrics))));
+        routes.push((settings, Arc::new(make_route(settings, upstream, &from, limiters, metrics))));
     }
     let mut by_listener = Vec::new();
     for listener in &config.listeners {
@@ -51,6 +58,21 @@ pub(super) fn make_routes(config: &Config, issuers: &Issuers, upstreams: &Upstre
         }
     }
     Ok(Routes::new(by_listener))
+}
+
+/// The buckets of routes that have a rate; those that counted by the same rate before go on as they are.
+pub(super) fn make_limiters(config: &Config, clock: &Clock, old: Option<&World>) -> Limiters {
+    let limited = config.routes.iter().filter_map(|route| Some((route, route.rate?)));
+    let made = limited.map(|(route, rate)| {
+        let same = |before: &&RouteSettings| before.name == route.name && before.rate == Some(rate);
+        let kept = old.filter(|old| old.config.routes.iter().any(|r| same(&r))).and_then(|old| old.limiters.get(&route.name));
+        (route.name.clone(), kept.cloned().unwrap_or_else(|| Arc::new(Limiter::new(rate.rate, clock.clone()))))
+    });
+    made.collect()
+}
+
+fn rate(settings: &RouteSettings, limiters: &Limiters) -> Option<RouteRate> {
+    Some(RouteRate { by: settings.rate?.by, limiter: limiters.get(&settings.name)?.clone() })
 }
 
 /// The issuers of a route.
@@ -74,7 +96,13 @@ pub(super) fn needed(routes: &Routes) -> Vec<Arc<Verifier>> {
     all
 }
 
-fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, from: &[&MadeIssuer], metrics: &Arc<Metrics>) -> Route {
+fn make_route(
+    settings: &RouteSettings,
+    upstream: &Arc<Upstream>,
+    from: &[&MadeIssuer],
+    limiters: &Limiters,
+    metrics: &Arc<Metrics>,
+) -> Route {
     let at_each = |make: fn(&Exchanger, TargetSettings) -> Target, wanted: &TargetSettings| {
         Targets::new(from.iter().map(|made| Arc::new(make(&made.exchanger, wanted.clone()))).collect())
     };
@@ -104,6 +132,7 @@ fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, from: &[&MadeI
         host: settings.rewrite.host.clone(),
         as_written: settings.rule.as_written,
         preflight: settings.preflight,
+        rate: rate(settings, limiters),
         matched: settings.rule.headers.iter().map(|(name, _)| name.clone()).collect(),
         metrics: metrics.route(&settings.name),
     }

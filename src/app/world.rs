@@ -3,14 +3,14 @@
 
 use super::doors;
 use super::gateway::Tokens;
-use super::routes::{make_routes, make_upstreams, needed};
+use super::routes::{make_limiters, make_routes, make_upstreams, needed};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::exchange::{Exchange, Exchanger};
 use crate::issuer::Issuer;
 use crate::metrics::Metrics;
 use crate::revocation::Revocations;
-use crate::stack::{Door, InForce, ReplayRoom};
+use crate::stack::{Door, FailedAuthentication, InForce, Limiter, ReplayRoom};
 use crate::upstream::Upstream;
 use crate::verify::Verifier;
 use anyhow::Context;
@@ -25,6 +25,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 pub(super) type Issuers = HashMap<Arc<str>, MadeIssuer>;
 pub(super) type Upstreams = HashMap<Arc<str>, Arc<Upstream>>;
+pub(super) type Limiters = HashMap<Arc<str>, Arc<Limiter>>;
 
 /// An issuer, and what three rooms make of its settings.
 pub(super) struct MadeIssuer {
@@ -49,7 +50,10 @@ pub(super) struct World {
     pub config: Config,
     pub issuers: Issuers,
     pub upstreams: Upstreams,
+    /// By the route's name.
+    pub limiters: Limiters,
     doors: Vec<Arc<Door>>,
+    failed: Option<Arc<FailedAuthentication>>,
     replays: Arc<ReplayRoom>,
     /// Without which no caller could be let in.
     needed: Vec<Arc<Verifier>>,
@@ -63,7 +67,8 @@ impl World {
     pub fn make(config: Config, rooms: &Rooms, old: Option<&Self>, followed: Vec<(Arc<str>, Arc<str>)>) -> anyhow::Result<(Self, InForce)> {
         let issuers = make_issuers(&config, &rooms.clock, &rooms.metrics, &rooms.control, old)?;
         let upstreams = make_upstreams(&config, &rooms.metrics, old)?;
-        let routes = make_routes(&config, &issuers, &upstreams, &rooms.metrics)?;
+        let limiters = make_limiters(&config, &rooms.clock, old);
+        let routes = make_routes(&config, &issuers, &upstreams, &limiters, &rooms.metrics)?;
         let doors = match old {
             // What they remember of logout tokens stays with them.
             Some(old) if old.opens_the_same_doors(&config, &issuers) => old.doors.clone(),
@@ -73,6 +78,10 @@ impl World {
             Some(old) if old.config.requests == config.requests => old.replays.clone(),
             _ => ReplayRoom::new(config.requests.replay_body, config.requests.replay_total),
         };
+        let failed = match old {
+            Some(old) if old.config.requests.failed_authentication == config.requests.failed_authentication => old.failed.clone(),
+            _ => FailedAuthentication::above(config.requests.failed_authentication, &rooms.clock),
+        };
         let needed = needed(&routes);
         let held: Vec<Arc<Exchanger>> = issuers.values().map(|made| made.exchanger.clone()).collect();
         let in_force = InForce {
@@ -80,12 +89,13 @@ impl World {
             doors: doors.clone(),
             limits: config.requests,
             force: config.force.clone(),
+            failed: failed.clone(),
             replays: replays.clone(),
             access_log: config.log.access,
             followed,
             held: Box::new(held),
         };
-        Ok((Self { config, issuers, upstreams, doors, replays, needed }, in_force))
+        Ok((Self { config, issuers, upstreams, limiters, doors, failed, replays, needed }, in_force))
     }
 
     /// Whether a caller could be served, if no more goes wrong.

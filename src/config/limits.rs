@@ -3,12 +3,13 @@
 
 use super::duration::at_least;
 use super::place::At;
+use super::rate;
 use super::section::Section;
-use super::size::{rate, size};
+use super::size::{rate as byte_rate, size};
+use crate::stack::Rate;
 use crate::{listen, stack};
 use std::time::Duration;
 
-const LATER: &[&str] = &["failed_authentication"];
 const MOST: usize = 10_000_000;
 /// What the http crate can hold of a URI, in whole KiB, and of headers in one request.
 const LONGEST_URI: u64 = 63 * 1024;
@@ -41,10 +42,11 @@ pub struct Limits {
     pub h2_streams: Option<At<usize>>,
     pub replay_body: Option<At<u64>>,
     pub replay_total: Option<At<u64>>,
+    pub failed_authentication: Option<At<Option<Rate>>>,
 }
 
 pub fn read(root: &mut Section) -> Limits {
-    let Some(at) = root.take("limits", |value| value.section(LATER)) else { return Limits::default() };
+    let Some(at) = root.take("limits", |value| value.section(&[])) else { return Limits::default() };
     let mut section = at.value;
     let read = Limits {
         max_connections: section.take("max_connections", |v| v.count(1, MOST)),
@@ -54,10 +56,11 @@ pub fn read(root: &mut Section) -> Limits {
         uri_bytes: section.take("uri_bytes", |v| size(v, SHORTEST_URI, LONGEST_URI)),
         header_timeout: section.take("header_timeout", |v| at_least(v, SHORTEST_HEADER_TIMEOUT)),
         idle_timeout: section.take("idle_timeout", |v| at_least(v, SHORTEST_IDLE)),
-        min_body_rate: section.take("min_body_rate", |v| rate(v, FASTEST)),
+        min_body_rate: section.take("min_body_rate", |v| byte_rate(v, FASTEST)),
         h2_streams: section.take("h2_streams", |v| v.count(1, MOST_STREAMS)),
         replay_body: section.take("replay_body", |v| size(v, 1, LARGEST_REPLAY)),
         replay_total: section.take("replay_total", |v| size(v, 1, MOST_REPLAYS)),
+        failed_authentication: section.take("failed_authentication", rate::or_off),
     };
     section.finish();
     read
@@ -76,6 +79,7 @@ pub fn settings(written: Limits) -> (listen::Limits, stack::Limits) {
         h2_streams,
         replay_body,
         replay_total,
+        failed_authentication,
     } = written;
     let bytes = |at: Option<At<u64>>, default: usize| at.map_or(default, |at| usize::try_from(at.value).unwrap_or(default));
     let requests = stack::Limits {
@@ -85,6 +89,7 @@ pub fn settings(written: Limits) -> (listen::Limits, stack::Limits) {
         uri_bytes: bytes(uri_bytes, 16 * 1024),
         replay_body: bytes(replay_body, 64 * 1024),
         replay_total: bytes(replay_total, 64 * 1024 * 1024),
+        failed_authentication: failed_authentication.and_then(|at| at.value),
     };
     let connections = listen::Limits {
         max_connections: max_connections.map_or(10_000, |at| at.value),
@@ -116,6 +121,7 @@ mod tests {
             uri_bytes: 16 * 1024,
             replay_body: 64 * 1024,
             replay_total: 64 * 1024 * 1024,
+            failed_authentication: None,
         };
         assert_eq!(found.requests, defaults);
         let timeouts = (found.connections.header_timeout, found.connections.idle_timeout);

@@ -27,6 +27,8 @@ mod params;
 mod place;
 mod profiles;
 mod protection;
+mod rate;
+mod rate_limit;
 mod ratio;
 mod reading;
 mod report;

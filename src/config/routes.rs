@@ -4,6 +4,7 @@ use super::callers::{self, Callers};
 use super::force_update::{self, OnRoute};
 use super::matching::{self, Match};
 use super::place::At;
+use super::rate_limit::{self, RateLimit};
 use super::reading::Value;
 use super::retries::retries;
 use super::rewrite::{self, Rewrite};
@@ -17,7 +18,7 @@ use crate::stack::{IssuerChoice, Retries, RouteSettings, TokenMode};
 use crate::upstream::{self, Endpoint};
 use std::time::Duration;
 
-const LATER: &[&str] = &["websocket", "rate_limit"];
+const LATER: &[&str] = &["websocket"];
 const LARGEST_BODY: u64 = 1 << 50;
 const MODES: &[(&str, Mode)] = &[
     ("exchange", Mode::Exchange),
@@ -59,6 +60,7 @@ pub struct Route {
     pub headers: TokenHeaders,
     pub rewrite: Rewrite,
     pub preflight: Option<At<bool>>,
+    pub rate_limit: Option<At<RateLimit>>,
     pub max_body: Option<At<Option<u64>>>,
     pub as_written: Option<At<bool>>,
     pub timeouts: Timeouts,
@@ -112,6 +114,8 @@ fn one(mut section: Section, name: At<String>) -> Route {
     let rewrite = rewrite::read(s);
     rewrite::check(s, &rewrite, &matches);
     let preflight = s.take("preflight", |v| v.choice(&[("refuse", false), ("forward", true)], &[]));
+    let rate_limit = rate_limit::read(s);
+    rate_limit::check(s, rate_limit.as_ref(), &callers);
     let max_body = s.take("max_body", |v| size::or_off(v, LARGEST_BODY));
     let as_written = s.take("paths", |v| v.choice(&[("strict", false), ("as_written", true)], &[]));
     let timeouts = timeouts::read(s);
@@ -132,6 +136,7 @@ fn one(mut section: Section, name: At<String>) -> Route {
         headers,
         rewrite,
         preflight,
+        rate_limit,
         max_body,
         as_written,
         timeouts,
@@ -167,6 +172,7 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
         headers,
         rewrite,
         preflight,
+        rate_limit,
         max_body,
         as_written,
         timeouts,
@@ -194,6 +200,7 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
         headers: token_headers::settings(headers),
         rewrite: rewrite::settings(rewrite),
         preflight: preflight.is_some_and(|at| at.value),
+        rate: rate_limit::settings(rate_limit),
     }
 }
 

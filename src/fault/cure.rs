@@ -30,7 +30,9 @@ impl Fault {
             Self::BodyTooLarge => "raise the route's max_body if such bodies are wanted",
             Self::UriTooLong => "raise limits.uri_bytes if such targets are wanted",
             Self::HeadersTooLarge => "raise limits.header_bytes or limits.header_count if such headers are wanted",
-            Self::RateLimited { .. } => "the caller has to slow down; or raise the route's rate_limit",
+            Self::RateLimited { .. } => {
+                "the caller has to slow down; or raise the route's rate_limit, or limits.failed_authentication where tokens failed"
+            }
             Self::Misconfigured(_) => "compare the issuer's settings with the gateway's client at the IAM",
             Self::BadIssuerAnswer(_) => "look at the IAM's own log for this exchange; is token_endpoint really its token endpoint?",
             Self::IssuerUnavailable { .. } => "bring the IAM back; the gateway recovers by itself",

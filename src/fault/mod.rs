@@ -105,6 +105,8 @@ pub enum Fault {
     HeadersTooLarge,
     RateLimited {
         retry_after: Duration,
+        /// The limit that was met, where the caller may know it.
+        quota: Option<Quota>,
     },
     /// The issuer refuses *us*: never the caller's fault, never a 401.
     Misconfigured(Arc<Explained>),
@@ -335,6 +337,13 @@ pub fn invalid_token(cause: impl Into<Cow<'static, str>>) -> Fault {
     Fault::InvalidToken(Why::new(cause).into())
 }
 
+/// So many requests in so many seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    pub requests: u32,
+    pub window: u64,
+}
+
 /// One fault of every variant, for tests that drive the whole table.
 pub fn samples(why: Why) -> Vec<Fault> {
     let w = || Arc::new(Explained(why.clone()));
@@ -353,7 +362,7 @@ pub fn samples(why: Why) -> Vec<Fault> {
         Fault::BodyTooLarge,
         Fault::UriTooLong,
         Fault::HeadersTooLarge,
-        Fault::RateLimited { retry_after: second },
+        Fault::RateLimited { retry_after: second, quota: Some(Quota { requests: 2, window: 1 }) },
         Fault::Misconfigured(w()),
         Fault::BadIssuerAnswer(w()),
         Fault::IssuerUnavailable { retry_after: Some(second), why: w() },

@@ -3,13 +3,16 @@
 
 use super::body::Body;
 use super::journal::Journal;
-use crate::fault::{Fault, Row};
+use crate::fault::{Fault, Quota, Row};
 use http::header::{self, HeaderMap, HeaderName};
 use http::{HeaderValue, Response, StatusCode, Version};
 use std::time::Duration;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+/// draft-ietf-httpapi-ratelimit-headers-10.
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 pub(super) fn to(fault: &Fault, journal: &Journal) -> Response<Body> {
     let row = fault.row();
@@ -17,7 +20,7 @@ pub(super) fn to(fault: &Fault, journal: &Journal) -> Response<Body> {
     let headers = answer.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(after) = retry_after(fault) {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
     }
     if !journal.grpc {
         fields(fault, headers);
@@ -38,6 +41,14 @@ fn fields(fault: &Fault, headers: &mut HeaderMap) {
         && let Ok(allow) = HeaderValue::from_str(allow)
     {
         headers.insert(header::ALLOW, allow);
+    }
+    if let Fault::RateLimited { retry_after, quota: Some(Quota { requests, window }) } = fault {
+        let wait = whole_seconds(*retry_after);
+        for (name, value) in
+            [(RATELIMIT_POLICY, format!("\"route\";q={requests};w={window}")), (RATELIMIT, format!("\"route\";r=0;t={wait}"))]
+        {
+            headers.extend(HeaderValue::try_from(value).ok().map(|value| (name, value)));
+        }
     }
 }
 
@@ -68,7 +79,12 @@ fn grpc(row: &Row) -> Response<Body> {
     answer
 }
 
-/// 1 to 60 s. Where an issuer is down, spread, so that its callers do not come back all at once.
+/// Rounded up: who comes back earlier is refused again.
+fn whole_seconds(after: Duration) -> u64 {
+    after.as_secs() + u64::from(after.subsec_nanos() > 0)
+}
+
+/// 1 to 60 s, but for a rate, which knows when. Where an issuer is down, spread, so that its callers do not come back all at once.
 fn retry_after(fault: &Fault) -> Option<Duration> {
     let (least, most) = (Duration::from_secs(1), Duration::from_secs(60));
     match fault {
@@ -76,7 +92,7 @@ fn retry_after(fault: &Fault) -> Option<Duration> {
             let asked = retry_after.unwrap_or(Duration::from_secs(5)).clamp(least, most);
             Some((asked + asked.mul_f64(rand::random::<f64>() * 0.5)).clamp(least, most))
         }
-        Fault::RateLimited { retry_after } => Some((*retry_after).clamp(least, most)),
+        Fault::RateLimited { retry_after, .. } => Some(*retry_after),
         Fault::Overloaded(_) | Fault::Draining => Some(least),
         _ => None,
     }

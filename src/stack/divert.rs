@@ -81,10 +81,21 @@ where
         }
         match door(&scrubbed) {
             Ok(None) => Either::Left(self.inner.call(scrubbed)),
-            Ok(Some(door)) => Either::Right(Either::Right(answered(door, scrubbed).boxed())),
+            Ok(Some(door)) => Either::Right(Either::Right(counted(door, scrubbed).boxed())),
             Err(fault) => Either::Right(Either::Left(ready(Err(fault)))),
         }
     }
+}
+
+/// Who failed too often is not listened to here either.
+async fn counted(door: Arc<Door>, scrubbed: Scrubbed) -> Outcome {
+    let Some(failed) = scrubbed.caught.from.in_force.failed.clone() else { return answered(door, scrubbed).await };
+    let source = failed.source(scrubbed.caught.origin.address);
+    if let Err(fault) = failed.admit(source) {
+        scrubbed.caught.journal.diverted(&door);
+        return Err(fault);
+    }
+    answered(door, scrubbed).await.inspect_err(|fault| failed.note(source, fault))
 }
 
 async fn answered(door: Arc<Door>, scrubbed: Scrubbed) -> Outcome {

@@ -3,6 +3,7 @@
 
 use super::divert::Door;
 use super::force::ForceHeader;
+use super::hold_off::FailedAuthentication;
 use super::replay::ReplayRoom;
 use super::route::{Limits, Routes};
 use std::any::Any;
@@ -15,6 +16,8 @@ pub struct InForce {
     pub limits: Limits,
     /// By which callers may ask for a newer token; off where there is none.
     pub force: Option<ForceHeader>,
+    /// Sources whose callers fail to authenticate; `None`: nobody counts them.
+    pub failed: Option<Arc<FailedAuthentication>>,
     /// For bodies that may have to be sent again.
     pub replays: Arc<ReplayRoom>,
     /// Whether a line is written for each request.

@@ -11,10 +11,13 @@ mod force;
 mod forward;
 mod forwarded;
 mod headers;
+mod hold_off;
 mod in_force;
 mod journal;
+mod limit_rate;
 mod measure;
 mod preflight;
+mod rates;
 mod refuse_revoked;
 mod repair;
 mod replay;
@@ -36,6 +39,8 @@ use arc_swap::ArcSwap;
 use divert::Divert;
 use find_route::FindRoute;
 use forward::Forward;
+use hold_off::HoldOff;
+use limit_rate::LimitRate;
 use measure::Measure;
 use refuse_revoked::RefuseRevoked;
 use repair::Repair;
@@ -53,7 +58,10 @@ pub use divert::{Answering, Door};
 pub use failures::{Failure, Failures};
 pub use force::{ForceHeader, ForceRoute, OnUpstream401};
 pub use headers::may_hold_tokens;
+pub use hold_off::FailedAuthentication;
 pub use in_force::InForce;
+pub use limit_rate::{CountedBy, RateLimit, RouteRate};
+pub use rates::{Limiter, Rate};
 pub use replay::ReplayRoom;
 pub use request::Caught;
 pub use retry::Retries;
@@ -88,7 +96,10 @@ impl<T> Clone for Stack<T> {
 }
 
 /// What a connection's requests go through.
-pub type Service<T> = Measure<Rescue<Admit<Scrub<Divert<FindRoute<Verify<RefuseRevoked<SwapToken<T, Repair<T, Forward>>>>>>>>>>;
+pub type Service<T> = Measure<Rescue<Admit<Scrub<Divert<FindRoute<Limited<T>>>>>>>;
+
+/// What a request goes through once it has a route.
+type Limited<T> = LimitRate<HoldOff<Verify<RefuseRevoked<LimitRate<SwapToken<T, Repair<T, Forward>>>>>>>;
 
 impl<T: TokenSource + Clone> Stack<T> {
     pub fn new(shared: Arc<Shared<T>>, pools: Arc<upstream::Pools<RequestBody>>) -> Self {
@@ -113,10 +124,16 @@ impl<T: TokenSource + Clone> Stack<T> {
             .layer(layer_fn(Divert::new))
             // Before verification, since the route says whose tokens it takes.
             .layer(layer_fn(FindRoute::new))
+            // Before verification, which costs: a rate by address needs no token.
+            .layer(layer_fn(LimitRate::new))
+            // Around verification: whose tokens fail too often is not listened to for a while.
+            .layer(layer_fn(HoldOff::new))
             // Before the exchange: a token that fails here never reaches the issuer.
             .layer(layer_fn(Verify::new))
             // After verification, which remembers: a logout counts from the next request on, hit or not.
             .layer(layer_fn(|inner| RefuseRevoked::new(inner, shared.revoked.clone())))
+            // After verification: a rate by caller is one of callers who are known.
+            .layer(layer_fn(LimitRate::new))
             // After verification: whose token it is, and what for, is known only there.
             .layer(layer_fn(|inner| SwapToken::new(inner, shared.tokens.clone())))
             // Innermost layer: the last thing that touches `Authorization` before the request leaves, for the second time, too.

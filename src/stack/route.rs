@@ -1,6 +1,8 @@
 //! A route: as the configuration describes it, and as the stack runs it.
 
 use super::force::ForceRoute;
+use super::limit_rate::{RateLimit, RouteRate};
+use super::rates::Rate;
 use super::retry::Retries;
 use super::rewrite::{HostRewrite, Rewrite};
 use crate::metrics::RouteMetrics;
@@ -37,6 +39,7 @@ pub struct RouteSettings {
     pub rewrite: Rewrite,
     /// CORS preflights, which bring no token, are let through without one.
     pub preflight: bool,
+    pub rate: Option<RateLimit>,
 }
 
 /// Where tokens stand in a route's requests.
@@ -127,6 +130,8 @@ pub struct Limits {
     /// The largest body that is kept for a second time, and of all of them together.
     pub replay_body: usize,
     pub replay_total: usize,
+    /// By source; `None`: off.
+    pub failed_authentication: Option<Rate>,
 }
 
 /// One route, ready to run.
@@ -148,6 +153,7 @@ pub struct Route {
     /// Paths are taken as they are written.
     pub as_written: bool,
     pub preflight: bool,
+    pub rate: Option<RouteRate>,
     /// The headers that chose it.
     pub matched: Vec<HeaderName>,
     pub metrics: Arc<RouteMetrics>,

@@ -32,6 +32,12 @@ impl Verifiers {
         }
     }
 
+    /// Whether this token has been looked at before, so that to do it again costs nothing.
+    pub fn knows(&self, token: &SubjectToken) -> bool {
+        let digest = token.digest();
+        self.all().iter().any(|verifier| verifier.knows(&digest))
+    }
+
     pub fn all(&self) -> &[Arc<Verifier>] {
         match self {
             Self::One(verifier) => std::slice::from_ref(verifier),

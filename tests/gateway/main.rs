@@ -36,6 +36,7 @@ mod paths;
 mod preflight;
 mod proxy;
 mod proxy_protocol;
+mod rate_limits;
 mod real_clients;
 mod reload;
 mod reload_file;

@@ -56,11 +56,10 @@ async fn no_secret_and_no_token_is_ever_seen() {
 }
 
 /// Rows that nothing in this version can bring about: they go through the stack as samples, from a source of tokens that fails so.
-const NOT_YET: [(&str, &str); 4] = [
+const NOT_YET: [(&str, &str); 3] = [
     ("interaction_required", "only Entra's claims challenge does it, and there is no such profile yet"),
     ("insufficient_scope", "routes cannot require scopes or claims yet"),
     ("misdirected", "listeners speak no TLS yet, so that there is no server name to differ from Host"),
-    ("rate_limited", "there are no rate limits yet"),
 ];
 /// Rows that are real, but that nobody can bring about from outside a gateway that is without a bug.
 const FROM_INSIDE: [(&str, &str); 1] = [("internal", "a panic, caught: the source of tokens panics on purpose")];

@@ -35,6 +35,7 @@ pub async fn drive(aviary: &Aviary) -> BTreeSet<String> {
 
 async fn of_callers(stage: &Stage<'_>) -> Vec<String> {
     let (iam, good) = (&stage.running.world.iam, stage.token("C4nSubject"));
+    assert_eq!(stage.get("/seldom", &good).await.0, 200);
     let bearer = format!("Bearer {good}");
     let auth = [("authorization", bearer.as_str())];
     let long = format!("/orders?{}", "x".repeat(2000));
@@ -49,6 +50,7 @@ async fn of_callers(stage: &Stage<'_>) -> Vec<String> {
         (Method::GET, "/payroll", vec![auth[0]], 0, "target_refused"),
         (Method::POST, "/small", vec![auth[0]], 2000, "body_too_large"),
         (Method::GET, &long, vec![auth[0]], 0, "uri_too_long"),
+        (Method::GET, "/seldom", vec![auth[0]], 0, "rate_limited"),
         (Method::GET, "/orders", vec![auth[0], ("x-much", &many)], 0, "headers_too_large"),
     ] {
         let (_, code) = stage.send(method, path, &headers, vec![b'x'; body]).await;

@@ -101,6 +101,7 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         host: HostRewrite::Preserve,
         as_written: false,
         preflight: false,
+        rate: None,
         matched: Vec::new(),
         metrics: metrics.route(&settings.name),
     };
@@ -110,6 +111,7 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         doors: Vec::new(),
         limits: config.requests,
         force: None,
+        failed: None,
         replays: ReplayRoom::new(0, 0),
         access_log: true,
         followed: Vec::new(),

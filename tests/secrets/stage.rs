@@ -91,6 +91,7 @@ const ROUTES: &str = "
   own: { match: { path: /own }, upstream: OPEN, audience: demo-app }
   posts: { match: { path: /posts, methods: [POST] }, upstream: OPEN, token: strip }
   small: { match: { path: /small }, upstream: OPEN, token: strip, max_body: 1KiB }
+  seldom: { match: { path: /seldom }, upstream: OPEN, token: strip, rate_limit: { rate: 1/h } }
   dead: { match: { path: /dead }, upstream: \"http://127.0.0.1:1\", audience: orders-api }
   tls: { match: { path: /tls }, upstream: \"TLS\", audience: orders-api }
 ";

@@ -20,6 +20,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use http::HeaderValue;
 use report::Report;
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -90,7 +91,7 @@ async fn made(options: &Options, config: config::Config) -> anyhow::Result<Resul
     let (clock, metrics) = (Clock::real(), Metrics::new());
     let issuers = make_issuers(&config, &clock, &metrics, &Handle::current(), None)?;
     let upstreams = make_upstreams(&config, &metrics, None)?;
-    let routes = make_routes(&config, &issuers, &upstreams, &metrics)?;
+    let routes = make_routes(&config, &issuers, &upstreams, &HashMap::new(), &metrics)?;
     let all: Vec<&Arc<Route>> = routes.by_listener.iter().flat_map(|(_, table)| table.routes()).collect();
     let (route, verifier, target, maker) = match chosen(options, &all, &issuers) {
         Ok(chosen) => chosen,
