@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
+type OnUnwelcome = Arc<dyn Fn(&str, Unwelcome) + Send + Sync>;
+type OnCertificates = Arc<dyn Fn(&str, i64) + Send + Sync>;
+
 /// Who is told of what happens before any request exists.
 #[derive(Clone)]
 pub struct Hooks {
@@ -20,9 +23,9 @@ pub struct Hooks {
     /// A connection over `max_connections` was turned away; the listener's name is given.
     pub turned_away: Arc<dyn Fn(&str) + Send + Sync>,
     /// A connection was closed before HTTP; the listener's name is given.
-    pub unwelcome: Arc<dyn Fn(&str, Unwelcome) + Send + Sync>,
+    pub unwelcome: OnUnwelcome,
     /// A listener's certificates have been read; when the first of them is over, in seconds since 1970.
-    pub certificates: Arc<dyn Fn(&str, i64) + Send + Sync>,
+    pub certificates: OnCertificates,
 }
 
 impl Default for Hooks {
