@@ -5,6 +5,7 @@ use super::admit::Permit;
 use super::headers;
 use super::journal::Journal;
 use super::replay::Tape;
+use crate::listen::Upload;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
@@ -20,6 +21,7 @@ pub struct RequestBody {
     inner: Inner,
     limit: Option<Limit>,
     tape: Option<Arc<Tape>>,
+    upload: Option<Arc<Upload>>,
 }
 
 enum Inner {
@@ -36,6 +38,10 @@ struct Limit {
 #[error("the request body is larger than the route's max_body")]
 struct TooLarge;
 
+#[derive(Debug, thiserror::Error)]
+#[error("the request body came more slowly than limits.min_body_rate")]
+struct TooSlow;
+
 impl RequestBody {
     pub(super) fn limit(&mut self, bytes: u64, journal: &Arc<Journal>) {
         self.limit = Some(Limit { left: bytes, journal: journal.clone() });
@@ -50,6 +56,11 @@ impl RequestBody {
         self.tape.as_ref()
     }
 
+    /// It has to come at the least rate.
+    pub(super) fn pace(&mut self, upload: Arc<Upload>) {
+        self.upload = Some(upload);
+    }
+
     fn ended(&self) {
         if let Some(tape) = &self.tape {
             tape.ended();
@@ -59,13 +70,13 @@ impl RequestBody {
 
 impl From<Incoming> for RequestBody {
     fn from(body: Incoming) -> Self {
-        Self { inner: Inner::Wire(body), limit: None, tape: None }
+        Self { inner: Inner::Wire(body), limit: None, tape: None, upload: None }
     }
 }
 
 impl From<Bytes> for RequestBody {
     fn from(body: Bytes) -> Self {
-        Self { inner: Inner::Fixed(Full::new(body)), limit: None, tape: None }
+        Self { inner: Inner::Fixed(Full::new(body)), limit: None, tape: None, upload: None }
     }
 }
 
@@ -76,7 +87,13 @@ impl HttpBody for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let me = &mut *self;
         let frame = match &mut me.inner {
-            Inner::Wire(body) => std::task::ready!(Pin::new(body).poll_frame(cx)).map(|f| f.map_err(BoxError::from)),
+            Inner::Wire(body) => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(frame) => frame.map(|f| f.map_err(BoxError::from)),
+                Poll::Pending if me.upload.as_ref().is_some_and(|upload| upload.waits(cx)) => {
+                    return Poll::Ready(Some(Err(Box::new(TooSlow))));
+                }
+                Poll::Pending => return Poll::Pending,
+            },
             Inner::Fixed(body) => std::task::ready!(Pin::new(body).poll_frame(cx)).map(|f| f.map_err(BoxError::from)),
         };
         let data = match &frame {
@@ -89,6 +106,9 @@ impl HttpBody for RequestBody {
             me.ended();
             return Poll::Ready(None);
         };
+        if let Some(upload) = &me.upload {
+            upload.came(data.len());
+        }
         if let Some(limit) = &mut me.limit {
             let Some(left) = limit.left.checked_sub(data.len() as u64) else {
                 limit.journal.body_was_too_large();

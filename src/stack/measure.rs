@@ -8,6 +8,7 @@ use super::forwarded::Origin;
 use super::in_force::InForce;
 use super::journal::Journal;
 use super::request::{Caller, Caught};
+use crate::listen::Upload;
 use crate::metrics::{InFlight, ListenerMetrics, RouteMetrics};
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
@@ -93,8 +94,13 @@ where
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         self.keep_up();
-        let (caught, guard) = self.open(request.map(RequestBody::from));
-        Measuring { inner: self.inner.call(caught), guard: Some(guard) }
+        let mut request = request.map(RequestBody::from);
+        let upload = if request.body().is_end_stream() { None } else { self.from.peer.connection.upload(request.headers()) };
+        if let Some(upload) = &upload {
+            request.body_mut().pace(upload.clone());
+        }
+        let (caught, guard) = self.open(request);
+        Measuring { inner: self.inner.call(caught), guard: Some(guard), upload }
     }
 }
 
@@ -104,6 +110,7 @@ pin_project! {
         #[pin]
         inner: F,
         guard: Option<Guard>,
+        upload: Option<Arc<Upload>>,
     }
 }
 
@@ -113,6 +120,9 @@ impl<F: Future<Output = Result<Response<Body>, Infallible>>> Future for Measurin
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let me = self.project();
         let Ok(mut answer) = std::task::ready!(me.inner.poll(cx));
+        if let Some(upload) = me.upload.take() {
+            upload.answered();
+        }
         let status = answer.status();
         if me.guard.as_ref().is_some_and(Guard::says_goodbye) {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
