@@ -36,6 +36,8 @@ impl Authority {
     pub fn new() -> Self {
         cambist::tls::install_provider();
         let mut params = CertificateParams::new([]).unwrap();
+        // A leaf of the same name would look as if it had signed itself.
+        params.distinguished_name.push(rcgen::DnType::CommonName, "the test's authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let made =
             Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap(), dir: tempfile::tempdir().unwrap() };
