@@ -289,6 +289,7 @@ fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, from: &[&MadeI
         require: settings.require.clone(),
         token,
         max_body: settings.max_body,
+        websocket: settings.websocket,
         force: settings.force,
         metrics: metrics.route(&settings.name),
     }

@@ -14,7 +14,7 @@ use crate::stack::{IssuerChoice, RouteSettings, TokenMode};
 use crate::upstream::{self, Endpoint};
 use std::time::Duration;
 
-const LATER: &[&str] = &["caller_token_header", "token_header", "rewrite", "preflight", "retries", "websocket", "rate_limit"];
+const LATER: &[&str] = &["caller_token_header", "token_header", "rewrite", "preflight", "retries", "rate_limit"];
 const LARGEST_BODY: u64 = 1 << 50;
 const MODES: &[(&str, Mode)] = &[
     ("exchange", Mode::Exchange),
@@ -55,6 +55,7 @@ pub struct Route {
     pub force_update: Option<At<OnRoute>>,
     pub max_body: Option<At<Option<u64>>>,
     pub as_written: Option<At<bool>>,
+    pub websocket: Option<At<bool>>,
     pub timeouts: Timeouts,
 }
 
@@ -102,6 +103,7 @@ fn one(mut section: Section, name: At<String>) -> Route {
     callers::check(s, &callers, meant);
     let max_body = s.take("max_body", |v| size::or_off(v, LARGEST_BODY));
     let as_written = s.take("paths", |v| v.choice(&[("strict", false), ("as_written", true)], &[]));
+    let websocket = s.take("websocket", |v| v.boolean());
     let timeouts = timeouts::read(s);
     section.finish();
     Route {
@@ -118,6 +120,7 @@ fn one(mut section: Section, name: At<String>) -> Route {
         force_update,
         max_body,
         as_written,
+        websocket,
         timeouts,
     }
 }
@@ -149,6 +152,7 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
         force_update,
         max_body,
         as_written,
+        websocket,
         timeouts,
     } = route;
     let (callers, require) = callers::settings(callers);
@@ -168,6 +172,7 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
             Mode::Passthrough => TokenMode::Passthrough,
         },
         max_body: max_body.and_then(|at| at.value),
+        websocket: websocket.is_some_and(|at| at.value),
         force: force_update::route_settings(force_update),
     }
 }

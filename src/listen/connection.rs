@@ -2,6 +2,7 @@
 //! has no timer and does no I/O; the driver does what it asks for.
 
 use super::shop::{Desk, Gate};
+use super::switch::Tunnel;
 use crate::clock::Ticked;
 use futures_util::task::AtomicWaker;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -59,8 +60,9 @@ pub struct Connection {
     owed: AtomicUsize,
     /// Something that was written may not be out yet.
     unflushed: AtomicBool,
-    /// The caller speaks another protocol from here on.
+    /// The caller speaks another protocol from here on, and what that carries.
     switched: AtomicBool,
+    tunnel: Mutex<Option<Box<dyn Tunnel>>>,
     http2: AtomicBool,
     /// The last request had a body, of which some may be unread or still to come.
     uploads: AtomicBool,
@@ -87,6 +89,7 @@ impl Connection {
             owed: AtomicUsize::new(usize::MAX),
             unflushed: AtomicBool::new(false),
             switched: AtomicBool::new(false),
+            tunnel: Mutex::new(None),
             http2: AtomicBool::new(false),
             uploads: AtomicBool::new(false),
             farewell: AtomicU8::new(Farewell::Close as u8),
@@ -141,6 +144,11 @@ impl Connection {
 
     pub(super) fn has_switched(&self) -> bool {
         self.switched.load(Ordering::Relaxed)
+    }
+
+    /// What it carries since it has switched.
+    pub(super) fn tunnel(&self) -> Option<Box<dyn Tunnel>> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The connection opened with HTTP/2's preface.
@@ -251,9 +259,11 @@ impl Ticked for Connection {
 pub(super) struct InFlight(Arc<Connection>);
 
 impl InFlight {
-    /// Its answer accepts an upgrade or a tunnel: what comes next is no HTTP/1.
-    pub(super) fn switches(&self) {
+    /// Its answer accepts an upgrade: what comes next is no HTTP/1. The connection is busy until it is gone.
+    pub(super) fn switches(&self, to: Option<Box<dyn Tunnel>>) {
         self.0.switched.store(true, Ordering::Relaxed);
+        self.0.in_flight.fetch_add(1, Ordering::Relaxed);
+        *self.0.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = to;
     }
 }
 

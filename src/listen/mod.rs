@@ -12,6 +12,7 @@ mod refusal;
 mod service;
 mod shop;
 mod stamped;
+mod switch;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -20,6 +21,7 @@ pub use bind::{Bound, Error};
 pub use connection::Connection;
 pub use plain::serve_plain;
 pub use shop::Hooks;
+pub use switch::{CallersEnd, Ended, Switch, Tunnel};
 pub use worker::{Listening, WorkerContext, Workers};
 
 use http::{Request, Response};

@@ -2,7 +2,8 @@
 //! looks at no request.
 
 use super::connection::{Connection, InFlight};
-use http::{Method, Request, Response, StatusCode};
+use super::switch::Switch;
+use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -36,14 +37,13 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Answer<S> {
         let guard = Some(self.connection.begin(!request.body().is_end_stream()));
-        let connect = request.method() == Method::CONNECT;
         let mut inner = self.inner.borrow_mut();
         // A service that is ready is called in place. hyper-util's adapter clones the whole stack for every request.
         let state = match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => State::Called { future: inner.call(request) },
             Poll::Pending => State::Waiting { future: inner.clone().oneshot(request) },
         };
-        Answer { state, guard, connect }
+        Answer { state, guard }
     }
 }
 
@@ -60,7 +60,6 @@ pin_project! {
         #[pin]
         state: State<S>,
         guard: Option<InFlight>,
-        connect: bool,
     }
 }
 
@@ -72,16 +71,15 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let me = self.project();
-        let answer = match me.state.project() {
+        let mut answer = match me.state.project() {
             StateProjected::Called { future } => ready!(future.poll(cx)),
             StateProjected::Waiting { future } => ready!(future.poll(cx)),
         };
         let guard = me.guard.take();
-        let status = answer.as_ref().map_or(StatusCode::OK, Response::status);
-        if (status == StatusCode::SWITCHING_PROTOCOLS || (*me.connect && status.is_success()))
-            && let Some(guard) = &guard
+        if let (Ok(answer), Some(guard)) = (&mut answer, &guard)
+            && answer.status() == StatusCode::SWITCHING_PROTOCOLS
         {
-            guard.switches();
+            guard.switches(answer.extensions_mut().remove::<Switch>().and_then(|switch| switch.take()));
         }
         Poll::Ready(answer.map(|a| a.map(|inner| CountedBody { inner, guard })))
     }

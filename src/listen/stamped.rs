@@ -65,6 +65,11 @@ impl Stamped {
         Ok(())
     }
 
+    /// What came was no HTTP/1 where HTTP/1 was due.
+    pub(super) fn has_refused(&self) -> bool {
+        matches!(self.speech, Speech::Refused(_) | Speech::Broken)
+    }
+
     fn refuse(&mut self, refused: &Refused) {
         let trace = rand::random::<u128>().max(1);
         let (reason, cause, trace_id) = ("bad_request", refused.cause, format_args!("{trace:032x}"));

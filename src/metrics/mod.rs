@@ -51,6 +51,7 @@ struct Http {
     duration: HistogramVec,
     overhead: HistogramVec,
     in_flight: IntGaugeVec,
+    upgraded: IntGaugeVec,
     upstream_requests: IntCounterVec,
     upstream_duration: HistogramVec,
     upstream_unauthorized: IntCounterVec,
@@ -147,6 +148,7 @@ impl Metrics {
             overhead: Source::ALL.map(|s| self.http.overhead.with_label_values(&[s.label()])),
             overhead_none: self.http.overhead.with_label_values(&["none"]),
             unauthorized: self.http.upstream_unauthorized.with_label_values(&[name]),
+            upgraded: self.http.upgraded.with_label_values(&[name]),
             forced: self.forced.clone(),
         })
     }
@@ -193,6 +195,7 @@ impl Http {
                 &OVERHEAD,
             ),
             in_flight: gauges(r, "cambist_http_requests_in_flight", "Requests whose answer is not out yet.", &["listener"]),
+            upgraded: gauges(r, "cambist_upgraded_connections", "Connections that speak WebSocket or another protocol now.", &["route"]),
             upstream_requests: counters(
                 r,
                 "cambist_upstream_requests_total",
@@ -295,6 +298,7 @@ pub struct RouteMetrics {
     overhead: [Histogram; Source::ALL.len()],
     overhead_none: Histogram,
     unauthorized: IntCounter,
+    upgraded: IntGauge,
     /// Of all routes together.
     pub forced: ForcedUpdates,
 }
@@ -329,6 +333,12 @@ impl RouteMetrics {
 
     pub fn unauthorized(&self) {
         self.unauthorized.inc();
+    }
+
+    /// A connection of this route speaks another protocol, for as long as what is returned lives.
+    pub fn upgraded(&self) -> InFlight {
+        self.upgraded.inc();
+        InFlight(self.upgraded.clone())
     }
 }
 

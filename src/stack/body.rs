@@ -5,6 +5,7 @@ use super::admit::Permit;
 use super::headers;
 use super::journal::Journal;
 use super::replay::Tape;
+use super::tunnel::Joining;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
@@ -119,26 +120,43 @@ impl HttpBody for RequestBody {
 /// The answer's body: the upstream's, or a fault's few bytes. What a request holds is let go with it.
 pub struct Body {
     answer: Answer,
-    _permit: Option<Permit>,
+    permit: Option<Permit>,
 }
 
 enum Answer {
-    Upstream { body: crate::upstream::Body, trailers: bool },
+    Upstream {
+        body: crate::upstream::Body,
+        trailers: bool,
+    },
     Fixed(Full<Bytes>),
+    /// A 101: it has no body, and what comes after it is none.
+    Switched(Option<Joining>),
 }
 
 impl Body {
     /// `trailers`: the caller understands them.
     pub(super) fn upstream(body: crate::upstream::Body, trailers: bool) -> Self {
-        Self { answer: Answer::Upstream { body, trailers }, _permit: None }
+        Self { answer: Answer::Upstream { body, trailers }, permit: None }
     }
 
     pub fn fixed(bytes: impl Into<Bytes>) -> Self {
-        Self { answer: Answer::Fixed(Full::new(bytes.into())), _permit: None }
+        Self { answer: Answer::Fixed(Full::new(bytes.into())), permit: None }
+    }
+
+    pub(super) fn switched(joining: Joining) -> Self {
+        Self { answer: Answer::Switched(Some(joining)), permit: None }
+    }
+
+    /// What is to follow a 101, with the place that the request takes.
+    pub(super) fn take_switched(&mut self) -> Option<(Joining, Option<Permit>)> {
+        match &mut self.answer {
+            Answer::Switched(joining) => Some((joining.take()?, self.permit.take())),
+            Answer::Upstream { .. } | Answer::Fixed(_) => None,
+        }
     }
 
     pub(super) fn holding(self, permit: Option<Permit>) -> Self {
-        Self { _permit: permit, ..self }
+        Self { permit, ..self }
     }
 }
 
@@ -148,6 +166,7 @@ impl HttpBody for Body {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.answer {
+            Answer::Switched(_) => Poll::Ready(None),
             Answer::Fixed(body) => Pin::new(body).poll_frame(cx).map_err(BoxError::from),
             Answer::Upstream { body, trailers } => {
                 let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
@@ -164,6 +183,7 @@ impl HttpBody for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.answer {
+            Answer::Switched(_) => true,
             Answer::Fixed(body) => body.is_end_stream(),
             Answer::Upstream { body, .. } => body.is_end_stream(),
         }
@@ -171,6 +191,7 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.answer {
+            Answer::Switched(_) => SizeHint::with_exact(0),
             Answer::Fixed(body) => body.size_hint(),
             Answer::Upstream { body, .. } => body.size_hint(),
         }

@@ -5,6 +5,7 @@ use super::body::Body;
 use super::headers;
 use super::request::{Routed, Scrubbed};
 use super::route::{Route, Routes};
+use super::upgrade::Upgrade;
 use crate::fault::{Fault, bad_request};
 use crate::route::Found;
 use crate::route::path::Reading;
@@ -35,6 +36,8 @@ impl<T, S> FindRoute<T, S> {
         let routes = self.shared.routes.load();
         let route = found(&routes, scrubbed)?;
         let actor = actor(&routes, &route, &mut scrubbed.caught.head.headers)?;
+        // Elsewhere it is an ordinary request: whoever serves HTTP may leave an upgrade alone.
+        scrubbed.upgrade = scrubbed.upgrade.take().filter(|_| route.websocket).map(Upgrade::without_body).transpose()?;
         Ok((route, actor))
     }
 }

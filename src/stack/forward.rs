@@ -4,12 +4,14 @@
 use super::body::{Body, RequestBody};
 use super::headers;
 use super::request::Authorized;
-use crate::fault::Fault;
+use super::tunnel::Joining;
+use super::upgrade::Upgrade;
+use crate::fault::{Fault, Why};
 use crate::upstream::Pools;
 use futures_util::future::{BoxFuture, FutureExt};
 use http::header::{self, HeaderName};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, Uri, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -39,10 +41,11 @@ impl tower::Service<Authorized> for Forward {
     }
 }
 
-async fn forward(pools: Arc<Pools<RequestBody>>, authorized: Authorized) -> Result<Response<Body>, Fault> {
+async fn forward(pools: Arc<Pools<RequestBody>>, mut authorized: Authorized) -> Result<Response<Body>, Fault> {
     let (route, trailers) = (authorized.route.clone(), authorized.trailers);
     let (journal, from) = (authorized.caught.journal.clone(), authorized.caught.from.clone());
-    let request = outgoing(authorized);
+    let upgrade = authorized.upgrade.take();
+    let request = outgoing(authorized, upgrade.as_ref());
     // Of a request that is sent again, the first time counts.
     if let Some(added) = journal.sent() {
         route.metrics.added(journal.source(), added);
@@ -56,7 +59,15 @@ async fn forward(pools: Arc<Pools<RequestBody>>, authorized: Authorized) -> Resu
         answer.headers_mut().remove(header::TRAILER);
     }
     headers::append_via(answer.headers_mut(), received);
-    Ok(answer.map(|body| Body::upstream(body, trailers)))
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(answer.map(|body| Body::upstream(body, trailers)));
+    }
+    let joining = upgrade.and_then(|upgrade| {
+        Upgrade::say(upgrade.protocol, answer.headers_mut());
+        Some(Joining::new(upgrade.on, answer.body_mut().take_switching()?))
+    });
+    // Where nobody asked, the pool has made an error of it.
+    joining.map(|joining| answer.map(|_| Body::switched(joining))).ok_or_else(|| Fault::UpstreamError(Why::new("an unasked 101").into()))
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -64,7 +75,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The request in the form that the upstream gets: origin-form, HTTP/1.1, with what the gateway says of its caller.
-fn outgoing(authorized: Authorized) -> Request<RequestBody> {
+fn outgoing(authorized: Authorized, upgrade: Option<&Upgrade>) -> Request<RequestBody> {
     let Authorized { caught, authority, .. } = authorized;
     let (mut head, body, from) = (caught.head, caught.body, caught.from);
     headers::append_via(&mut head.headers, head.version);
@@ -85,6 +96,9 @@ fn outgoing(authorized: Authorized) -> Request<RequestBody> {
     // hyper takes a GET of unknown length for one without a body, and would drop it.
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
         fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if let Some(upgrade) = upgrade {
+        Upgrade::say(upgrade.protocol.clone(), &mut head.headers);
     }
     head.version = Version::HTTP_11;
     Request::from_parts(head, body)

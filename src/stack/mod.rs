@@ -20,6 +20,8 @@ mod rescue;
 mod route;
 mod scrub;
 mod swap_token;
+mod tunnel;
+mod upgrade;
 mod verify;
 
 use crate::metrics::{ListenerMetrics, Metrics, RouteMetrics};

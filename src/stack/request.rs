@@ -3,6 +3,7 @@
 use super::body::RequestBody;
 use super::journal::Journal;
 use super::route::Route;
+use super::upgrade::Upgrade;
 use crate::token::{Asker, SubjectToken, Target};
 use crate::{listen, upstream};
 use http::HeaderValue;
@@ -29,6 +30,8 @@ pub struct Scrubbed {
     pub bearer: Bearer,
     /// The caller understands trailers.
     pub trailers: bool,
+    /// The caller asks to go on in another protocol.
+    pub upgrade: Option<Upgrade>,
     /// The caller asks for a newer token than is held, and may.
     pub force: bool,
 }
@@ -79,6 +82,8 @@ pub struct Authorized {
     pub route: Arc<Route>,
     pub authority: HeaderValue,
     pub trailers: bool,
+    /// What the route lets it become.
+    pub upgrade: Option<Upgrade>,
     /// `None` where no token was exchanged.
     pub exchanged: Option<Exchanged>,
 }

@@ -5,6 +5,7 @@ use super::body::Body;
 use super::force::ForceHeader;
 use super::headers;
 use super::request::{Bearer, Caught, Scrubbed};
+use super::upgrade;
 use crate::fault::{Fault, bad_request};
 use crate::route::path;
 use crate::token::SubjectToken;
@@ -61,6 +62,7 @@ fn scrub(mut caught: Caught, force: Option<&ForceHeader>) -> Result<Scrubbed, Fa
     let boldest = path::read(head.uri.path()).map_err(bad_request)?.into_boldest();
     let bearer = one_bearer(&mut head.headers)?;
     headers::refuse_loop(&head.headers)?;
+    let upgrade = upgrade::asked(head);
     let trailers = headers::strip_hop_by_hop(&mut head.headers);
     headers::strip_hearsay(&mut head.headers);
     let from = caught.from.peer.address.ip().to_canonical();
@@ -71,7 +73,7 @@ fn scrub(mut caught: Caught, force: Option<&ForceHeader>) -> Result<Scrubbed, Fa
     // Towards HTTP/1.1 no trailers are sent, so none are announced.
     head.headers.remove(header::TRAILER);
     let trailers = trailers || head.version == Version::HTTP_2;
-    Ok(Scrubbed { host, authority, boldest, bearer, trailers, force, caught })
+    Ok(Scrubbed { host, authority, boldest, bearer, trailers, upgrade, force, caught })
 }
 
 /// hyper has framed the body already; what it let through in doubt is refused here.

@@ -179,6 +179,6 @@ fn authorized(verified: Verified, injected: Injected) -> Authorized {
     if let Some(value) = value {
         caught.head.headers.insert(AUTHORIZATION, value);
     }
-    let (authority, trailers) = (routed.scrubbed.authority, routed.scrubbed.trailers);
-    Authorized { caught, route: routed.route, authority, trailers, exchanged }
+    let (authority, trailers, upgrade) = (routed.scrubbed.authority, routed.scrubbed.trailers, routed.scrubbed.upgrade);
+    Authorized { caught, route: routed.route, authority, trailers, upgrade, exchanged }
 }

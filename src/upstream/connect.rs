@@ -88,7 +88,7 @@ where
     let (sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(io::Error::other)?;
     let task = tokio::spawn(async move {
         // Its errors come back through the request or the body that they broke.
-        let _ = connection.await;
+        let _ = connection.with_upgrades().await;
     });
     Ok((sender, task.abort_handle()))
 }

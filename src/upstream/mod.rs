@@ -7,6 +7,7 @@ mod error;
 mod heard;
 mod outgoing;
 mod pool;
+mod switched;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -14,6 +15,7 @@ mod watch;
 pub use body::Body;
 pub use error::{Error, Waited};
 pub use pool::Pools;
+pub use switched::{Switching, UpstreamsEnd};
 pub use watch::Cut;
 
 use crate::metrics::UpstreamMetrics;

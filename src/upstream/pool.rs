@@ -9,7 +9,8 @@ use super::{Body, Error, Timeouts, Upstream};
 use crate::clock::{Ticked, Ticker, millis};
 use bytes::Bytes;
 use foldhash::fast::FixedState;
-use http::{Request, Response, StatusCode};
+use http::header::UPGRADE;
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
@@ -78,6 +79,7 @@ where
     ) -> Result<Response<Body>, Error> {
         let since = self.ticker.clock().millis();
         let mut request = request.map(Outgoing::new);
+        let asked = request.headers().get(UPGRADE).cloned();
         let mut opened = 0;
         loop {
             let mut connection = match self.rested(upstream).await {
@@ -91,7 +93,7 @@ where
             connection.watch.begin(timeouts, since, request.body().whole());
             let sent = pin!(connection.sender.try_send_request(request));
             match connection.watch.unless_expired(upstream, sent).await? {
-                Ok(response) => return connection.answered(response, cut),
+                Ok(response) => return connection.answered(response, asked.as_ref(), cut),
                 Err(mut unsent) => match unsent.take_message() {
                     Some(unsent) if opened < 2 => request = unsent,
                     _ => return Err(connection.broken(&unsent.into_error())),
@@ -178,10 +180,15 @@ struct Connection<B: 'static> {
 }
 
 impl<B: Send> Connection<B> {
-    fn answered(self: Box<Self>, response: Response<Incoming>, cut: Option<Arc<dyn Cut>>) -> Result<Response<Body>, Error> {
+    /// `asked`: the protocol that the request wanted to go on with.
+    fn answered(
+        self: Box<Self>,
+        response: Response<Incoming>,
+        asked: Option<&HeaderValue>,
+        cut: Option<Arc<dyn Cut>>,
+    ) -> Result<Response<Body>, Error> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let why = "101 Switching Protocols, which nobody asked for".to_owned();
-            return Err(Error::Broken { upstream: self.upstream.settings.name.clone(), why });
+            return self.switched(response, asked);
         }
         let (head, incoming) = response.into_parts();
         let lease: Option<Box<dyn Lease>> = if incoming.is_end_stream() {
@@ -192,6 +199,20 @@ impl<B: Send> Connection<B> {
             Some(self)
         };
         Ok(Response::from_parts(head, Body::new(incoming, lease)))
+    }
+
+    fn switched(self: Box<Self>, mut response: Response<Incoming>, asked: Option<&HeaderValue>) -> Result<Response<Body>, Error> {
+        let mut named = response.headers().get_all(UPGRADE).iter();
+        let why = match (asked, named.next(), named.next()) {
+            (None, ..) => "101 Switching Protocols, which nobody asked for",
+            (Some(asked), Some(named), None) if named.as_bytes().eq_ignore_ascii_case(asked.as_bytes()) => {
+                let upgrade = hyper::upgrade::on(&mut response);
+                self.watch.answered(None);
+                return Ok(response.map(|incoming| Body::switched(incoming, upgrade, self)));
+            }
+            _ => "101 Switching Protocols, to another protocol than was asked for",
+        };
+        Err(Error::Broken { upstream: self.upstream.settings.name.clone(), why: why.to_owned() })
     }
 
     fn broken(&self, error: &hyper::Error) -> Error {

@@ -33,4 +33,6 @@ mod tokens_introspection;
 mod tokens_issuers;
 mod tokens_misbehaviour;
 mod tokens_own;
+mod upgrades;
+mod websocket;
 mod wire;

@@ -94,6 +94,7 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         require: Require::default(),
         token: Injection::Exchange(Targets::new(vec![Arc::new(target)])),
         max_body: None,
+        websocket: false,
         force: ForceRoute::default(),
         metrics: metrics.route(&settings.name),
     };
