@@ -1,11 +1,20 @@
-//! What operators and their tools ask: metrics and probes on one listener, the status as JSON on another. It asks the program
-//! through [`Program`], and never serves callers.
+//! What operators and their tools ask: metrics and probes on one listener; the status, and what an operator may have done, on
+//! another. It asks the program through [`Program`], and never serves callers.
 
+mod action;
+mod answer;
+mod guard;
+mod purge;
+mod token;
+
+use crate::cache::{Purge, Purged};
+use crate::issuer::Credential;
 use crate::metrics::Metrics;
-use bytes::Bytes;
+use action::Action;
+use answer::{Answer, answer, json, method_not_allowed, text};
+use guard::Guard;
 use http::header::{self, HeaderName};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{HeaderValue, Method, Request, StatusCode};
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::future::Future;
@@ -14,16 +23,30 @@ use std::sync::Arc;
 use tower::ServiceBuilder;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-/// The running program, as far as an operator may look into it.
+/// The admin listener, as the configuration describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub address: SocketAddr,
+    /// Names that it answers to besides its own address; lower case.
+    pub hosts: Vec<String>,
+    /// What an operator has to show for anything but looking. `None`: nobody may do more.
+    pub token: Option<Credential>,
+}
+
+/// The running program, as far as an operator may look into it and act on it.
 pub trait Program: Send + Sync + 'static {
     /// The configuration is in force and a caller could be served; false again once the end has begun.
     fn ready(&self) -> bool;
     fn metrics(&self) -> Arc<Metrics>;
     /// The status page's data: no token, no secret, no subject.
     fn status(&self) -> serde_json::Value;
+    /// The names of the issuers in the configuration.
+    fn issuers(&self) -> Vec<Arc<str>>;
+    /// Throws tokens out, and stops what is being exchanged for them. It may take a while where there are many.
+    fn purge(&self, what: &Purge) -> Purged;
 }
 
-type Answer = Response<Full<Bytes>>;
+const STATUS: &str = "/v1/status";
 
 /// `/metrics`, `/livez` and `/readyz`; nothing else is reachable there.
 pub fn probes(program: Arc<dyn Program>) -> impl Service {
@@ -33,11 +56,12 @@ pub fn probes(program: Arc<dyn Program>) -> impl Service {
     }))
 }
 
-/// The admin listener: the status as JSON. `address` is where it listens: other names in `Host` are refused (DNS rebinding).
-pub fn status(program: Arc<dyn Program>, address: SocketAddr) -> impl Service {
+/// The admin listener. `address` is where it really listens.
+pub fn operators(program: Arc<dyn Program>, settings: Settings, address: SocketAddr) -> impl Service {
+    let guard = Arc::new(Guard::new(Settings { address, ..settings }));
     harmless(tower::service_fn(move |request: Request<Incoming>| {
-        let answer = inspect(&*program, &request, address);
-        async move { Ok::<_, Infallible>(answer) }
+        let (program, guard) = (program.clone(), guard.clone());
+        async move { Ok::<_, Infallible>(guarded(&program, &guard, request).await) }
     }))
 }
 
@@ -63,9 +87,13 @@ fn harmless<S: Service>(inner: S) -> impl Service {
         .service(inner)
 }
 
+fn looks_only(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
 async fn probe(program: &Arc<dyn Program>, request: &Request<Incoming>) -> Answer {
-    if let Some(refused) = reads_only(request) {
-        return refused;
+    if !looks_only(request.method()) {
+        return method_not_allowed(&[&Method::GET, &Method::HEAD]);
     }
     match request.uri().path() {
         "/metrics" => {
@@ -85,48 +113,16 @@ async fn probe(program: &Arc<dyn Program>, request: &Request<Incoming>) -> Answe
     }
 }
 
-fn inspect(program: &dyn Program, request: &Request<Incoming>, address: SocketAddr) -> Answer {
-    if !names_us(request, address) {
-        return text(StatusCode::MISDIRECTED_REQUEST, "this listener answers to localhost and its own address alone\n");
-    }
-    if let Some(refused) = reads_only(request) {
+async fn guarded(program: &Arc<dyn Program>, guard: &Guard, request: Request<Incoming>) -> Answer {
+    if let Err(refused) = guard.judge(&request).await {
         return refused;
     }
     match request.uri().path() {
-        "/v1/status" => answer(StatusCode::OK, "application/json", program.status().to_string()),
-        _ => text(StatusCode::NOT_FOUND, "here is /v1/status\n"),
+        STATUS if looks_only(request.method()) => json(&program.status()),
+        STATUS => method_not_allowed(&[&Method::GET, &Method::HEAD]),
+        path => match Action::find(path, request.method()) {
+            Ok(action) => action.take(program, request).await,
+            Err(refused) => refused,
+        },
     }
-}
-
-/// A page of another site must not read this one by giving its own name our address.
-fn names_us(request: &Request<Incoming>, address: SocketAddr) -> bool {
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    let host = request.uri().authority().map(|a| a.as_str()).or_else(|| hosts.next().and_then(|h| h.to_str().ok())).unwrap_or_default();
-    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(name, _)| name);
-    hosts.next().is_none()
-        && (name.eq_ignore_ascii_case("localhost") || name.trim_matches(['[', ']']).parse() == Ok(address.ip()) || is_loopback(name))
-}
-
-fn is_loopback(name: &str) -> bool {
-    name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-fn reads_only(request: &Request<Incoming>) -> Option<Answer> {
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
-        return None;
-    }
-    let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
-    refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-    Some(refused)
-}
-
-fn text(status: StatusCode, body: &'static str) -> Answer {
-    answer(status, "text/plain; charset=utf-8", body)
-}
-
-fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    answer
 }

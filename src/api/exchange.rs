@@ -5,11 +5,12 @@ use super::json;
 use crate::clock::Clock;
 use crate::fault::{Fault, Why, bad_request};
 use crate::issuer::json as strict;
-use crate::metrics::RouteMetrics;
+use crate::metrics::{Force, RouteMetrics};
 use crate::revocation::Revocations;
-use crate::token::{Asker, Caller, Freshness, Granted, SubjectToken, Target, TokenSource};
-use crate::verify::Verifier;
+use crate::token::{Asker, Caller, Freshness, Granted, Source, SubjectToken, Target, TokenSource};
+use crate::verify::{Require, Verifier, Verifiers};
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::{Request, Response, header};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -17,8 +18,10 @@ use std::sync::Arc;
 
 /// One audience, ready to run.
 pub struct Audience {
-    pub verifier: Arc<Verifier>,
-    pub target: Arc<Target>,
+    pub verifiers: Verifiers,
+    /// At each issuer that callers may come from.
+    pub targets: Vec<Arc<Target>>,
+    pub require: Require,
 }
 
 pub struct ExchangeApi<T> {
@@ -56,17 +59,12 @@ impl<T: TokenSource> ExchangeApi<T> {
             self.known(token).await?;
             return Err(unknown());
         };
-        let caller = audience.verifier.verify(token).await?;
+        let caller = audience.verifiers.verify(token).await?;
+        audience.require.met_by(&caller.subject)?;
         self.revoked.check(&caller)?;
-        if audience.target.forbids(&caller.subject) {
-            return Err(Fault::LoginClient);
-        }
-        let granted = self.tokens.token(&Asker::Caller(caller.clone()), &audience.target, freshness(wanted.force_update).into()).await;
-        match &granted {
-            Ok(granted) => self.metrics.looked_up(granted.source),
-            Err(_) => self.metrics.lookup_denied(),
-        }
-        let granted = granted?;
+        let target = audience.target(&caller)?;
+        target.permits(&caller.subject)?;
+        let granted = self.granted(&caller, target, wanted.force_update).await?;
         let expires_in = self.left(&granted, &caller);
         let body = serde_json::json!({
             "token": granted.token.expose(),
@@ -77,11 +75,29 @@ impl<T: TokenSource> ExchangeApi<T> {
         Ok(json(body.to_string()))
     }
 
+    /// Counts where the token came from, or what became of it, as routes do.
+    async fn granted(&self, caller: &Caller, target: &Arc<Target>, force: bool) -> Result<Granted, Fault> {
+        let freshness = if force { Freshness::Forced } else { Freshness::Any };
+        let (answer, at_once) = match self.tokens.token(&Asker::Caller(caller.clone()), target, freshness.into()) {
+            Either::Left(known) => (known.into_inner(), true),
+            Either::Right(coming) => (coming.await, false),
+        };
+        match &answer {
+            Ok(granted) => self.metrics.looked_up(granted.source),
+            Err(_) if at_once => self.metrics.lookup_denied(),
+            Err(_) => self.metrics.looked_up(if force { Source::Forced } else { Source::Miss }),
+        }
+        if force {
+            self.metrics.forced.ended(Force::Api, answer.as_ref().err());
+        }
+        answer
+    }
+
     /// Whoever is no caller of ours is told so, and not which audiences there are.
     async fn known(&self, token: SubjectToken) -> Result<(), Fault> {
         let mut outcome = Err(Fault::NoToken);
         let mut asked: Vec<&Arc<Verifier>> = Vec::new();
-        for Audience { verifier, .. } in self.audiences.values() {
+        for verifier in self.audiences.values().flat_map(|audience| audience.verifiers.all()) {
             if asked.iter().any(|v| Arc::ptr_eq(v, verifier)) {
                 continue;
             }
@@ -101,8 +117,12 @@ impl<T: TokenSource> ExchangeApi<T> {
     }
 }
 
-fn freshness(force_update: bool) -> Freshness {
-    if force_update { Freshness::Forced } else { Freshness::Any }
+impl Audience {
+    /// At the issuer that the caller comes from.
+    fn target(&self, caller: &Caller) -> Result<&Arc<Target>, Fault> {
+        let none = || Fault::Misconfigured(Why::new("the audience has no target at the issuer of the caller's token").into());
+        self.targets.iter().find(|target| target.issuer == caller.subject.issuer).ok_or_else(none)
+    }
 }
 
 fn unknown() -> Fault {

@@ -9,6 +9,7 @@ pub use exchange::{Audience, ExchangeApi};
 pub use logout::{Logout, Purger, Settings as LogoutSettings};
 pub use openapi::description;
 
+use crate::verify::Require;
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use std::sync::Arc;
@@ -33,10 +34,12 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AudienceSettings {
     pub name: String,
-    /// The issuer's name in the configuration.
-    pub issuer: Arc<str>,
+    /// The issuer's name in the configuration; `None`: the one whose url is the `iss` of the caller's token.
+    pub issuer: Option<Arc<str>>,
     pub scopes: Vec<String>,
     pub resources: Vec<String>,
+    /// Of the caller's token.
+    pub require: Require,
     pub max_ttl: Duration,
 }
 

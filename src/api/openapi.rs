@@ -9,8 +9,7 @@ use serde_json::{Map, Value, json as value};
 use std::collections::BTreeMap;
 
 /// What only a request that goes on to a backend can come to.
-const ELSEWHERE: [&str; 6] =
-    ["no_route", "misdirected", "upstream_unreachable", "upstream_error", "upstream_timeout", "insufficient_scope"];
+const ELSEWHERE: [&str; 5] = ["no_route", "misdirected", "upstream_unreachable", "upstream_error", "upstream_timeout"];
 
 pub fn description() -> Response<Bytes> {
     json(document().to_string())

@@ -9,6 +9,7 @@ use crate::metrics::Metrics;
 use crate::revocation::{Revocations, Revoked};
 use crate::stack::{Answering, Door};
 use crate::token::TargetSettings;
+use crate::verify::Verifiers;
 use anyhow::anyhow;
 use futures_util::future::{FutureExt, ready};
 use http::Method;
@@ -60,18 +61,26 @@ fn exchange_api(
 }
 
 fn audience(wanted: &api::AudienceSettings, issuers: &Issuers) -> anyhow::Result<(String, Audience)> {
-    let api::AudienceSettings { name, issuer, scopes, resources, max_ttl } = wanted;
-    let made = issuers.get(issuer).ok_or_else(|| anyhow!("exchange_api: issuer `{issuer}` is missing"))?;
-    let audiences = vec![name.clone()];
-    let target = made.exchanger.target(TargetSettings {
-        expect_audiences: audiences.clone(),
-        audiences,
+    let api::AudienceSettings { name, issuer, scopes, resources, require, max_ttl } = wanted;
+    let named = |name: &Arc<str>| issuers.get(name).ok_or_else(|| anyhow!("exchange_api: issuer `{name}` is missing"));
+    let from: Vec<&MadeIssuer> = match issuer {
+        Some(name) => vec![named(name)?],
+        None => issuers.values().collect(),
+    };
+    let settings = TargetSettings {
+        expect_audiences: vec![name.clone()],
+        audiences: vec![name.clone()],
         scopes: scopes.clone(),
         resources: resources.clone(),
         max_ttl: *max_ttl,
         ..TargetSettings::default()
-    });
-    Ok((name.clone(), Audience { verifier: made.verifier.clone(), target: Arc::new(target) }))
+    };
+    let targets = from.iter().map(|made| Arc::new(made.exchanger.target(settings.clone()))).collect();
+    let verifiers = match (issuer, &*from) {
+        (Some(_), [one]) => Verifiers::One(one.verifier.clone()),
+        _ => Verifiers::ByToken(from.iter().map(|made| made.verifier.clone()).collect()),
+    };
+    Ok((name.clone(), Audience { verifiers, targets, require: require.clone() }))
 }
 
 fn logout(

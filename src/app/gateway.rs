@@ -2,11 +2,11 @@
 //! same for `run`, the demo and the tests.
 
 use super::status::Status;
+use super::turned_away::{self, TurnedAway};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::exchange::{Exchange, Exchanger};
-use crate::fault::{Fault, Why};
 use crate::issuer::Issuer;
 use crate::listen::{Bound, Workers};
 use crate::metrics::{self, Metrics};
@@ -47,6 +47,8 @@ pub struct Gateway {
 /// Where the program stands between start and end.
 pub(super) struct State {
     pub issuers: Vec<Arc<Issuer>>,
+    /// Of all issuers, one each.
+    pub verifiers: Vec<Arc<Verifier>>,
     /// Without which no caller could be let in.
     needed: Vec<Arc<Verifier>>,
     ready: AtomicBool,
@@ -70,7 +72,7 @@ impl Gateway {
         // Sockets first: a taken port is the likeliest thing to fail.
         let bound = config.listeners.iter().cloned().map(Bound::bind).collect::<Result<Vec<_>, _>>()?;
         let metrics_socket = bind_plain("metrics", config.metrics)?;
-        let admin_socket = config.admin.map(|a| bind_plain("admin", a)).transpose()?;
+        let admin_socket = config.admin.clone().map(|a| Ok::<_, anyhow::Error>((bind_plain("admin", a.address)?, a))).transpose()?;
         let control = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build();
         let control = control.context("cannot start the control threads")?;
 
@@ -104,7 +106,7 @@ impl Gateway {
             Ok((s.name.clone(), b.local_addr()?))
         };
         let listeners = bound.iter().zip(&config.listeners).map(at).collect::<anyhow::Result<Vec<_>>>()?;
-        let workers = start_workers(&config, &clock, &shared)?;
+        let workers = start_workers(&config, &clock, &shared, control.handle())?;
         for socket in bound {
             let _listening = workers.accept(socket, control.handle())?;
         }
@@ -112,6 +114,7 @@ impl Gateway {
             made.issuer.start();
         }
         let state = Arc::new(State {
+            verifiers: issuers.values().map(|m| m.verifier.clone()).collect(),
             issuers: issuers.into_values().map(|m| m.issuer).collect(),
             needed,
             ready: AtomicBool::new(false),
@@ -120,7 +123,8 @@ impl Gateway {
         let (alive, gone) = watch::channel(());
         let status = Arc::new(Status::new(shared.clone(), state.clone(), &listeners, clock));
         let metrics_address = serve(&control, metrics_socket, gone.clone(), |_| admin::probes(status.clone()))?;
-        let admin_address = admin_socket.map(|s| serve(&control, s, gone, |at| admin::status(status.clone(), at))).transpose()?;
+        let admin_address =
+            admin_socket.map(|(s, a)| serve(&control, s, gone, |at| admin::operators(status.clone(), a, at))).transpose()?;
         let gateway = Self { control: Some(control), workers, shared, state, listeners, metrics_address, admin_address, _alive: alive };
         gateway.announce();
         Ok(gateway)
@@ -295,13 +299,16 @@ fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, from: &[&MadeI
     }
 }
 
-fn start_workers(config: &Config, clock: &Clock, shared: &Arc<Shared<Tokens>>) -> anyhow::Result<Workers> {
+fn start_workers(config: &Config, clock: &Clock, shared: &Arc<Shared<Tokens>>, control: &Handle) -> anyhow::Result<Workers> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let count = config.workers.unwrap_or(cores).max(1);
     let (for_stack, for_overload, for_malformed) = (shared.clone(), shared.clone(), shared.clone());
-    let overloaded = Fault::Overloaded(Why::new("all connections are taken (limits.max_connections)").into());
+    let (overloaded, told) = (turned_away::fault(), TurnedAway::new(config.connections.max_connections, control.clone()));
     let hooks = listen::Hooks {
-        turned_away: Arc::new(move |_| for_overload.unmatched.rejected(&overloaded)),
+        turned_away: Arc::new(move |listener| {
+            for_overload.unmatched.rejected(&overloaded);
+            told.note(listener);
+        }),
         malformed: Arc::new(move || for_malformed.metrics.malformed()),
     };
     let make = move |worker: &listen::WorkerContext| Stack::new(for_stack.clone(), Pools::new(worker.ticker.clone()));

@@ -8,6 +8,7 @@ pub mod gateway;
 mod healthcheck;
 mod run;
 mod status;
+mod turned_away;
 
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;

@@ -1,10 +1,12 @@
-//! What the admin listener shows of a running gateway. It only looks; nothing here changes anything.
+//! What the admin listener shows of a running gateway, and what it may have done to it. It judges nobody: who asks has been let in.
 
 use super::gateway::{State, Tokens};
 use crate::admin::Program;
+use crate::cache::{Purge, Purged};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::stack::{Injection, Route, Shared, Targets};
+use crate::token::Subject;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +34,18 @@ impl Program for Status {
         self.shared.metrics.clone()
     }
 
+    fn issuers(&self) -> Vec<Arc<str>> {
+        self.state.issuers.iter().map(|issuer| issuer.settings().name.clone()).collect()
+    }
+
+    fn purge(&self, what: &Purge) -> Purged {
+        // Whoever is asked about anew is asked before there is a new token for them.
+        for verifier in &self.state.verifiers {
+            verifier.forget(|subject| concerns(what, subject));
+        }
+        self.shared.tokens.evict(what)
+    }
+
     fn status(&self) -> Value {
         let routes = self.shared.routes.load();
         let listeners = self.listeners.iter().map(|(name, address)| {
@@ -49,6 +63,16 @@ impl Program for Status {
             "cache": { "entries": self.shared.tokens.len(), "max_entries": self.shared.tokens.max_entries() },
             "failures": self.shared.failures.latest(),
         })
+    }
+}
+
+/// Whose verification is forgotten with their tokens: nobody's, where it is all about an audience.
+fn concerns(what: &Purge, subject: &Subject) -> bool {
+    match what {
+        Purge::Subject { issuer, sub } => *subject.issuer == **issuer && *subject.sub == **sub,
+        Purge::Session { issuer, sid } => *subject.issuer == **issuer && subject.sid.as_deref() == Some(sid),
+        Purge::Audience(_) => false,
+        Purge::All => true,
     }
 }
 

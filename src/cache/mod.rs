@@ -123,7 +123,16 @@ impl<S: TokenSource> Cache<S> {
     /// Throws out what is held, and sees to it that nothing comes of what is being exchanged at this moment. What is asked for
     /// afterwards is asked of the issuer anew.
     pub fn purge(&self, purge: &Purge) -> Purged {
-        let verdict = purge.verdict().map(Err);
+        self.throw_out(purge, purge.verdict())
+    }
+
+    /// The same, but nobody's session is over: who waits for an exchange that began before gets what one comes to that begins after.
+    pub fn evict(&self, purge: &Purge) -> Purged {
+        self.throw_out(purge, None)
+    }
+
+    fn throw_out(&self, purge: &Purge, verdict: Option<Fault>) -> Purged {
+        let verdict = verdict.map(Err);
         // First what is in the air: what lands from now on is not kept. Then what was kept before.
         let under_way = self.shared.flights.purge(|about| purge.takes(about), verdict.as_ref());
         if *purge == Purge::All {

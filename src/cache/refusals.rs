@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The most refusals that are remembered; under a flood of them, others go.
 const MOST: usize = 10_000;
 /// For how long our own client's refusal stands: short, since every caller suffers while an operator mends it.
-const CLIENT: Duration = Duration::from_secs(10);
+const CLIENT: Duration = Duration::from_secs(5);
 
 pub(super) struct Refusals {
     kept: Bounded<Whom, Refused>,

@@ -39,7 +39,7 @@ pub fn read(route: &mut Section) -> Callers {
     Callers { who: route.take("callers", |v| v.choice(WHO, &[])), require: route.take("require", require) }
 }
 
-fn require(value: &Value) -> Option<Require> {
+pub fn require(value: &Value) -> Option<Require> {
     let mut section = value.section(&[])?;
     let read = Require { scopes: section.take("scopes", |v| v.list(scope)), claims: section.take("claims", claims) };
     let nothing = !section.has("scopes") && !section.has("claims");
@@ -84,10 +84,12 @@ pub fn check(route: &Section, callers: &Callers, mode: Option<Mode>) {
 
 pub fn settings(callers: Callers) -> (stack::Callers, verify::Require) {
     let Callers { who, require } = callers;
+    (who.map_or(stack::Callers::Verified, |at| at.value), required(require))
+}
+
+pub fn required(require: Option<At<Require>>) -> verify::Require {
     let Require { scopes, claims } = require.map(|at| at.value).unwrap_or_default();
-    let require =
-        verify::Require { scopes: scopes.map_or_else(Vec::new, |at| plain(at.value)), claims: claims.map_or_else(Vec::new, |at| at.value) };
-    (who.map_or(stack::Callers::Verified, |at| at.value), require)
+    verify::Require { scopes: scopes.map_or_else(Vec::new, |at| plain(at.value)), claims: claims.map_or_else(Vec::new, |at| at.value) }
 }
 
 #[cfg(test)]

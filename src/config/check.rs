@@ -155,6 +155,11 @@ fn check_by_token(route: &Route, at: &At<String>, issuers: &[issuers::Written], 
         let message = format!("route `{}`: `issuer: by_token`, and callers need no token", route.name.value);
         reading.complain(Complaint::error(Code::Anonymous, at.place, message).cure("name the issuer, or take `callers: anonymous` out"));
     }
+    check_told_apart(issuers, reading);
+}
+
+/// The token's `iss` has to lead to one issuer alone.
+pub fn check_told_apart(issuers: &[issuers::Written], reading: &Reading) {
     for (i, issuer) in issuers.iter().enumerate() {
         let Some(url) = &issuer.url else { continue };
         let same = |other: &&issuers::Written| other.url.as_ref().is_some_and(|at| at.value.0 == url.value.0);

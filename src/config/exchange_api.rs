@@ -1,11 +1,13 @@
 //! `exchange_api`: the listeners on which programs may ask for tokens themselves, and for which audiences; off unless it is
 //! written. An audience that is not named here cannot be had.
 
+use super::callers::{Require, require, required};
+use super::check::check_told_apart;
 use super::complaint::{Code, Complaint, quoted};
 use super::nearest;
 use super::place::At;
 use super::reading::{Name, Reading, Value};
-use super::section::{Section, complain_of_twins};
+use super::section::{BY_TOKEN, Section, complain_of_twins};
 use super::target::scope;
 use super::tree::Kind;
 use super::url::resource;
@@ -15,7 +17,6 @@ use crate::api::{self, AudienceSettings};
 use std::sync::Arc;
 use std::time::Duration;
 
-const LATER: &[&str] = &["require"];
 const LONGEST_NAME: usize = 255;
 
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub struct Audience {
     pub issuer_written: bool,
     pub scopes: Option<At<Vec<At<String>>>>,
     pub resource: Option<At<Vec<At<String>>>>,
+    pub require: Option<At<Require>>,
 }
 
 /// `None`: it is off.
@@ -61,7 +63,7 @@ fn audiences(value: &Value) -> Option<Vec<Audience>> {
             value.reading.complain(Complaint::error(Code::Name, entry.place, message).cure(cure));
         }
         let one = Value { node: &entry.value, key: entry.place, name: Name::of("audience", &entry.key), reading: value.reading };
-        if let Some(section) = one.section(LATER) {
+        if let Some(section) = one.section(&[]) {
             out.push(audience(section, name));
         }
     }
@@ -74,8 +76,9 @@ fn audience(mut section: Section, name: At<String>) -> Audience {
     let issuer = s.take("issuer", |v| v.text());
     let scopes = s.take("scopes", |v| v.list(scope));
     let resource = s.take("resource", |v| v.list(resource));
+    let require = s.take("require", require);
     section.finish();
-    Audience { name, issuer, issuer_written, scopes, resource }
+    Audience { name, issuer, issuer_written, scopes, resource, require }
 }
 
 impl ExchangeApi {
@@ -85,7 +88,7 @@ impl ExchangeApi {
 
     /// `only`: there is no other issuer.
     pub fn uses_issuer(&self, name: &str, only: bool) -> bool {
-        self.audiences.iter().flatten().any(|a| a.issuer.as_ref().map_or(only, |at| at.value == name))
+        self.audiences.iter().flatten().any(|a| a.issuer.as_ref().map_or(only, |at| at.value == name || at.value == BY_TOKEN))
     }
 
     /// What it says of listeners and issuers.
@@ -95,26 +98,28 @@ impl ExchangeApi {
         let have: Vec<&str> = issuers.iter().map(|i| i.name.value.as_str()).collect();
         for audience in self.audiences.iter().flatten() {
             let subject = format!("audience {}", quoted(&audience.name.value));
-            let issuer = match &audience.issuer {
+            let of_audience: &[issuers::Written] = match &audience.issuer {
+                Some(at) if at.value == BY_TOKEN => {
+                    check_told_apart(issuers, reading);
+                    issuers
+                }
                 Some(at) => match issuers.iter().find(|i| i.name.value == at.value) {
-                    Some(issuer) => issuer,
+                    Some(issuer) => std::slice::from_ref(issuer),
                     None => {
                         dangling(&subject, "issuer", at, &have, reading);
                         continue;
                     }
                 },
                 None if audience.issuer_written => continue,
-                None => match issuers {
-                    [only] => only,
-                    [] => continue,
-                    _ => {
-                        let message = format!("{subject}: which issuer? There are {}", have.join(", "));
-                        reading.complain(Complaint::error(Code::WhichIssuer, audience.name.place, message).cure("write `issuer: name`"));
-                        continue;
-                    }
-                },
+                None if issuers.len() < 2 => issuers,
+                None => {
+                    let message = format!("{subject}: which issuer? There are {}", have.join(", "));
+                    let cure = "write `issuer: name`, or `issuer: by_token` for the one whose url is the token's iss";
+                    reading.complain(Complaint::error(Code::WhichIssuer, audience.name.place, message).cure(cure));
+                    continue;
+                }
             };
-            if issuer.client_id.as_ref().is_some_and(|own| own.value == audience.name.value) {
+            if of_audience.iter().any(|i| i.client_id.as_ref().is_some_and(|own| own.value == audience.name.value)) {
                 let it = Complaint::error(Code::OwnAudience, audience.name.place, format!("{subject} is this gateway's own client_id"));
                 reading.complain(it.cure("name the backend's client: the exchanged token must be good there and nowhere else"));
             }
@@ -142,9 +147,14 @@ fn dangling(subject: &str, what: &str, name: &At<String>, have: &[&str], reading
 pub fn settings(written: Option<ExchangeApi>, only: Option<&Arc<str>>, max_ttl: Duration) -> Option<api::Settings> {
     let ExchangeApi { listeners, audiences } = written?;
     let list = |at: Option<At<Vec<At<String>>>>| at.map_or_else(Vec::new, |at| plain(at.value));
-    let one = |Audience { name, issuer, issuer_written: _, scopes, resource }: Audience| {
-        let issuer = issuer.map(|at| at.value.into()).or(only.cloned())?;
-        Some(AudienceSettings { name: name.value, issuer, scopes: list(scopes), resources: list(resource), max_ttl })
+    let one = |Audience { name, issuer, issuer_written: _, scopes, resource, require }: Audience| {
+        let issuer = match issuer {
+            Some(at) if at.value == BY_TOKEN => None,
+            Some(at) => Some(at.value.into()),
+            None => Some(only.cloned()?),
+        };
+        let (name, require) = (name.value, required(require));
+        Some(AudienceSettings { name, issuer, scopes: list(scopes), resources: list(resource), require, max_ttl })
     };
     Some(api::Settings {
         listeners: list(listeners).into_iter().map(Into::into).collect(),
@@ -165,10 +175,20 @@ mod tests {
         let api = found.exchange_api.unwrap();
         assert_eq!((&*api.listeners[0], api.audiences.len()), ("main", 2));
         assert_eq!(
-            (&*api.audiences[1].name, &*api.audiences[1].issuer, &*api.audiences[1].scopes),
-            ("urn:x/Y", "main", &["a".to_owned()][..])
+            (&*api.audiences[1].name, api.audiences[1].issuer.as_deref(), &*api.audiences[1].scopes),
+            ("urn:x/Y", Some("main"), &["a".to_owned()][..])
         );
         assert_eq!(api.audiences[0].max_ttl, Duration::from_secs(300));
+    }
+
+    #[test]
+    fn as_a_route_by_the_token_and_with_what_is_required() {
+        let more = "issuer: by_token, resource: [\"https://a.example/\"], require: { scopes: [b], claims: { tenant: acme } }";
+        let mut found = config(&format!("exchange_api: {{ listeners: [main], audiences: {{ a: {{ {more} }} }} }}\n"));
+        let audience = found.exchange_api.unwrap().audiences.remove(0);
+        assert_eq!((audience.issuer, &*audience.resources[0], &*audience.require.scopes[0]), (None, "https://a.example/", "b"));
+        assert_eq!(audience.require.claims, [("tenant".to_owned(), vec!["acme".to_owned()])]);
+        assert_eq!(found.issuers.remove(0).verify.keep, ["tenant"], "so that there is something to look at");
     }
 
     #[test]

@@ -1,47 +1,67 @@
 //! `listeners`: where callers come in. It binds nothing.
 
-use super::address::address;
+use super::address::{address, network};
 use super::place::At;
 use super::section::{Section, named};
-use crate::listen;
+use crate::listen::{self, TrustedProxies};
+use ipnet::IpNet;
 use std::net::{Ipv4Addr, SocketAddr};
 
-const LATER: &[&str] = &["tls", "proxy_protocol", "trusted_proxies", "mode", "unmatched"];
+const LATER: &[&str] = &["tls", "proxy_protocol", "mode", "unmatched"];
 
 #[derive(Debug)]
 pub struct Listener {
     pub name: At<String>,
     pub address: Option<At<SocketAddr>>,
+    pub trusted_proxies: Option<At<Vec<At<IpNet>>>>,
 }
 
 /// `None`: none are written, and the one by default stands.
 pub fn read(root: &mut Section) -> Option<Vec<Listener>> {
     let value = root.value("listeners")?;
     named(&value, "listener", |value, name| {
-        let Some(mut section) = value.section(LATER) else { return Some(Listener { name, address: None }) };
+        let Some(mut section) = value.section(LATER) else { return Some(Listener { name, address: None, trusted_proxies: None }) };
         let address = section.require("address", "write an IP address and a port, as in `0.0.0.0:8080`", address);
+        let trusted_proxies = section.take("trusted_proxies", |v| v.list(network));
         section.finish();
-        Some(Listener { name, address })
+        Some(Listener { name, address, trusted_proxies })
     })
     .or(Some(Vec::new()))
 }
 
 pub fn settings(written: Option<Vec<Listener>>) -> Option<Vec<listen::Settings>> {
     let Some(written) = written else {
-        return Some(vec![listen::Settings { name: "main".into(), address: (Ipv4Addr::UNSPECIFIED, 8080).into() }]);
+        let address = (Ipv4Addr::UNSPECIFIED, 8080).into();
+        return Some(vec![listen::Settings { name: "main".into(), address, trusted: TrustedProxies::default() }]);
     };
-    let one = |Listener { name, address }: Listener| Some(listen::Settings { name: name.value.into(), address: address?.value });
+    let one = |Listener { name, address, trusted_proxies }: Listener| {
+        let trusted = trusted_proxies.into_iter().flat_map(|at| at.value).map(|at| at.value);
+        Some(listen::Settings { name: name.value.into(), address: address?.value, trusted: TrustedProxies::new(trusted) })
+    };
     written.into_iter().map(one).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::config;
+    use super::super::complaint::Code;
+    use super::super::sample::{config, refused};
 
     #[test]
     fn one_by_default_else_those_that_are_written() {
         let found = |top: &str| config(top).listeners.iter().map(|l| format!("{} {}", l.name, l.address)).collect::<Vec<_>>();
         assert_eq!(found(""), ["main 0.0.0.0:8080"]);
         assert_eq!(found("listeners:\n  a: { address: 127.0.0.1:0 }\n  b: { address: \"[::1]:0\" }\n"), ["a 127.0.0.1:0", "b [::1]:0"]);
+    }
+
+    #[test]
+    fn nobody_is_believed_unless_it_is_written() {
+        let trusted = |more: &str| config(&format!("listeners: {{ a: {{ address: 127.0.0.1:0{more} }} }}\n")).listeners.remove(0).trusted;
+        assert!(trusted("").is_empty());
+        let some = trusted(", trusted_proxies: [10.1.2.3/8, \"::1\"]");
+        let has = |address: &str| some.contains(address.parse().unwrap());
+        assert!(has("10.9.9.9") && has("::1") && !has("::2") && !has("127.0.0.1"));
+        let refusal = |list: &str| refused(&format!("listeners: {{ a: {{ address: 127.0.0.1:0, trusted_proxies: {list} }} }}\n"));
+        assert_eq!(refusal("[10.0.0.0/33, ten, 10.0.0.1:80]"), [Code::Address, Code::Address, Code::Address]);
+        assert_eq!(refusal("[]"), [Code::Empty]);
     }
 }

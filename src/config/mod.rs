@@ -66,7 +66,8 @@ pub struct Config {
     pub connections: listen::Limits,
     pub requests: stack::Limits,
     pub metrics: SocketAddr,
-    pub admin: Option<SocketAddr>,
+    /// `None`: off.
+    pub admin: Option<crate::admin::Settings>,
     pub issuers: Vec<Issuer>,
     pub upstreams: Vec<upstream::Settings>,
     pub routes: Vec<stack::RouteSettings>,

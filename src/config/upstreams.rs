@@ -6,7 +6,7 @@ use super::place::At;
 use super::section::{Section, named};
 use super::timeouts::{self, Timeouts};
 use super::url::endpoint;
-use crate::upstream::{self, Endpoint};
+use crate::upstream::{self, Endpoint, Endpoints};
 use std::time::Duration;
 
 const LATER: &[&str] = &["dns", "dns_refresh", "protocol", "balance", "tls", "health", "eject", "max_connections"];
@@ -48,7 +48,7 @@ pub fn read(root: &mut Section) -> Vec<Upstream> {
 pub fn settings(Upstream { name, endpoint, timeouts, pool_idle }: Upstream) -> Option<upstream::Settings> {
     Some(upstream::Settings {
         name: name.value.into(),
-        endpoint: endpoint?.value,
+        endpoints: Endpoints::Listed(vec![endpoint?.value]),
         timeouts: timeouts::over(timeouts, upstream::Timeouts::default()),
         pool_idle: pool_idle.map_or(POOL_IDLE, |at| at.value),
     })
@@ -56,7 +56,8 @@ pub fn settings(Upstream { name, endpoint, timeouts, pool_idle }: Upstream) -> O
 
 /// The settings of an upstream that a route gave as a URL.
 pub fn by_url(name: &str, endpoint: Endpoint) -> upstream::Settings {
-    upstream::Settings { name: name.into(), endpoint, timeouts: upstream::Timeouts::default(), pool_idle: POOL_IDLE }
+    let endpoints = Endpoints::Listed(vec![endpoint]);
+    upstream::Settings { name: name.into(), endpoints, timeouts: upstream::Timeouts::default(), pool_idle: POOL_IDLE }
 }
 
 #[cfg(test)]
@@ -72,7 +73,7 @@ mod tests {
         let config = whole(&format!("{named}upstreams:\n  orders: {{ endpoints: [https://o:1] }}\n"));
         let expected = upstream::Settings {
             name: "orders".into(),
-            endpoint: Endpoint { tls: true, host: "o".into(), port: 1 },
+            endpoints: Endpoints::Listed(vec![Endpoint { tls: true, host: "o".into(), port: 1 }]),
             timeouts: Default::default(),
             pool_idle: POOL_IDLE,
         };
@@ -90,7 +91,7 @@ mod tests {
                       b: { match: { path: /b }, upstream: \"https://orders:8080\", token: strip }\n  \
                       c: { match: { path: /c }, upstream: orders, token: strip }\n";
         let config = whole(&format!("{TWO}{routes}upstreams:\n  orders: {{ endpoints: [\"http://orders:8080\"] }}\n"));
-        let names = config.upstreams.iter().map(|u| (&*u.name, u.endpoint.tls)).collect::<Vec<_>>();
+        let names = config.upstreams.iter().map(|u| (&*u.name, u.endpoints.written()[0].tls)).collect::<Vec<_>>();
         assert_eq!(names, [("orders", false), ("orders:8080", false), ("https://orders:8080", true)]);
         let used = config.routes.iter().map(|r| (&*r.name, &*r.upstream)).collect::<Vec<_>>();
         assert_eq!(used, [("orders", "orders:8080"), ("a", "orders:8080"), ("b", "https://orders:8080"), ("c", "orders")]);

@@ -96,7 +96,7 @@ mod tests {
 
     fn endpoint(url: &str) -> String {
         let config = whole(&include_str!("../../config/minimal.yaml").replace("http://orders:8080", url));
-        let e = &config.upstreams[0].endpoint;
+        let e = &config.upstreams[0].endpoints.written()[0];
         format!("{} {} {} {}", config.routes[0].upstream, e.tls, e.host, e.port)
     }
 

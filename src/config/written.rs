@@ -15,6 +15,7 @@ use super::routes::{self, Found, Route, To};
 use super::section::{BY_TOKEN, Section};
 use super::upstreams::{self, Upstream};
 use super::{Config, issuers, shutdown, workers};
+use crate::api;
 use crate::stack::{IssuerChoice, RouteSettings};
 use crate::upstream::{self, Endpoint};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -97,7 +98,7 @@ impl Written {
         let exchange_api = exchange_api::settings(exchange_api, first.as_ref(), max_ttl);
         let only = first.map(IssuerChoice::Named);
         let routes = resolved(routes, &upstreams, only.as_ref(), max_ttl)?;
-        let asked_about = claims(&routes);
+        let asked_about = claims(&routes, exchange_api.as_ref());
         for issuer in &mut issuers {
             issuer.verify.keep.clone_from(&asked_about);
         }
@@ -130,7 +131,7 @@ fn resolved(
 ) -> Option<Vec<RouteSettings>> {
     let by_name: HashMap<&str, &upstream::Settings> = upstreams.iter().map(|u| (&*u.name, u)).collect();
     let by_url = upstreams.iter().filter(|u| u.name.contains(':'));
-    let by_endpoint: HashMap<&Endpoint, &upstream::Settings> = by_url.map(|u| (&u.endpoint, u)).collect();
+    let by_endpoint: HashMap<&Endpoint, &upstream::Settings> = by_url.filter_map(|u| Some((u.endpoints.written().first()?, u))).collect();
     let found = routes.into_iter().map(|route| {
         let issuer = match &route.issuer {
             _ if !route.needs_issuer() => IssuerChoice::Unneeded,
@@ -147,9 +148,10 @@ fn resolved(
     found.collect()
 }
 
-/// The claims that routes ask about, each once.
-fn claims(routes: &[RouteSettings]) -> Vec<String> {
-    let names: BTreeSet<&String> = routes.iter().flat_map(|r| &r.require.claims).map(|(name, _)| name).collect();
+/// The claims that routes and the exchange API ask about, each once.
+fn claims(routes: &[RouteSettings], api: Option<&api::Settings>) -> Vec<String> {
+    let of_api = api.into_iter().flat_map(|api| &api.audiences).map(|audience| &audience.require);
+    let names: BTreeSet<&String> = routes.iter().map(|r| &r.require).chain(of_api).flat_map(|r| &r.claims).map(|(name, _)| name).collect();
     names.into_iter().cloned().collect()
 }
 

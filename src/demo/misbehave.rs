@@ -1,6 +1,7 @@
 //! Bad manners to order: what a scripted endpoint does instead of, or to, its proper answer. Tests tell the development IAM and
 //! the backends to behave like this; it decides nothing by itself and knows neither of them.
 
+use super::gzip;
 use super::serve::{Body, Broken, Conn, full};
 use bytes::Bytes;
 use futures_util::stream;
@@ -39,6 +40,8 @@ pub enum Misbehave {
     Drip(Duration),
     /// A body of this many bytes.
     Huge(u64),
+    /// The proper answer with this many blanks after it, in gzip: who unpacks it all finds nothing wrong with it.
+    Packed(usize),
     /// The proper answer's JSON, changed.
     Json(Edit),
     /// The issued token's claims, changed before it is signed (exchanges only).
@@ -112,6 +115,7 @@ impl fmt::Debug for Misbehave {
             Self::ResetMidBody => "ResetMidBody",
             Self::Drip(_) => "Drip",
             Self::Huge(_) => "Huge",
+            Self::Packed(_) => "Packed",
             Self::Json(_) => "Json",
             Self::Claims(_) => "Claims",
         })
@@ -209,6 +213,7 @@ pub async fn apply(told: Option<Misbehave>, conn: &Conn, proper: impl Future<Out
         Some(Misbehave::ResetMidBody) => in_pieces(proper.await, |bytes| broken_off(bytes, conn.clone())).await,
         Some(Misbehave::Drip(every)) => in_pieces(proper.await, |bytes| drip(bytes, every)).await,
         Some(Misbehave::Huge(bytes)) => Ok(proper.await.map(|_| huge(bytes))),
+        Some(Misbehave::Packed(blanks)) => packed(proper.await, blanks).await,
         Some(Misbehave::Json(edit)) => {
             let (mut parts, body) = proper.await.into_parts();
             let mut value: Value = serde_json::from_slice(&body.collect().await?.to_bytes()).unwrap_or_default();
@@ -234,6 +239,14 @@ async fn in_pieces(answer: Response<Body>, cut: impl FnOnce(Bytes) -> Body) -> R
     let bytes = body.collect().await?.to_bytes();
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
     Ok(Response::from_parts(parts, cut(bytes)))
+}
+
+async fn packed(answer: Response<Body>, blanks: usize) -> Result<Response<Body>, Broken> {
+    let (mut parts, body) = answer.into_parts();
+    let bytes = gzip::bomb(&body.collect().await?.to_bytes(), blanks);
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    Ok(Response::from_parts(parts, full(bytes)))
 }
 
 fn drip(bytes: Bytes, every: Duration) -> Body {

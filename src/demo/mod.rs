@@ -3,6 +3,7 @@
 
 pub mod backend;
 pub mod fetch;
+mod gzip;
 pub mod iam;
 pub mod misbehave;
 mod ports;

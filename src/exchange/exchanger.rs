@@ -219,7 +219,7 @@ impl fmt::Debug for Exchanger {
 
 fn ended(fault: &Fault) -> Exchanged {
     match fault {
-        Fault::InvalidToken(_) | Fault::TargetRefused(_) | Fault::InteractionRequired { .. } | Fault::LoginClient => Exchanged::Denied,
+        Fault::InvalidToken(_) | Fault::TargetRefused(_) | Fault::InteractionRequired { .. } | Fault::LoginClient(_) => Exchanged::Denied,
         Fault::Misconfigured(_) => Exchanged::Misconfigured,
         Fault::IssuerTimeout(_) => Exchanged::Timeout,
         Fault::BadIssuerAnswer(_) => Exchanged::BadAnswer,

@@ -83,10 +83,7 @@ fn permitted(asker: &Asker, target: &Target) -> Result<(), Fault> {
             return Err(mistake(format!("a token of the issuer {} cannot be exchanged at {}", part.subject.issuer, target.issuer)));
         }
     }
-    match asker.caller() {
-        Some(caller) if target.forbids(&caller.subject) => Err(Fault::LoginClient),
-        _ => Ok(()),
-    }
+    asker.caller().map_or(Ok(()), |caller| target.permits(&caller.subject))
 }
 
 impl fmt::Debug for Exchange {

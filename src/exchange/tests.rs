@@ -139,9 +139,10 @@ async fn the_login_client_is_no_audience() {
         Arc::new(s.exchanger.target(TargetSettings { audiences, allow_login_client, ..TargetSettings::default() }))
     };
     let caller = s.caller(BEARER);
-    assert_eq!(s.exchange(&caller, &target(false)).await.unwrap_err(), Fault::LoginClient);
+    let Fault::LoginClient(why) = s.exchange(&caller, &target(false)).await.unwrap_err() else { panic!("another fault") };
+    assert!(why.0.cause.contains("(azp ") && why.0.cure.is_some());
     assert_eq!(s.iam.count(TOKEN), 0);
-    assert!(target(false).forbids(&caller.subject) && !target(true).forbids(&caller.subject));
+    assert!(target(false).permits(&caller.subject).is_err() && target(true).permits(&caller.subject).is_ok());
     assert!(s.exchange(&caller, &target(true)).await.is_ok());
 }
 

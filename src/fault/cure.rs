@@ -20,7 +20,7 @@ impl Fault {
             Self::InsufficientScope { .. } => {
                 "give the caller's client the scope, or the user what the claim says; or correct the route's `require`"
             }
-            Self::LoginClient => {
+            Self::LoginClient(_) => {
                 "callers have to log in with a client of their own, not with the one that is the route's audience; or set allow_login_client on the route"
             }
             Self::TargetRefused(_) => "let the IAM give the gateway's client this audience and these scopes, or correct the route",

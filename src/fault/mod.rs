@@ -90,7 +90,7 @@ pub enum Fault {
         why: Arc<Explained>,
     },
     /// The audience is the caller's own login client.
-    LoginClient,
+    LoginClient(Arc<Explained>),
     /// The issuer refuses this target for this caller.
     TargetRefused(Arc<Explained>),
     NoRoute,
@@ -228,7 +228,7 @@ impl Fault {
             Self::InvalidToken(_) => 2,
             Self::InteractionRequired { .. } => 3,
             Self::InsufficientScope { .. } => 4,
-            Self::LoginClient => 5,
+            Self::LoginClient(_) => 5,
             Self::TargetRefused(_) => 6,
             Self::NoRoute => 7,
             Self::MethodNotAllowed { .. } => 8,
@@ -259,6 +259,7 @@ impl Fault {
         match self {
             Self::BadRequest(w)
             | Self::InvalidToken(w)
+            | Self::LoginClient(w)
             | Self::TargetRefused(w)
             | Self::Misconfigured(w)
             | Self::BadIssuerAnswer(w)
@@ -272,7 +273,6 @@ impl Fault {
             | Self::InsufficientScope { why: w, .. }
             | Self::IssuerUnavailable { why: w, .. } => Some(&w.0),
             Self::NoToken
-            | Self::LoginClient
             | Self::NoRoute
             | Self::MethodNotAllowed { .. }
             | Self::Misdirected
@@ -345,7 +345,7 @@ pub fn samples(why: Why) -> Vec<Fault> {
         Fault::InvalidToken(w()),
         Fault::InteractionRequired { claims: Some("{\"access_token\":{}}".into()), why: w() },
         Fault::InsufficientScope { scope: Some("orders.read".into()), why: w() },
-        Fault::LoginClient,
+        Fault::LoginClient(w()),
         Fault::TargetRefused(w()),
         Fault::NoRoute,
         Fault::MethodNotAllowed { allow: "GET".into() },

@@ -39,7 +39,7 @@ pub(super) trait HandOver: Send {
 impl<F: HandOver> Acceptor<F> {
     /// Must be called on the runtime that is to accept.
     pub(super) fn new(bound: Bound, shop: Arc<Shop>, hand_over: F) -> io::Result<Self> {
-        Ok(Self { gate: Gate::new(bound.name), listener: TcpListener::from_std(bound.listener)?, shop, hand_over })
+        Ok(Self { gate: Gate::new(bound.name, bound.trusted), listener: TcpListener::from_std(bound.listener)?, shop, hand_over })
     }
 
     /// Accepts until the gate's `stop` turns true. What the kernel has accepted by then is still taken.

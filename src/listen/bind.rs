@@ -1,7 +1,7 @@
 //! A socket that listens, and a clear word when it can't. It accepts nothing: workers do, so that a taken port is known before
 //! anything starts.
 
-use super::Settings;
+use super::{Settings, TrustedProxies};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -24,15 +24,16 @@ pub struct Error {
 pub struct Bound {
     pub(super) name: Arc<str>,
     pub(super) listener: TcpListener,
+    pub(super) trusted: TrustedProxies,
 }
 
 impl Bound {
     /// # Errors
     /// When the address is taken, not this machine's, or not allowed.
     pub fn bind(settings: Settings) -> Result<Self, Error> {
-        let Settings { name, address } = settings;
+        let Settings { name, address, trusted } = settings;
         match open(address) {
-            Ok(listener) => Ok(Self { name, listener }),
+            Ok(listener) => Ok(Self { name, listener, trusted }),
             Err(why) => Err(Error { cure: cure(&why, address), name, address, why }),
         }
     }
@@ -83,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_named_with_its_cure() {
-        let at = |address| Bound::bind(Settings { name: "public".into(), address });
+        let at = |address| Bound::bind(Settings { name: "public".into(), address, trusted: TrustedProxies::default() });
         let first = at(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let said = at(first.local_addr().unwrap()).unwrap_err().to_string();
         assert!(said.contains("public") && said.contains("127.0.0.1:") && said.contains("choose another port"), "{said}");

@@ -73,11 +73,11 @@ pub(super) fn start<H: Handler>(accepted: Accepted, handler: &H, desk: &Arc<Desk
         Ok(stream) => stream,
         Err(e) => return tracing::warn!(error = %e, "an accepted connection could not be watched, and was closed"),
     };
-    let listener = Arc::clone(&gate.name);
+    let (listener, trusted) = (Arc::clone(&gate.name), gate.trusted.clone());
     let connection = Connection::new(Arc::clone(desk), gate);
     let watched: Weak<Connection> = Arc::downgrade(&connection);
     ticker.watch(watched);
-    let peer = Peer { address, local, listener, connection: Arc::clone(&connection) };
+    let peer = Peer { address, local, listener, trusted, connection: Arc::clone(&connection) };
     let handler = handler.clone();
     // All of the handler's code runs in the connection's own task: a panic there takes nobody else along.
     tokio::spawn(async move {

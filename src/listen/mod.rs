@@ -15,6 +15,7 @@ mod stamped;
 mod switch;
 #[cfg(test)]
 mod tests;
+mod trusted;
 mod worker;
 
 pub use bind::{Bound, Error};
@@ -22,6 +23,7 @@ pub use connection::Connection;
 pub use plain::serve_plain;
 pub use shop::Hooks;
 pub use switch::{CallersEnd, Ended, Switch, Tunnel};
+pub use trusted::TrustedProxies;
 pub use worker::{Listening, WorkerContext, Workers};
 
 use http::{Request, Response};
@@ -37,6 +39,8 @@ pub struct Settings {
     /// Its name in the configuration; a metric label.
     pub name: Arc<str>,
     pub address: SocketAddr,
+    /// Whose word about where a request came from counts.
+    pub trusted: TrustedProxies,
 }
 
 /// What holds for every caller's connection.
@@ -61,6 +65,8 @@ pub struct Peer {
     pub local: SocketAddr,
     /// The listener's name.
     pub listener: Arc<str>,
+    /// The listener's: whose word about where a request came from counts.
+    pub trusted: TrustedProxies,
     /// The way to end the connection from outside ([`Connection::cut`]).
     pub connection: Arc<Connection>,
 }

@@ -6,7 +6,7 @@ use super::bind::Bound;
 use super::drive::{self, Accepted};
 use super::shop::{Desk, Hooks, Shop};
 use super::worker::drained;
-use super::{Handler, Limits, Peer};
+use super::{Handler, Limits, Peer, TrustedProxies};
 use crate::clock::{Clock, Ticker};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -40,7 +40,7 @@ where
     RB: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
     listener.set_nonblocking(true)?;
-    let bound = Bound { name: "plain".into(), listener };
+    let bound = Bound { name: "plain".into(), listener, trusted: TrustedProxies::default() };
     let shop = Shop::new(&LIMITS, Hooks::default());
     let ticker = Ticker::new(Clock::real());
     let desk = Desk::new(Arc::clone(&shop), &LIMITS, &ticker);

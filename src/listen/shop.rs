@@ -1,8 +1,8 @@
 //! What connections share: the shop is all of them, a desk is those of one worker. They hold counts, limits, and the two words
 //! that end things (drain, cut). Neither touches a socket.
 
-use super::Limits;
 use super::drive::Protocol;
+use super::{Limits, TrustedProxies};
 use crate::clock::{Clock, Ticked, Ticker, millis};
 use arc_swap::ArcSwap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -27,6 +27,7 @@ impl Default for Hooks {
 /// One listener as its acceptor and its connections see it.
 pub(super) struct Gate {
     pub(super) name: Arc<str>,
+    pub(super) trusted: TrustedProxies,
     /// Turns true when no more is to be accepted.
     pub(super) stop: watch::Sender<bool>,
     /// Its idle connections end, busy ones end with the answers they owe.
@@ -34,8 +35,8 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(name: Arc<str>) -> Arc<Self> {
-        Arc::new(Self { name, stop: watch::Sender::new(false), draining: AtomicBool::new(false) })
+    pub(super) fn new(name: Arc<str>, trusted: TrustedProxies) -> Arc<Self> {
+        Arc::new(Self { name, trusted, stop: watch::Sender::new(false), draining: AtomicBool::new(false) })
     }
 }
 

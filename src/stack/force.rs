@@ -1,11 +1,11 @@
 //! The header by which a trusted caller asks for a newer token than the one that is held. It is taken out of every request, in
 //! every spelling, whoever sent it and whatever the route says; what it asks for is done elsewhere.
 
+use super::forwarded::Origin;
 use super::headers;
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
-use std::net::IpAddr;
 
 /// Which header it is, and from whom it counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,14 +47,14 @@ impl ForceHeader {
         Ok(Self { name, trusted_from })
     }
 
-    /// Takes the header out. Whether a caller at `from` asked for a newer token with it.
-    pub(super) fn take(&self, headers: &mut HeaderMap, from: IpAddr) -> bool {
+    /// Takes the header out. Whether a caller from `origin` asked for a newer token with it. One who may be anybody does not count.
+    pub(super) fn take(&self, headers: &mut HeaderMap, origin: Origin) -> bool {
         let asked = self.asked(headers);
         let spelt: Vec<HeaderName> = headers.keys().filter(|name| headers::spells(name.as_str(), self.name.as_str())).cloned().collect();
         for name in spelt {
             headers.remove(name);
         }
-        asked && self.trusted_from.iter().any(|net| net.contains(&from))
+        asked && origin.sure && self.trusted_from.iter().any(|net| net.contains(&origin.address))
     }
 
     /// Said once, and plainly.
@@ -77,7 +77,7 @@ mod tests {
             map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
         }
         let force = ForceHeader::new(NAME, vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]).unwrap();
-        let asked = force.take(&mut map, from.parse().unwrap());
+        let asked = force.take(&mut map, Origin { address: from.parse().unwrap(), sure: true });
         (asked, map.keys().map(ToString::to_string).collect())
     }
 

@@ -2,14 +2,15 @@
 //! pools and timeouts are the `upstream` room's matter.
 
 use super::body::{Body, RequestBody};
+use super::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use super::headers;
 use super::request::Authorized;
 use super::tunnel::Joining;
 use super::upgrade::Upgrade;
 use crate::fault::{Fault, Why};
-use crate::upstream::Pools;
+use crate::upstream::{Pools, Terms};
 use futures_util::future::{BoxFuture, FutureExt};
-use http::header::{self, HeaderName};
+use http::header;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
@@ -50,7 +51,8 @@ async fn forward(pools: Arc<Pools<RequestBody>>, mut authorized: Authorized) -> 
     if let Some(added) = journal.sent() {
         route.metrics.added(journal.source(), added);
     }
-    let sent = pools.send(&route.upstream, request, route.timeouts, Some(from.cut.clone())).await;
+    let terms = Terms { timeouts: route.timeouts, cut: Some(from.cut.clone()) };
+    let sent = pools.send(&route.upstream, request, terms).await;
     journal.answered();
     let mut answer = sent.map_err(|e| if journal.is_body_too_large() { Fault::BodyTooLarge } else { e.into() })?;
     let received = answer.version();
@@ -70,10 +72,6 @@ async fn forward(pools: Arc<Pools<RequestBody>>, mut authorized: Authorized) -> 
     joining.map(|joining| answer.map(|_| Body::switched(joining))).ok_or_else(|| Fault::UpstreamError(Why::new("an unasked 101").into()))
 }
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
 /// The request in the form that the upstream gets: origin-form, HTTP/1.1, with what the gateway says of its caller.
 fn outgoing(authorized: Authorized, upgrade: Option<&Upgrade>) -> Request<RequestBody> {
     let Authorized { caught, authority, .. } = authorized;
@@ -87,6 +85,9 @@ fn outgoing(authorized: Authorized, upgrade: Option<&Upgrade>) -> Request<Reques
     }
     if !authority.is_empty() {
         fields.insert(X_FORWARDED_HOST, authority.clone());
+    }
+    if let Some(said) = caught.said {
+        said.precede(fields);
     }
     fields.insert(header::HOST, authority);
     if head.uri.authority().is_some() {

@@ -10,12 +10,15 @@ use crate::token::Source;
 use http::{HeaderMap, Method, StatusCode, Version};
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 pub struct Journal {
     pub started: Instant,
+    /// The caller's address.
+    client: IpAddr,
     pub method: Method,
     pub version: Version,
     /// gRPC requests get their faults as gRPC answers.
@@ -35,10 +38,11 @@ pub struct Journal {
 }
 
 impl Journal {
-    pub fn new(head: &http::request::Parts, access_log: bool) -> Self {
+    pub fn new(head: &http::request::Parts, client: IpAddr, access_log: bool) -> Self {
         let grpc = head.headers.get(http::header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
         Self {
             started: Instant::now(),
+            client,
             method: head.method.clone(),
             version: head.version,
             grpc,
@@ -130,6 +134,7 @@ impl Journal {
         let upstream_us = if sent == 0 { 0 } else { (if answered == 0 { total } else { answered }).saturating_sub(sent) };
         tracing::info!(
             target: telemetry::ACCESS,
+            client = %self.client,
             // Of any length, since a caller may make it up.
             method = cut(self.method.as_str(), 32),
             path = self.path.as_deref().unwrap_or_default(),

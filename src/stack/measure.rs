@@ -5,6 +5,7 @@ use super::Shared;
 use super::admit::Admission;
 use super::admit::Permit;
 use super::body::{Body, RequestBody};
+use super::forwarded::Origin;
 use super::journal::{Journal, Passed, TraceId};
 use super::request::{Caller, Caught};
 use crate::listen;
@@ -50,7 +51,8 @@ impl<S> Measure<S> {
 
     fn open(&self, request: Request<RequestBody>) -> (Caught, Guard) {
         let (head, body) = request.into_parts();
-        let journal = Arc::new(Journal::new(&head, self.access_log));
+        let origin = Origin::of(&head.headers, &self.from);
+        let journal = Arc::new(Journal::new(&head, origin.address, self.access_log));
         let guard = Guard {
             journal: journal.clone(),
             unmatched: self.unmatched.clone(),
@@ -63,7 +65,7 @@ impl<S> Measure<S> {
             admission: self.admission.clone(),
             _gauge: self.listener.begin(),
         };
-        (Caught { head, body, from: self.from.clone(), journal }, guard)
+        (Caught { head, body, from: self.from.clone(), origin, said: None, journal }, guard)
     }
 }
 

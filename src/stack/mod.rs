@@ -9,6 +9,7 @@ mod failures;
 mod find_route;
 mod force;
 mod forward;
+mod forwarded;
 mod headers;
 mod journal;
 mod measure;

@@ -76,9 +76,10 @@ where
         if authorized.route.force.on_upstream_401 == OnUpstream401::Off {
             return None;
         }
-        let Caught { head, body, from, journal } = &mut authorized.caught;
+        let Caught { head, body, from, origin, said, journal } = &mut authorized.caught;
         let replay = Replay::of(body, &self.room)?;
-        let caught = Caught { head: head.clone(), body: bytes::Bytes::new().into(), from: from.clone(), journal: journal.clone() };
+        let (head, body, from, said) = (head.clone(), bytes::Bytes::new().into(), from.clone(), said.clone());
+        let caught = Caught { head, body, from, origin: *origin, said, journal: journal.clone() };
         let request = Authorized {
             caught,
             route: authorized.route.clone(),

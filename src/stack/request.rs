@@ -1,6 +1,7 @@
 //! The inputs of the stack's services, one below the other: each holds what the layers above have made sure of.
 
 use super::body::RequestBody;
+use super::forwarded::{Origin, Said, quoted_node};
 use super::journal::Journal;
 use super::route::Route;
 use super::upgrade::Upgrade;
@@ -8,6 +9,7 @@ use crate::token::{Asker, SubjectToken, Target};
 use crate::{listen, upstream};
 use http::HeaderValue;
 use http::request::Parts;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A request as it came.
@@ -15,6 +17,10 @@ pub struct Caught {
     pub head: Parts,
     pub body: RequestBody,
     pub from: Arc<Caller>,
+    /// Who sent it, past the proxies that are trusted.
+    pub origin: Origin,
+    /// What those proxies said, once it stands in no header any more.
+    pub said: Option<Arc<Said>>,
     pub journal: Arc<Journal>,
 }
 
@@ -101,6 +107,9 @@ pub struct Exchanged {
 /// The connection that a request came on, with what is made of it once for all its requests.
 pub struct Caller {
     pub peer: listen::Peer,
+    pub ip: IpAddr,
+    /// The peer is a proxy whose word counts.
+    pub is_proxy: bool,
     /// `X-Forwarded-For`.
     pub address: HeaderValue,
     /// The node of `Forwarded: for=` (RFC 7239 §6: an IPv6 address is bracketed and quoted).
@@ -111,10 +120,10 @@ pub struct Caller {
 impl Caller {
     pub fn new(peer: listen::Peer) -> Self {
         let ip = peer.address.ip().to_canonical();
-        let node = if ip.is_ipv6() { format!("\"[{ip}]\"") } else { ip.to_string() };
+        let node = quoted_node(ip);
         let address = HeaderValue::try_from(ip.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         let cut = Arc::new(CutCaller(peer.connection.clone()));
-        Self { peer, address, forwarded_node: node, cut }
+        Self { is_proxy: peer.trusted.contains(ip), peer, ip, address, forwarded_node: node, cut }
     }
 }
 

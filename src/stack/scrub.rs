@@ -3,6 +3,7 @@
 
 use super::body::Body;
 use super::force::ForceHeader;
+use super::forwarded::Said;
 use super::headers;
 use super::request::{Bearer, Caught, Scrubbed};
 use super::upgrade;
@@ -64,9 +65,9 @@ fn scrub(mut caught: Caught, force: Option<&ForceHeader>) -> Result<Scrubbed, Fa
     headers::refuse_loop(&head.headers)?;
     let upgrade = upgrade::asked(head);
     let trailers = headers::strip_hop_by_hop(&mut head.headers);
+    caught.said = Said::read(&head.headers, &caught.from, caught.origin);
     headers::strip_hearsay(&mut head.headers);
-    let from = caught.from.peer.address.ip().to_canonical();
-    let force = force.is_some_and(|header| header.take(&mut head.headers, from));
+    let force = force.is_some_and(|header| header.take(&mut head.headers, caught.origin));
     headers::join_cookies(&mut head.headers);
     // The body is asked for, and so `100 Continue` sent, only once the request was let through.
     head.headers.remove(header::EXPECT);
@@ -128,7 +129,7 @@ fn http_only(head: &Parts) -> Result<(), Fault> {
 }
 
 /// Lower case, without port and trailing dot.
-fn normal_host(authority: &HeaderValue) -> Result<String, Fault> {
+pub(super) fn normal_host(authority: &HeaderValue) -> Result<String, Fault> {
     let text = authority.to_str().map_err(|_| bad_request("a Host with characters that no host has"))?;
     if text.is_empty() {
         return Ok(String::new());

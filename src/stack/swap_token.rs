@@ -117,10 +117,8 @@ fn wanted(verified: &Verified) -> Result<Wanted<'_>, Fault> {
     match (&verified.routed.route.token, &verified.caller) {
         (Injection::Exchange(targets), Known::Caller(asker)) => {
             let target = target(targets, verified)?;
-            match asker.caller() {
-                Some(caller) if target.forbids(&caller.subject) => Err(Fault::LoginClient),
-                _ => Ok(Wanted::Token(asker, target)),
-            }
+            asker.caller().map_or(Ok(()), |caller| target.permits(&caller.subject))?;
+            Ok(Wanted::Token(asker, target))
         }
         // No configuration makes such a route.
         (Injection::Exchange(_), Known::Anybody(_)) => Err(Fault::NoToken),

@@ -125,8 +125,8 @@ where
         let Some(caller) = caller else { return Swapping::refused(Error::NoCaller) };
         let target = &self.layer.target;
         // On every request, hits too: who a caller came through is no part of what the cache goes by.
-        if target.forbids(&caller.subject) {
-            return Swapping::refused(Error::Fault(Fault::LoginClient));
+        if let Err(fault) = target.permits(&caller.subject) {
+            return Swapping::refused(Error::Fault(fault));
         }
         let coming = self.layer.tokens.token(&Asker::Caller(caller), target, Ask::ANY);
         // The one that was made ready goes with the request; its twin stays for the next.

@@ -111,7 +111,7 @@ async fn nothing_is_sent_where_there_is_no_token_to_send() {
     let (outcome, sent) = through(Fake::Refuses, Some(of("app")), false).await;
     assert!(matches!(outcome, Err(Error::Fault(Fault::InvalidToken(_)))) && sent.is_empty());
     let (outcome, sent) = through(Fake::Hit, Some(of("orders-api")), false).await;
-    assert!(matches!(outcome, Err(Error::Fault(Fault::LoginClient))) && sent.is_empty());
+    assert!(matches!(outcome, Err(Error::Fault(Fault::LoginClient(_)))) && sent.is_empty());
 }
 
 #[tokio::test]

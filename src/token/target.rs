@@ -1,6 +1,7 @@
 //! What an issuer is asked for: as the configuration describes it, and as it runs. It holds no token and asks nobody.
 
 use super::{Digest, Subject};
+use crate::fault::{Fault, Why};
 use http::HeaderName;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,11 +81,19 @@ pub struct Target {
 }
 
 impl Target {
-    /// The seed's rule: whether an audience is the very client that the caller's token was issued to, and the route forbids that.
-    /// To be asked on every request, hits included: who the caller came through is no part of a cache key.
-    pub fn forbids(&self, subject: &Subject) -> bool {
-        let azp = subject.azp.as_deref();
-        !self.settings.allow_login_client && azp.is_some_and(|azp| self.settings.audiences.iter().any(|a| a == azp))
+    /// The seed's rule: no audience is the very client that the caller's token was issued to, unless the route allows it. To be
+    /// asked on every request, hits included: who the caller came through is no part of a cache key.
+    ///
+    /// # Errors
+    /// When one is.
+    pub fn permits(&self, subject: &Subject) -> Result<(), Fault> {
+        let Some(azp) = subject.azp.as_deref().filter(|_| !self.settings.allow_login_client) else { return Ok(()) };
+        if self.settings.audiences.iter().all(|audience| audience != azp) {
+            return Ok(());
+        }
+        let why = Why::new(format!("the audience {azp} is the very client that the caller logged in with (azp {azp})"));
+        let cure = "name the backend's own client as audience, or let callers log in with another client; a route on which a client                     may exchange its tokens for itself says `allow_login_client: true`";
+        Err(Fault::LoginClient(why.cure(cure).into()))
     }
 
     /// The audiences as one metric label, or what stands in for them.

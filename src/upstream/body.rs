@@ -2,8 +2,8 @@
 //! body that breaks off, is dropped half-way or waits too long closes the connection and is never a clean end.
 
 use super::Error;
+use super::connection::Lease;
 use super::error::in_full;
-use super::pool::Lease;
 use super::switched::Switching;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -11,7 +11,6 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 pub struct Body {
@@ -60,11 +59,11 @@ impl http_body::Body for Body {
         let Some(lease) = &me.lease else {
             return Poll::Ready(None);
         };
-        if let Some(error) = lease.watch().expired(lease.upstream()) {
+        if let Some(error) = lease.watch().expired(&lease.member().upstream) {
             return me.fail(error);
         }
         match Pin::new(&mut me.incoming).poll_frame(cx) {
-            Poll::Pending => match lease.watch().poll_expired(cx, lease.upstream()) {
+            Poll::Pending => match lease.watch().poll_expired(cx, &lease.member().upstream) {
                 Some(error) => me.fail(error),
                 None => Poll::Pending,
             },
@@ -77,8 +76,8 @@ impl http_body::Body for Body {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                let upstream = Arc::clone(&lease.upstream().settings().name);
-                me.fail(Error::Broken { upstream, why: in_full(&error) })
+                let broken = lease.member().broken(in_full(&error));
+                me.fail(broken)
             }
             Poll::Ready(None) => {
                 me.whole();

@@ -2,7 +2,7 @@
 //! back to a pool, and understands no byte of what passes.
 
 use super::Error;
-use super::pool::Lease;
+use super::connection::Lease;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::io;
@@ -44,7 +44,7 @@ impl UpstreamsEnd {
 
     /// Whether nothing has moved for too long, or all of it took too long. `None` has whoever asks woken when it does.
     pub fn poll_expired(&self, cx: &mut Context<'_>) -> Option<Error> {
-        self.lease.watch().poll_expired(cx, self.lease.upstream())
+        self.lease.watch().poll_expired(cx, &self.lease.member().upstream)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The deadline of one upstream connection, kept by the worker's tick instead of a timer per request. Whoever moves a byte puts
 //! it off; when it passes, the tick wakes the waiter, who finds out what was waited for. It never closes the connection itself.
 
-use super::{Error, Timeouts, Upstream, Waited};
+use super::{Error, Timeouts, Waited};
 use crate::clock::{Clock, Ticked, millis};
 use futures_util::task::AtomicWaker;
 use std::future::{Future, poll_fn};
@@ -114,12 +114,12 @@ impl Watch {
     }
 
     /// Whether the deadline has passed. `None` registers whoever asks to be woken when it does.
-    pub(super) fn poll_expired(&self, cx: &mut Context<'_>, upstream: &Upstream) -> Option<Error> {
+    pub(super) fn poll_expired(&self, cx: &mut Context<'_>, upstream: &Arc<str>) -> Option<Error> {
         self.waiter.register(cx.waker());
         self.expired(upstream)
     }
 
-    pub(super) fn expired(&self, upstream: &Upstream) -> Option<Error> {
+    pub(super) fn expired(&self, upstream: &Arc<str>) -> Option<Error> {
         if self.deadline.load(Ordering::Relaxed) > CUT {
             return None;
         }
@@ -132,11 +132,11 @@ impl Watch {
         } else {
             return Some(Error::CallerStalled);
         };
-        Some(Error::Timeout { upstream: Arc::clone(&upstream.settings.name), waited })
+        Some(Error::Timeout { upstream: Arc::clone(upstream), waited })
     }
 
     /// What `f` comes to, or the error that the deadline passed first.
-    pub(super) async fn unless_expired<F: Future>(&self, upstream: &Upstream, mut f: Pin<&mut F>) -> Result<F::Output, Error> {
+    pub(super) async fn unless_expired<F: Future>(&self, upstream: &Arc<str>, mut f: Pin<&mut F>) -> Result<F::Output, Error> {
         poll_fn(|cx| match f.as_mut().poll(cx) {
             Poll::Ready(done) => Poll::Ready(Ok(done)),
             Poll::Pending => match self.poll_expired(cx, upstream) {

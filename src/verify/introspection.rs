@@ -10,6 +10,7 @@ use crate::issuer::{CallError, Reply, json};
 use crate::token::{Caller, Digest, Subject, SubjectToken};
 use futures_util::future::Either;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -25,6 +26,8 @@ pub(super) struct Introspection {
     active: Bounded<Digest, Answered<Arc<Subject>>>,
     refused: Bounded<Digest, Answered<Arc<Explained>>>,
     asking: Claims<Digest, Slot>,
+    /// How often something was to be forgotten: what was asked before that is not remembered.
+    forgotten: AtomicU64,
 }
 
 /// What was answered, and until when that counts.
@@ -35,7 +38,7 @@ struct Answered<T> {
 
 impl<T: Send + Sync> Kept for Answered<T> {
     fn weight(&self) -> usize {
-        1
+        usize::from(self.until > 0)
     }
 
     fn expired(&self, now: u64) -> bool {
@@ -45,7 +48,17 @@ impl<T: Send + Sync> Kept for Answered<T> {
 
 impl Introspection {
     pub fn new(max: usize) -> Self {
-        Self { active: Bounded::new(max), refused: Bounded::new(MAX_REFUSED), asking: Claims::default() }
+        Self { active: Bounded::new(max), refused: Bounded::new(MAX_REFUSED), asking: Claims::default(), forgotten: AtomicU64::new(0) }
+    }
+
+    pub fn forget(&self, whom: impl Fn(&Subject) -> bool) {
+        // First: what lands from now on is not kept.
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        self.active.sweep(|answered| {
+            if whom(&answered.what) {
+                answered.until = 0;
+            }
+        });
     }
 
     pub fn knows(&self, digest: &Digest, now: u64) -> bool {
@@ -68,7 +81,8 @@ impl Introspection {
                 Some(known) => (Err(known), None),
                 None => {
                     let (slot, outcome) = watch::channel(None);
-                    let flight = Flight { verifier: verifier.clone(), digest, slot: slot.clone() };
+                    let forgotten = self.forgotten.load(Ordering::SeqCst);
+                    let flight = Flight { verifier: verifier.clone(), digest, slot: slot.clone(), forgotten };
                     asked.push(slot);
                     (Ok(outcome), Some(flight))
                 }
@@ -96,13 +110,16 @@ impl Introspection {
         self.refused.get(digest, now, |a| (now < a.until).then(|| a.what.clone())).flatten().map(|why| Err(Fault::InvalidToken(why)))
     }
 
-    fn remember(&self, digest: &Digest, outcome: &Outcome, verifier: &Verifier) {
+    /// `asked_at`: what `forgotten` was when the question was asked.
+    fn remember(&self, digest: &Digest, outcome: &Outcome, verifier: &Verifier, asked_at: u64) {
         let (now, unix) = (verifier.clock.millis(), verifier.clock.unix());
         match outcome {
             Ok(subject) => {
                 let left = Duration::from_secs(subject.expires_at.saturating_sub(unix)).min(ACTIVE);
                 let until = now.saturating_add(crate::clock::millis(left));
-                let entry = || Answered { what: subject.clone(), until };
+                // Looked at behind the entry's lock, as whoever forgets goes through all entries after the count: none is missed.
+                let until = || if self.forgotten.load(Ordering::SeqCst) == asked_at { until } else { 0 };
+                let entry = || Answered { what: subject.clone(), until: until() };
                 self.active.alter(digest, now, entry, |at| *at = entry());
             }
             Err(Fault::InvalidToken(why)) => {
@@ -119,6 +136,7 @@ struct Flight {
     verifier: Arc<Verifier>,
     digest: Digest,
     slot: Slot,
+    forgotten: u64,
 }
 
 impl Flight {
@@ -126,7 +144,7 @@ impl Flight {
         let outcome = judge(&self.verifier, reply);
         if let Some(asked) = &self.verifier.introspection {
             // Before the claim is given up: whoever comes next finds it.
-            asked.remember(&self.digest, &outcome, &self.verifier);
+            asked.remember(&self.digest, &outcome, &self.verifier, self.forgotten);
         }
         self.slot.send_replace(Some(outcome));
     }

@@ -72,7 +72,7 @@ struct Remembered {
 
 impl Kept for Remembered {
     fn weight(&self) -> usize {
-        1
+        usize::from(self.gone_at > 0)
     }
 
     fn expired(&self, now: u64) -> bool {
@@ -115,6 +115,18 @@ impl Verifier {
     pub fn verify(self: &Arc<Self>, token: SubjectToken) -> Verified {
         let digest = token.digest();
         self.verify_digested(token, digest)
+    }
+
+    /// Forgets what was verified of the tokens of `whom`: they are verified anew the next time, by asking where that is the way.
+    pub fn forget(&self, whom: impl Fn(&Subject) -> bool) {
+        if let Some(asked) = &self.introspection {
+            return asked.forget(whom);
+        }
+        self.remembered.sweep(|remembered| {
+            if whom(&remembered.subject) {
+                remembered.gone_at = 0;
+            }
+        });
     }
 
     /// Whether this token has been verified here before, whatever has become of it since.

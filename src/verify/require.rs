@@ -18,15 +18,15 @@ impl Require {
     pub fn met_by(&self, subject: &Subject) -> Result<(), Fault> {
         let Self { scopes, claims } = self;
         if let Some(missing) = scopes.iter().find(|wanted| !subject.scopes.iter().any(|s| **s == ***wanted)) {
-            let why = Why::new(format!("the caller's token lacks the scope {missing}, which the route requires"));
+            let why = Why::new(format!("the caller's token lacks the scope {missing}, which is required here"));
             return Err(self.lacking(why.cure("the login client must ask for it, and the IAM grant it")));
         }
         for (name, wanted) in claims {
             let found = subject.claims.iter().find(|(n, _)| **n == **name).map_or(&[][..], |(_, values)| values);
             if !found.iter().any(|value| wanted.iter().any(|w| **w == **value)) {
                 let what = if found.is_empty() { "has no" } else { "has another" };
-                let why = Why::new(format!("the caller's token {what} claim {name} than the route requires"));
-                return Err(self.lacking(why.cure("check the route's require.claims, and the IAM's mappers for access tokens")));
+                let why = Why::new(format!("the caller's token {what} claim {name} than is required here"));
+                return Err(self.lacking(why.cure("check require.claims, and the IAM's mappers for access tokens")));
             }
         }
         Ok(())

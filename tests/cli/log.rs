@@ -3,6 +3,7 @@
 
 use crate::kit::{ROUTES, World};
 use crate::program::{Program, free_port, get, get_as};
+use crate::wire::Wire;
 use cambist::demo::fetch::Connection;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::Value;
@@ -92,6 +93,50 @@ async fn a_refusal_tells_the_operator_the_issuers_words_the_cause_and_the_cure()
     assert!(line["issuer_words"].as_str().unwrap().contains("Invalid client credentials"), "{line}");
     assert!(line["cure"].as_str().unwrap().contains("client_secret"), "{line}");
     assert!(!program.out().join("\n").contains("gateway-secret"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_client_as_audience_is_told_with_its_name_and_the_cure() {
+    let world = World::new().await;
+    let routes = "\n  own: { match: { path: /own }, upstream: OPEN, audience: demo-app }\n";
+    let mut program = Program::in_world(&world, routes, "").await;
+    let at = program.listener().await;
+    assert_eq!(get_as(at, "/own", &world.iam.caller_token("ada").unwrap()).await.status, 403);
+    let (_, log) = all(&mut program, 1).await;
+    let line = log.iter().find(|l| l["message"] == "request refused" && l["reason"] == "login_client").unwrap();
+    let (cause, cure) = (line["cause"].as_str().unwrap(), line["cure"].as_str().unwrap());
+    assert!(cause.contains("the audience demo-app") && cause.contains("azp demo-app"), "{line}");
+    assert!(cure.contains("the backend's own client") && cure.contains("allow_login_client: true"), "{line}");
+}
+
+/// The first is told at once, and a flood is one line more each while, not one a connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_turned_away_are_told_as_a_sum() {
+    let world = World::new().await;
+    let mut program = Program::in_world(&world, ROUTES, "limits: { max_connections: 1 }\n").await;
+    let at = program.listener().await;
+    let mut only = Connection::open(at).await.unwrap();
+    assert_eq!(only.get("/strip", None).await.unwrap().status, 401);
+    for _ in 0..40 {
+        let mut wire = Wire::open(at).await;
+        assert_eq!(wire.answer().await.status(), 503);
+    }
+    let told = |program: &Program| {
+        let lines = program.log().into_iter().filter(|l| l["message"].as_str().is_some_and(|m| m.contains("turned away")));
+        lines.collect::<Vec<_>>()
+    };
+    let sum = |lines: &[Value]| lines.iter().map(|l| l["count"].as_u64().unwrap()).sum::<u64>();
+    for _ in 0..3000 {
+        if sum(&told(&program)) == 40 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let lines = told(&program);
+    assert_eq!(sum(&lines), 40, "none is forgotten: {lines:?}");
+    assert!((2..10).contains(&lines.len()), "and none has a line of its own: {lines:?}");
+    assert_eq!((&lines[0]["level"], &lines[0]["count"], &lines[0]["listener"]), (&"WARN".into(), &1.into(), &"main".into()));
+    assert!(lines.iter().all(|l| l["max_connections"] == 1 && l["cure"].as_str().unwrap().contains("limits.max_connections")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

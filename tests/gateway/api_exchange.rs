@@ -3,6 +3,7 @@
 
 use crate::kit::{ROUTES, Running, World, running, said};
 use cambist::demo::fetch::Answer;
+use cambist::demo::iam::Endpoint;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -140,4 +141,85 @@ async fn the_description_says_what_is_answered() {
     for audience in ["orders-api", "payroll-api", "billing"] {
         assert!(!String::from_utf8_lossy(&served.body).contains(audience), "strangers may read it");
     }
+}
+
+#[tokio::test]
+async fn forced_updates_are_counted_by_what_they_came_to() {
+    let r = with_api().await;
+    let token = r.token("ada");
+    for audience in ["orders-api", "payroll-api"] {
+        let body = json!({ "audience": audience, "force_update": true }).to_string();
+        ask(&r, Some(&token), body).await;
+        ask(&r, Some(&token), wanted(audience)).await;
+    }
+    for (result, count) in [("success", 1.0), ("denied", 1.0), ("failed", 0.0)] {
+        r.counted(&format!("cambist_forced_updates_total{{cause=\"api\",result=\"{result}\"}}"), count).await;
+    }
+    let lookups = |result: &str| format!("cambist_token_cache_lookups_total{{result=\"{result}\",route=\"/v1/exchange\"}}");
+    for (result, count) in [("forced", 2.0), ("hit", 1.0), ("denied", 1.0)] {
+        r.counted(&lookups(result), count).await;
+    }
+}
+
+#[tokio::test]
+async fn an_audience_requires_of_callers_what_a_route_could() {
+    let api = "listeners: { main: { address: 127.0.0.1:0 } }
+exchange_api:
+  listeners: [main]
+  audiences:
+    orders-api: { require: { scopes: [buy], claims: { tenant: [acme] } } }
+    billing-api: { scopes: [billing] }
+";
+    let r = World::new().await.gateway(ROUTES, api).await;
+    let of =
+        |scope: &str, tenant: &str| r.world.iam.caller("ada").claim("scope", json!(scope)).claim("tenant", json!(tenant)).token().unwrap();
+    let status = async |token: &str, audience: &str| said(&ask(&r, Some(token), wanted(audience)).await);
+    let (good, without, elsewhere) = (of("a buy", "acme"), of("a", "acme"), of("buy", "umbrella"));
+    assert_eq!(status(&good, "orders-api").await.0, 200);
+    for token in [&without, &elsewhere] {
+        assert_eq!(status(token, "orders-api").await, (403, "insufficient_scope".to_owned()));
+        assert_eq!(status(token, "billing-api").await.0, 200);
+    }
+    let refused = ask(&r, Some(&without), wanted("orders-api")).await;
+    assert_eq!(refused.headers["www-authenticate"], "Bearer error=\"insufficient_scope\", scope=\"buy\"");
+    assert_eq!(r.world.iam.exchanges(), 3, "the issuer was not asked for what was refused");
+}
+
+#[tokio::test]
+async fn the_issuer_is_the_named_one_or_that_of_the_token() {
+    let other = World::new().await;
+    let more = format!(
+        "listeners: {{ main: {{ address: 127.0.0.1:0 }} }}
+issuers:
+  one: {{ url: \"IAM\", client_id: gateway, client_secret: gateway-secret }}
+  two: {{ url: \"{}\", client_id: gateway, client_secret: gateway-secret }}
+exchange_api:
+  listeners: [main]
+  audiences:
+    orders-api: {{ issuer: by_token }}
+    billing-api: {{ issuer: two, scopes: [billing], resource: [\"https://billing.example.com/\"] }}
+",
+        other.iam.issuer()
+    );
+    let routes = "\n  orders: { match: { path: /orders }, upstream: ORDERS, audience: orders-api, issuer: by_token }\n";
+    let r = World::new().await.gateway(routes, &more).await;
+    let (one, two) = (r.token("ada"), other.iam.caller_token("bob").unwrap());
+    for token in [&one, &two] {
+        // The keys of one of the two may still be on their way.
+        for _ in 0..500 {
+            if r.get("/orders", token).await.status != 503 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+    for (token, iam, sub) in [(&one, &r.world.iam, "ada"), (&two, &other.iam, "bob")] {
+        let said = ask(&r, Some(token), wanted("orders-api")).await.json();
+        let claims = iam.keys().verified(said["token"].as_str().unwrap_or_default()).unwrap();
+        assert_eq!((claims["sub"].as_str(), claims["aud"].as_str()), (Some(sub), Some("orders-api")));
+    }
+    assert_eq!(said(&ask(&r, Some(&one), wanted("billing-api")).await), (401, "invalid_token".to_owned()), "a token of the other issuer");
+    assert_eq!(ask(&r, Some(&two), wanted("billing-api")).await.status, 200);
+    assert_eq!(other.iam.last(Endpoint::Token).unwrap().field("resource"), Some("https://billing.example.com/"));
+    assert_eq!(said(&ask(&r, Some(&two), wanted("nobody-knows")).await), (403, "target_refused".to_owned()));
 }

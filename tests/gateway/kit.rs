@@ -66,8 +66,9 @@ impl World {
             format!("issuers: {{ main: {{ url: \"{}\", client_id: gateway, client_secret: gateway-secret }} }}\n", self.iam.issuer())
         };
         let listeners = if more.contains("listeners:") { "" } else { "listeners: { main: { address: 127.0.0.1:0 } }\n" };
+        let admin = if more.contains("admin:") { "" } else { "admin: { address: 127.0.0.1:0 }\n" };
         let more = more.replace("IAM", self.iam.issuer());
-        format!("{listeners}metrics: {{ address: 127.0.0.1:0 }}\nadmin: {{ address: 127.0.0.1:0 }}\n{issuer}routes:{routes}\n{more}\n")
+        format!("{listeners}metrics: {{ address: 127.0.0.1:0 }}\n{admin}{issuer}routes:{routes}\n{more}\n")
     }
 
     /// Starts a gateway and waits until it is ready.

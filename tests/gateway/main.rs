@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod admin_guard;
+mod admin_tokens;
 mod api_exchange;
 mod api_logout;
 mod bad_input;
@@ -12,6 +14,7 @@ mod cache_life;
 mod cache_repair;
 mod exchange;
 mod flood;
+mod forwarded;
 mod guard;
 mod headers;
 mod http2;

@@ -272,11 +272,12 @@ async fn the_admin_answers_to_its_own_names_alone() {
     }
     assert_eq!(ask("GET http://evil.example/v1/status HTTP/1.1\r\nHost: localhost".to_owned()).await, "421");
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
-        assert_eq!(operator(at, method, "/v1/status").await.status, 405);
+        assert_eq!(operator(at, method, "/v1/status").await.status, 403, "there is no admin token");
     }
-    for path in ["/", "/metrics", "/readyz", "/v1/tokens"] {
+    for path in ["/", "/metrics", "/readyz", "/v1/token"] {
         assert_eq!(operator(at, Method::GET, path).await.status, 404, "{path}");
     }
+    assert_eq!(operator(at, Method::GET, "/v1/tokens").await.status, 405);
     harmless(&operator(at, Method::GET, "/v1/status").await);
 }
 

@@ -105,22 +105,24 @@ async fn nobody_at_the_port_and_nobody_at_the_address() {
 #[tokio::test]
 async fn tls_to_a_backend_that_speaks_none() {
     let backend = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let worker = Worker::to(backend.local_addr().unwrap());
+    let address = backend.local_addr().unwrap();
+    let worker = Worker::to(address);
     let mut settings = worker.upstream.settings().clone();
-    settings.endpoint.tls = true;
+    let endpoint = |tls, host: &str| Endpoints::Listed(vec![Endpoint { tls, host: host.to_owned(), port: address.port() }]);
+    settings.endpoints = endpoint(true, "127.0.0.1");
     tokio::spawn(async move {
         let (mut stream, _) = backend.accept().await.unwrap();
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
     });
     match Upstream::new(settings.clone(), Metrics::new().upstream("orders")) {
         Ok(upstream) => {
-            let error = worker.pools.send(&upstream, post("/", "x"), worker.timeouts, None).await.unwrap_err();
+            let error = worker.pools.send(&upstream, post("/", "x"), worker.terms(None)).await.unwrap_err();
             assert!(matches!(&error, Error::Unreachable { why, .. } if why.contains("https://127.0.0.1")), "{error}");
         }
         // A machine without certificate authorities.
         Err(error) => assert!(error.to_string().contains("ca-certificates"), "{error}"),
     }
-    settings.endpoint.host = "not a name".into();
+    settings.endpoints = endpoint(true, "not a name");
     let error = Upstream::new(settings, Metrics::new().upstream("orders")).err().unwrap();
     assert!(error.to_string().contains("`not a name`"), "{error}");
 }
@@ -157,7 +159,7 @@ async fn a_body_that_nobody_polls_cuts_the_caller_once() {
     let worker = Worker::to(backend.address);
     let cuts = Arc::new(Cuts(AtomicUsize::new(0)));
     let get = request(Method::GET, "/", Empty::new());
-    let answer = worker.pools.send(&worker.upstream, get, worker.timeouts, Some(cuts.clone())).await.unwrap();
+    let answer = worker.pools.send(&worker.upstream, get, worker.terms(Some(cuts.clone()))).await.unwrap();
     tokio::time::sleep(REST).await;
     assert_eq!(cuts.0.load(Ordering::SeqCst), 0);
     worker.clock.turn(Duration::from_secs(61));
@@ -173,7 +175,7 @@ async fn a_body_read_in_time_cuts_nobody() {
     let worker = Worker::to(backend.address);
     let cuts = Arc::new(Cuts(AtomicUsize::new(0)));
     let get = request(Method::GET, "/", Empty::new());
-    let answer = worker.pools.send(&worker.upstream, get, worker.timeouts, Some(cuts.clone())).await.unwrap();
+    let answer = worker.pools.send(&worker.upstream, get, worker.terms(Some(cuts.clone()))).await.unwrap();
     worker.clock.turn(Duration::from_secs(50));
     assert_eq!(text(answer).await.len(), 100_000);
     worker.clock.turn(Duration::from_secs(200));

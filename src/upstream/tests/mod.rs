@@ -15,8 +15,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -118,13 +119,18 @@ impl Worker {
         tokio::spawn(ticker.clone().run());
         let endpoint = Endpoint { tls: false, host: address.ip().to_string(), port: address.port() };
         let timeouts = Timeouts::default();
-        let settings = Settings { name: "orders".into(), endpoint, timeouts, pool_idle: Duration::from_secs(30) };
+        let endpoints = Endpoints::Listed(vec![endpoint]);
+        let settings = Settings { name: "orders".into(), endpoints, timeouts, pool_idle: Duration::from_secs(30) };
         let upstream = Upstream::new(settings, Metrics::new().upstream("orders")).unwrap();
         Self { clock, pools: Pools::new(ticker.clone()), ticker, upstream, timeouts }
     }
 
+    fn terms(&self, cut: Option<Arc<dyn Cut>>) -> Terms {
+        Terms { timeouts: self.timeouts, cut }
+    }
+
     async fn send(&self, request: Request<Sent>) -> Result<Response<Body>, Error> {
-        self.pools.send(&self.upstream, request, self.timeouts, None).await
+        self.pools.send(&self.upstream, request, self.terms(None)).await
     }
 
     /// Sends and reads the answer to its end.
