@@ -113,6 +113,7 @@ impl Gateway {
         for made in issuers.values() {
             made.issuer.start();
         }
+        start_upstreams(&shared.routes.load_full(), &clock, control.handle());
         let state = Arc::new(State {
             verifiers: issuers.values().map(|m| m.verifier.clone()).collect(),
             issuers: issuers.into_values().map(|m| m.issuer).collect(),
@@ -249,6 +250,13 @@ pub(super) fn make_routes(config: &Config, issuers: &HashMap<Arc<str>, MadeIssue
     Ok(Routes { by_listener, token_headers })
 }
 
+/// Begins what upstreams have done for them beside requests; those that run already are left alone.
+fn start_upstreams(routes: &Routes, clock: &Clock, control: &Handle) {
+    for route in routes.by_listener.iter().flat_map(|(_, table)| table.routes()) {
+        route.upstream.start(clock, control);
+    }
+}
+
 /// The issuers of a route.
 fn chosen<'a>(choice: &IssuerChoice, issuers: &'a HashMap<Arc<str>, MadeIssuer>) -> anyhow::Result<Vec<&'a MadeIssuer>> {
     match choice {
@@ -289,6 +297,7 @@ fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, from: &[&MadeI
         name: settings.name.clone(),
         upstream: upstream.clone(),
         timeouts: settings.timeouts,
+        retries: settings.retries.clone(),
         verifiers,
         require: settings.require.clone(),
         token,

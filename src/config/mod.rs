@@ -29,6 +29,7 @@ mod protection;
 mod ratio;
 mod reading;
 mod report;
+mod retries;
 mod routes;
 #[cfg(test)]
 mod sample;
@@ -40,6 +41,7 @@ mod target;
 mod ties;
 mod timeouts;
 mod tree;
+mod upstream_tls;
 mod upstreams;
 mod url;
 mod verification;

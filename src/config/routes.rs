@@ -5,16 +5,17 @@ use super::force_update::{self, OnRoute};
 use super::matching::{self, Match};
 use super::place::At;
 use super::reading::Value;
+use super::retries::retries;
 use super::section::{Section, named};
 use super::size;
 use super::target::{self, Target};
 use super::timeouts::{self, Timeouts};
 use super::url::endpoint;
-use crate::stack::{IssuerChoice, RouteSettings, TokenMode};
+use crate::stack::{IssuerChoice, Retries, RouteSettings, TokenMode};
 use crate::upstream::{self, Endpoint};
 use std::time::Duration;
 
-const LATER: &[&str] = &["caller_token_header", "token_header", "rewrite", "preflight", "retries", "rate_limit"];
+const LATER: &[&str] = &["caller_token_header", "token_header", "rewrite", "preflight", "rate_limit"];
 const LARGEST_BODY: u64 = 1 << 50;
 const MODES: &[(&str, Mode)] = &[
     ("exchange", Mode::Exchange),
@@ -57,6 +58,7 @@ pub struct Route {
     pub as_written: Option<At<bool>>,
     pub websocket: Option<At<bool>>,
     pub timeouts: Timeouts,
+    pub retries: Option<At<Retries>>,
 }
 
 impl Route {
@@ -105,6 +107,7 @@ fn one(mut section: Section, name: At<String>) -> Route {
     let as_written = s.take("paths", |v| v.choice(&[("strict", false), ("as_written", true)], &[]));
     let websocket = s.take("websocket", |v| v.boolean());
     let timeouts = timeouts::read(s);
+    let retries = s.take("retries", retries);
     section.finish();
     Route {
         name,
@@ -122,6 +125,7 @@ fn one(mut section: Section, name: At<String>) -> Route {
         as_written,
         websocket,
         timeouts,
+        retries,
     }
 }
 
@@ -154,6 +158,7 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
         as_written,
         websocket,
         timeouts,
+        retries,
     } = route;
     let (callers, require) = callers::settings(callers);
     RouteSettings {
@@ -162,6 +167,7 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
         listeners: listeners.map_or_else(Vec::new, |at| at.value.into_iter().map(|at| at.value.into()).collect()),
         upstream: found.upstream.name.clone(),
         timeouts: timeouts::over(timeouts, found.upstream.timeouts),
+        retries: retries.map_or_else(Retries::default, |at| at.value),
         issuer: found.issuer.clone(),
         callers,
         require,

@@ -6,11 +6,13 @@ mod codes;
 mod issuer;
 mod process;
 mod register;
+mod upstream;
 
 use crate::fault::Fault;
 use crate::token::Source;
 pub use cache::{CacheMetrics, Force, ForcedUpdates};
 pub use issuer::{Exchanged, IssuerMetrics};
+pub use upstream::UpstreamMetrics;
 
 use codes::Codes;
 use http::{Method, StatusCode};
@@ -37,6 +39,7 @@ type Hook = Box<dyn Fn(&Metrics) + Send + Sync>;
 pub struct Metrics {
     registry: Registry,
     http: Http,
+    upstreams: upstream::Upstreams,
     tokens: Tokens,
     pub cache: CacheMetrics,
     pub forced: ForcedUpdates,
@@ -52,8 +55,6 @@ struct Http {
     overhead: HistogramVec,
     in_flight: IntGaugeVec,
     upgraded: IntGaugeVec,
-    upstream_requests: IntCounterVec,
-    upstream_duration: HistogramVec,
     upstream_unauthorized: IntCounterVec,
     rejections: IntCounterVec,
     malformed: IntCounter,
@@ -97,6 +98,7 @@ impl Metrics {
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), option_env!("CAMBIST_REVISION").unwrap_or("unknown")]).set(1);
         Arc::new(Self {
             http: Http::new(&r),
+            upstreams: upstream::Upstreams::new(&r),
             tokens: Tokens::new(&r),
             cache: CacheMetrics::new(&r),
             forced: ForcedUpdates::new(&r),
@@ -154,11 +156,7 @@ impl Metrics {
     }
 
     pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
-        Arc::new(UpstreamMetrics {
-            answers: Codes::new(&self.http.upstream_requests, &[name]),
-            failures: (self.http.upstream_requests.clone(), name.to_owned()),
-            duration: self.http.upstream_duration.with_label_values(&[name]),
-        })
+        Arc::new(self.upstreams.one(name))
     }
 
     pub fn issuer(&self, name: &str) -> Arc<IssuerMetrics> {
@@ -196,19 +194,6 @@ impl Http {
             ),
             in_flight: gauges(r, "cambist_http_requests_in_flight", "Requests whose answer is not out yet.", &["listener"]),
             upgraded: gauges(r, "cambist_upgraded_connections", "Connections that speak WebSocket or another protocol now.", &["route"]),
-            upstream_requests: counters(
-                r,
-                "cambist_upstream_requests_total",
-                "Answers of upstreams; code is the HTTP status or the reason that none came.",
-                &["upstream", "code"],
-            ),
-            upstream_duration: histograms(
-                r,
-                "cambist_upstream_request_duration_seconds",
-                "From sending to an upstream until its headers.",
-                &["upstream"],
-                &SECONDS,
-            ),
             upstream_unauthorized: counters(
                 r,
                 "cambist_upstream_unauthorized_total",
@@ -339,23 +324,5 @@ impl RouteMetrics {
     pub fn upgraded(&self) -> InFlight {
         self.upgraded.inc();
         InFlight(self.upgraded.clone())
-    }
-}
-
-pub struct UpstreamMetrics {
-    answers: Codes,
-    failures: (IntCounterVec, String),
-    duration: Histogram,
-}
-
-impl UpstreamMetrics {
-    pub fn answered(&self, status: StatusCode, took: Duration) {
-        self.answers.inc(status);
-        self.duration.observe(took.as_secs_f64());
-    }
-
-    /// No answer came; `code` is the fault's.
-    pub fn failed(&self, code: &'static str) {
-        self.failures.0.with_label_values(&[self.failures.1.as_str(), code]).inc();
     }
 }

@@ -6,7 +6,9 @@ use super::headers;
 use super::journal::Journal;
 use super::replay::Tape;
 use super::tunnel::Joining;
+use crate::token::SubjectToken;
 use bytes::Bytes;
+use http::HeaderName;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -16,11 +18,19 @@ use std::task::{Context, Poll};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The caller's body. Its trailers are dropped: towards HTTP/1.1 nothing of them may become a header.
+/// The caller's body. Its trailers are dropped, unless it speaks HTTP/2 and says `te: trailers`: towards HTTP/1.1 nothing of them may
+/// become a header.
 pub struct RequestBody {
     inner: Inner,
     limit: Option<Limit>,
     tape: Option<Arc<Tape>>,
+    trailers: Option<Box<Passing>>,
+}
+
+/// Which trailers do not pass: beside those that never do, names and a token.
+struct Passing {
+    names: Vec<HeaderName>,
+    token: Option<SubjectToken>,
 }
 
 enum Inner {
@@ -46,6 +56,26 @@ impl RequestBody {
         self.tape = Some(tape.clone());
     }
 
+    /// The tape that is made of it already.
+    pub(super) fn on_tape(&self) -> Option<&Arc<Tape>> {
+        self.tape.as_ref()
+    }
+
+    /// Its trailers pass, without these and what never passes.
+    pub(super) fn pass_trailers<'a>(&mut self, but: impl Iterator<Item = &'a HeaderName>) {
+        self.trailers = Some(Box::new(Passing { names: but.cloned().collect(), token: None }));
+    }
+
+    pub(super) fn passes_trailers(&self) -> bool {
+        self.trailers.is_some()
+    }
+
+    pub(super) fn no_trailer_holds(&mut self, token: Option<SubjectToken>) {
+        if let Some(passing) = &mut self.trailers {
+            passing.token = token;
+        }
+    }
+
     fn ended(&self) {
         if let Some(tape) = &self.tape {
             tape.ended();
@@ -55,13 +85,13 @@ impl RequestBody {
 
 impl From<Incoming> for RequestBody {
     fn from(body: Incoming) -> Self {
-        Self { inner: Inner::Wire(body), limit: None, tape: None }
+        Self { inner: Inner::Wire(body), limit: None, tape: None, trailers: None }
     }
 }
 
 impl From<Bytes> for RequestBody {
     fn from(body: Bytes) -> Self {
-        Self { inner: Inner::Fixed(Full::new(body)), limit: None, tape: None }
+        Self { inner: Inner::Fixed(Full::new(body)), limit: None, tape: None, trailers: None }
     }
 }
 
@@ -81,7 +111,14 @@ impl HttpBody for RequestBody {
             None => None,
         };
         let Some(data) = data else {
-            // The end, or trailers, which are not passed on.
+            if let (Some(passing), Some(Ok(_))) = (&me.trailers, &frame)
+                && let Some(Ok(Ok(trailers))) = frame.map(|frame| frame.map(Frame::into_trailers))
+            {
+                // A tape has no room for them, so such a body is not sent again.
+                let token = passing.token.as_ref().map(SubjectToken::expose);
+                return Poll::Ready(Some(Ok(Frame::trailers(headers::passing_request_trailers(trailers, &passing.names, token)))));
+            }
+            // The end, or trailers that are not passed on.
             me.ended();
             return Poll::Ready(None);
         };
@@ -145,6 +182,14 @@ impl Body {
 
     pub(super) fn switched(joining: Joining) -> Self {
         Self { answer: Answer::Switched(Some(joining)), permit: None }
+    }
+
+    /// What the upstream's connection has become, where this is its 101's body.
+    pub(super) fn take_switching(&mut self) -> Option<crate::upstream::Switching> {
+        match &mut self.answer {
+            Answer::Upstream { body, .. } => body.take_switching(),
+            Answer::Switched(_) | Answer::Fixed(_) => None,
+        }
     }
 
     /// What is to follow a 101, with the place that the request takes.

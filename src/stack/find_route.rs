@@ -11,6 +11,7 @@ use crate::route::Found;
 use crate::route::path::Reading;
 use crate::token::SubjectToken;
 use futures_util::future::{Either, Ready, ready};
+use http::header::TE;
 use http::{HeaderMap, Method, Response};
 use http_body::Body as _;
 use std::sync::Arc;
@@ -38,6 +39,12 @@ impl<T, S> FindRoute<T, S> {
         let actor = actor(&routes, &route, &mut scrubbed.caught.head.headers)?;
         // Elsewhere it is an ordinary request: whoever serves HTTP may leave an upgrade alone.
         scrubbed.upgrade = scrubbed.upgrade.take().filter(|_| route.websocket).map(Upgrade::without_body).transpose()?;
+        if scrubbed.caught.head.headers.contains_key(TE) {
+            scrubbed
+                .caught
+                .body
+                .pass_trailers(self.shared.force.as_ref().map(|force| force.name()).into_iter().chain(&routes.token_headers));
+        }
         Ok((route, actor))
     }
 }

@@ -2,9 +2,12 @@
 //! pools and timeouts are the `upstream` room's matter.
 
 use super::body::{Body, RequestBody};
+use super::deadline;
 use super::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use super::headers;
+use super::replay::ReplayRoom;
 use super::request::Authorized;
+use super::retry::Again;
 use super::tunnel::Joining;
 use super::upgrade::Upgrade;
 use crate::fault::{Fault, Why};
@@ -20,11 +23,12 @@ use std::task::{Context, Poll};
 #[derive(Clone)]
 pub struct Forward {
     pools: Arc<Pools<RequestBody>>,
+    room: Arc<ReplayRoom>,
 }
 
 impl Forward {
-    pub(super) fn new(pools: Arc<Pools<RequestBody>>) -> Self {
-        Self { pools }
+    pub(super) fn new(pools: Arc<Pools<RequestBody>>, room: Arc<ReplayRoom>) -> Self {
+        Self { pools, room }
     }
 }
 
@@ -38,21 +42,31 @@ impl tower::Service<Authorized> for Forward {
     }
 
     fn call(&mut self, authorized: Authorized) -> Self::Future {
-        forward(self.pools.clone(), authorized).boxed()
+        forward(self.clone(), authorized).boxed()
     }
 }
 
-async fn forward(pools: Arc<Pools<RequestBody>>, mut authorized: Authorized) -> Result<Response<Body>, Fault> {
+async fn forward(Forward { pools, room }: Forward, mut authorized: Authorized) -> Result<Response<Body>, Fault> {
     let (route, trailers) = (authorized.route.clone(), authorized.trailers);
     let (journal, from) = (authorized.caught.journal.clone(), authorized.caught.from.clone());
     let upgrade = authorized.upgrade.take();
-    let request = outgoing(authorized, upgrade.as_ref());
+    let timeouts = if journal.grpc { deadline::shortened(route.timeouts, &authorized.caught.head.headers) } else { route.timeouts };
+    let mut request = outgoing(authorized, upgrade.as_ref());
+    let again = Again::keep(&mut request, &route.retries, &room);
     // Of a request that is sent again, the first time counts.
     if let Some(added) = journal.sent() {
         route.metrics.added(journal.source(), added);
     }
-    let terms = Terms { timeouts: route.timeouts, cut: Some(from.cut.clone()) };
-    let sent = pools.send(&route.upstream, request, terms).await;
+    let mut terms = Terms::new(timeouts, Some(from.cut.clone()));
+    (terms.retries, terms.on_connect) = (route.retries.attempts, route.retries.on_connect);
+    let sent = loop {
+        let sent = pools.send(&route.upstream, request, &mut terms).await.map(|answer| answer.map(|body| Body::upstream(body, trailers)));
+        match sent.as_ref().ok().and_then(|answer| again.as_ref()?.after(answer, &route.retries)) {
+            // The answer that is not taken goes first: its connection is closed or free before another is looked for.
+            Some(once_more) if terms.again(Some(from.cut.clone())) => request = once_more,
+            _ => break sent,
+        }
+    };
     journal.answered();
     let mut answer = sent.map_err(|e| if journal.is_body_too_large() { Fault::BodyTooLarge } else { e.into() })?;
     let received = answer.version();
@@ -62,7 +76,7 @@ async fn forward(pools: Arc<Pools<RequestBody>>, mut authorized: Authorized) -> 
     }
     headers::append_via(answer.headers_mut(), received);
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(answer.map(|body| Body::upstream(body, trailers)));
+        return Ok(answer);
     }
     let joining = upgrade.and_then(|upgrade| {
         Upgrade::say(upgrade.protocol, answer.headers_mut());

@@ -4,6 +4,7 @@
 mod admit;
 mod answer;
 mod body;
+mod deadline;
 mod divert;
 mod failures;
 mod find_route;
@@ -18,6 +19,7 @@ mod repair;
 mod replay;
 mod request;
 mod rescue;
+mod retry;
 mod route;
 mod scrub;
 mod swap_token;
@@ -52,6 +54,7 @@ pub use failures::{Failure, Failures};
 pub use force::{ForceHeader, ForceRoute, OnUpstream401};
 pub use replay::ReplayRoom;
 pub use request::Caught;
+pub use retry::Retries;
 pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenMode};
 
 /// What all workers' stacks share. Reload swaps what is inside.
@@ -121,7 +124,7 @@ impl<T: TokenSource + Clone> Stack<T> {
             .layer(layer_fn(|inner| SwapToken::new(inner, shared.tokens.clone())))
             // Innermost layer: the last thing that touches `Authorization` before the request leaves, for the second time, too.
             .layer(layer_fn(|inner| Repair::new(inner, shared.tokens.clone(), shared.replays.clone())))
-            .service(Forward::new(self.pools.clone()))
+            .service(Forward::new(self.pools.clone(), shared.replays.clone()))
     }
 }
 

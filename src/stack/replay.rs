@@ -41,6 +41,9 @@ impl Replay {
         if body.is_end_stream() {
             return Some(Self::Empty);
         }
+        if let Some(tape) = body.on_tape() {
+            return Some(Self::Taped(tape.clone()));
+        }
         if body.size_hint().lower() > room.each as u64 {
             return None;
         }
@@ -56,7 +59,9 @@ impl Replay {
             Self::Taped(tape) => {
                 let mut state = tape.state();
                 (state.phase == Phase::Whole).then(|| {
-                    let mut body = RequestBody::from(Bytes::from(std::mem::take(&mut state.bytes)));
+                    let State { bytes, whole, .. } = &mut *state;
+                    let whole = whole.get_or_insert_with(|| Bytes::from(std::mem::take(bytes)));
+                    let mut body = RequestBody::from(whole.clone());
                     // Its room is taken for as long as it is.
                     body.tape(tape);
                     body
@@ -75,6 +80,8 @@ pub(super) struct Tape {
 #[derive(Default)]
 struct State {
     bytes: Vec<u8>,
+    /// All of them, once they were asked for; they may be again.
+    whole: Option<Bytes>,
     /// Of the room; also while somebody else has the bytes.
     reserved: usize,
     phase: Phase,

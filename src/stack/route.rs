@@ -1,6 +1,7 @@
 //! A route: as the configuration describes it, and as the stack runs it.
 
 use super::force::ForceRoute;
+use super::retry::Retries;
 use crate::metrics::RouteMetrics;
 use crate::route::{Rule, Table};
 use crate::token::{Actor, Target, TargetSettings};
@@ -21,6 +22,7 @@ pub struct RouteSettings {
     pub upstream: Arc<str>,
     /// Over the upstream's, where the route says so; resolved.
     pub timeouts: upstream::Timeouts,
+    pub retries: Retries,
     /// Whose tokens callers bring, and who issues those that go upstream.
     pub issuer: IssuerChoice,
     pub callers: Callers,
@@ -95,6 +97,7 @@ pub struct Route {
     pub name: Arc<str>,
     pub upstream: Arc<upstream::Upstream>,
     pub timeouts: upstream::Timeouts,
+    pub retries: Retries,
     /// `None`: anybody may call, and no token is looked at.
     pub verifiers: Option<Verifiers>,
     pub require: Require,

@@ -73,6 +73,10 @@ fn scrub(mut caught: Caught, force: Option<&ForceHeader>) -> Result<Scrubbed, Fa
     head.headers.remove(header::EXPECT);
     // Towards HTTP/1.1 no trailers are sent, so none are announced.
     head.headers.remove(header::TRAILER);
+    if trailers && head.version == Version::HTTP_2 {
+        // gRPC. Towards HTTP/1.1 it goes nevertheless: there it would speak of our own connection.
+        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
     let trailers = trailers || head.version == Version::HTTP_2;
     Ok(Scrubbed { host, authority, boldest, bearer, trailers, upgrade, force, caught })
 }

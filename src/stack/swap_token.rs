@@ -163,6 +163,12 @@ fn counted(answer: Result<Granted, Fault>, ask: Ask, at_once: bool, verified: &V
 fn authorized(verified: Verified, injected: Injected) -> Authorized {
     let Verified { routed, caller } = verified;
     let mut caught = routed.scrubbed.caught;
+    let token = match &caller {
+        _ if !caught.body.passes_trailers() => None,
+        Known::Caller(asker) => asker.caller().map(|caller| caller.token.clone()),
+        Known::Anybody(Bearer::Token(token)) => Some(token.clone()),
+        Known::Anybody(_) => None,
+    };
     let (value, exchanged) = match injected {
         Injected::Value(value) => (value, None),
         Injected::Granted(granted, target) => {
@@ -174,6 +180,9 @@ fn authorized(verified: Verified, injected: Injected) -> Authorized {
             (Some(token.authorization()), Some(Exchanged { asker, target, generation, cached: source.cached() }))
         }
     };
+    if !matches!(routed.route.token, Injection::Callers) {
+        caught.body.no_trailer_holds(token);
+    }
     if let Some(value) = value {
         caught.head.headers.insert(AUTHORIZATION, value);
     }

@@ -45,7 +45,10 @@ impl Body {
 
     fn fail(&mut self, error: Error) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         self.broken = true;
-        self.lease = None;
+        // Not for a body that stood still: it may be the caller who took nothing.
+        if let Some(lease) = self.lease.take().filter(|_| matches!(error, Error::Broken { .. })) {
+            lease.blame(&error);
+        }
         Poll::Ready(Some(Err(error)))
     }
 }

@@ -1,78 +1,105 @@
-//! A new connection to an upstream: name, TCP, TLS, HTTP/1.1. The addresses of a name are tried in turn, each with its share of
+//! A new connection to an upstream: name, TCP, TLS, HTTP/1.1 or 2. The addresses of a name are tried in turn, each with its share of
 //! the time that is left. It keeps nothing: pools do.
 
 use super::error::in_full;
+use super::greeted::{self, Talking};
 use super::heard::Heard;
 use super::outgoing::Outgoing;
-use super::{Endpoint, Error, Settings};
+use super::secure::Tls;
+use super::{Endpoint, Error, Protocol, Settings};
 use bytes::Bytes;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
-
-/// What TLS to an upstream needs, made once.
-pub(super) struct Tls {
-    connector: TlsConnector,
-}
-
-impl Tls {
-    pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
-        let unusable = |why: String| Error::Unusable { upstream: settings.name.clone(), why };
-        let config = crate::tls::client(None, &[b"http/1.1"]).map_err(|e| unusable(e.to_string()))?;
-        Ok(Self { connector: TlsConnector::from(config) })
-    }
-}
 
 /// Where a connection goes, and whom TLS must find there.
 #[derive(Clone)]
 pub(super) struct Peer {
     pub endpoint: Endpoint,
+    /// One of the name's addresses; `None`: whatever it has when a connection is made.
+    pub address: Option<SocketAddr>,
     server_name: Option<ServerName<'static>>,
+    protocol: Protocol,
 }
 
 impl Peer {
-    pub(super) fn new(upstream: &Arc<str>, endpoint: &Endpoint) -> Result<Self, Error> {
-        let unusable =
-            |e| Error::Unusable { upstream: upstream.clone(), why: format!("`{}` can be no TLS server name: {e}", endpoint.host) };
-        let server_name = if endpoint.tls { Some(ServerName::try_from(endpoint.host.clone()).map_err(unusable)?) } else { None };
-        Ok(Self { endpoint: endpoint.clone(), server_name })
+    pub(super) fn new(settings: &Settings, endpoint: &Endpoint) -> Result<Self, Error> {
+        let name = settings.tls.server_name.as_ref().unwrap_or(&endpoint.host);
+        let unusable = |e| Error::Unusable { upstream: settings.name.clone(), why: format!("`{name}` can be no TLS server name: {e}") };
+        let server_name = if endpoint.tls { Some(ServerName::try_from(name.clone()).map_err(unusable)?) } else { None };
+        Ok(Self { endpoint: endpoint.clone(), address: None, server_name, protocol: settings.protocol })
+    }
+
+    /// Whether a connection to it may turn out to be one for many.
+    pub(super) fn may_share(&self) -> bool {
+        match self.protocol {
+            Protocol::Auto => self.endpoint.tls,
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+        }
+    }
+
+    /// The same, at this address of its name.
+    pub(super) fn at(&self, address: SocketAddr) -> Self {
+        Self { address: Some(address), ..self.clone() }
     }
 
     async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        if let Some(address) = self.address {
+            return Ok(vec![address]);
+        }
         Ok(lookup_host((self.endpoint.host.as_str(), self.endpoint.port)).await?.collect())
     }
 }
 
-/// The sending half, and what ends the task that drives the connection.
-pub(super) type Opened<B> = (SendRequest<Outgoing<B>>, AbortHandle);
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(address) => write!(f, "{} at {address}", self.endpoint),
+            None => self.endpoint.fmt(f),
+        }
+    }
+}
 
-/// Opens a connection within `limit`, or says why there is none.
-pub(super) async fn open<B>(peer: &Peer, tls: Option<&Tls>, limit: Duration) -> Result<Opened<B>, String>
+/// A connection's sending half.
+pub(super) enum Opened<B> {
+    /// With what ends the task that drives the connection.
+    Http1(http1::SendRequest<Outgoing<B>>, AbortHandle),
+    Http2(Talking<B>),
+}
+
+/// Opens a connection within `limit`, or says why there is none. `http1`: in HTTP/1.1, whatever else may be spoken.
+pub(super) async fn open<B>(peer: &Peer, tls: Option<&Arc<Tls>>, limit: Duration, http1: bool) -> Result<Opened<B>, String>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let until = Instant::now() + limit;
+    let known = !http1 && peer.protocol == Protocol::Http2;
     let dial = async {
         let tcp = Heard::new(tcp(peer, until).await?);
         match (tls, &peer.server_name) {
-            (Some(tls), Some(name)) => drive(tls.connector.connect(name.clone(), tcp).await?).await,
+            (Some(tls), Some(name)) => {
+                let io = tls.connect(name, tcp, http1).await?;
+                let agreed = io.get_ref().1.alpn_protocol() == Some(b"h2");
+                if agreed || known { Ok(Opened::Http2(greeted::open(io).await?)) } else { drive(io).await }
+            }
+            _ if known => Ok(Opened::Http2(greeted::open(tcp).await?)),
             _ => drive(tcp).await,
         }
     };
     match timeout_at(until, dial).await {
         Ok(Ok(opened)) => Ok(opened),
-        Ok(Err(e)) => Err(format!("{}: {}", peer.endpoint, in_full(&e))),
-        Err(_) => Err(format!("{}: no connection within {limit:?}", peer.endpoint)),
+        Ok(Err(e)) => Err(format!("{peer}: {}", in_full(&e))),
+        Err(_) => Err(format!("{peer}: no connection within {limit:?}")),
     }
 }
 
@@ -105,5 +132,5 @@ where
         // Its errors come back through the request or the body that they broke.
         let _ = connection.with_upgrades().await;
     });
-    Ok((sender, task.abort_handle()))
+    Ok(Opened::Http1(sender, task.abort_handle()))
 }

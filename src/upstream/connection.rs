@@ -3,17 +3,16 @@
 
 use super::error::in_full;
 use super::member::Member;
-use super::outgoing::Outgoing;
 use super::pool::Pools;
+use super::sender::Sender;
+use super::slots::Slot;
 use super::watch::{Cut, Sent, Watch};
-use super::{Body, Error};
+use super::{Body, Error, Waited};
 use http::header::UPGRADE;
 use http::{HeaderValue, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use std::sync::{Arc, Weak};
-use tokio::task::AbortHandle;
 
 /// A connection that an answer's body holds.
 pub(super) trait Lease: Send {
@@ -21,20 +20,31 @@ pub(super) trait Lease: Send {
     fn watch(&self) -> &Watch;
     /// The answer is whole. The connection goes back to its pool, or is closed if the request is not.
     fn give_back(self: Box<Self>);
+    /// The answer's body ended in `error`.
+    fn blame(&self, error: &Error);
 }
 
-/// One connection; dropping it closes it at once, whatever it carries.
+/// One connection, or one stream of a shared one; dropping it ends it at once, whatever it carries.
 pub(super) struct Connection<B: 'static> {
     pub member: Arc<Member>,
-    pub sender: SendRequest<Outgoing<B>>,
-    pub task: AbortHandle,
+    pub sender: Sender<B>,
     pub watch: Arc<Watch>,
     /// When it was put back, in milliseconds.
     pub since: u64,
+    /// Its place among those in use; `None` while it rests.
+    pub slot: Option<Slot>,
+    /// The answer it carries says that the endpoint cannot do its work.
+    pub bad: bool,
     pub pools: Weak<Pools<B>>,
 }
 
 impl<B> Connection<B> {
+    /// It is in use, and holds this place.
+    pub fn used(mut self: Box<Self>, slot: Slot) -> Box<Self> {
+        self.slot = Some(slot);
+        self
+    }
+
     /// Whether it is worth keeping at `now`.
     pub fn good(&self, now: u64) -> bool {
         !self.sender.is_closed() && !self.member.gone() && now.saturating_sub(self.since) < self.member.pool_idle
@@ -44,7 +54,7 @@ impl<B> Connection<B> {
 impl<B: Send> Connection<B> {
     /// `asked`: the protocol that the request wanted to go on with.
     pub fn answered(
-        self: Box<Self>,
+        mut self: Box<Self>,
         response: Response<Incoming>,
         asked: Option<&HeaderValue>,
         cut: Option<Arc<dyn Cut>>,
@@ -52,6 +62,7 @@ impl<B: Send> Connection<B> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switched(response, asked);
         }
+        self.bad = matches!(response.status().as_u16(), 502..=504);
         let (head, incoming) = response.into_parts();
         let lease: Option<Box<dyn Lease>> = if incoming.is_end_stream() {
             self.give_back();
@@ -74,7 +85,9 @@ impl<B: Send> Connection<B> {
             }
             _ => "101 Switching Protocols, to another protocol than was asked for",
         };
-        Err(self.member.broken(why.to_owned()))
+        let error = self.member.broken(why.to_owned());
+        self.blame(&error);
+        Err(error)
     }
 
     pub fn broken(&self, error: &hyper::Error) -> Error {
@@ -96,11 +109,30 @@ impl<B: Send> Lease for Connection<B> {
     }
 
     fn give_back(self: Box<Self>) {
-        if self.watch.whole()
-            && let Some(pools) = self.pools.upgrade()
-        {
-            self.watch.rest();
-            pools.put(self);
+        if self.bad {
+            self.member.failed(self.watch.now());
+        } else {
+            self.member.served();
+        }
+        match &self.sender {
+            // One that still sends has its stream reset when it is dropped.
+            Sender::Http2(stream) if self.watch.whole() => {
+                self.watch.rest();
+                stream.ended(&self.watch);
+            }
+            Sender::Http1(..) if self.watch.whole() => {
+                if let Some(pools) = self.pools.upgrade() {
+                    self.watch.rest();
+                    pools.put(self);
+                }
+            }
+            Sender::Http1(..) | Sender::Http2(_) => {}
+        }
+    }
+
+    fn blame(&self, error: &Error) {
+        if matches!(error, Error::Broken { .. } | Error::Timeout { waited: Waited::Response | Waited::Idle, .. }) {
+            self.member.failed(self.watch.now());
         }
     }
 }
@@ -108,7 +140,9 @@ impl<B: Send> Lease for Connection<B> {
 impl<B> Drop for Connection<B> {
     fn drop(&mut self) {
         self.watch.rest();
-        // Letting go of the sender alone would leave hyper sending the rest of a request body that nobody waits for.
-        self.task.abort();
+        if !self.watch.whole() {
+            self.watch.abandon();
+        }
+        self.sender.end();
     }
 }

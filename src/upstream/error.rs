@@ -12,6 +12,9 @@ pub enum Error {
     /// No connection came about: name, TCP, TLS, or all of them too slow.
     #[error("upstream {upstream} cannot be reached: {why}")]
     Unreachable { upstream: Arc<str>, why: String },
+    /// All connections it may have were in use, for as long as one may be waited for.
+    #[error("upstream {upstream}: all {max} connections to its endpoint stayed in use for as long as `connect` allows")]
+    Overloaded { upstream: Arc<str>, max: usize },
     #[error("upstream {upstream} {}", .waited.told())]
     Timeout { upstream: Arc<str>, waited: Waited },
     /// The answer broke off, before or after its headers, or was no HTTP.
@@ -51,6 +54,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unusable { .. } | Self::Unreachable { .. } => "upstream_unreachable",
+            Self::Overloaded { .. } => "overloaded",
             Self::Timeout { .. } => "upstream_timeout",
             Self::Broken { .. } => "upstream_error",
             Self::CallerStalled | Self::CallerBroken(_) => "bad_request",
@@ -61,6 +65,7 @@ impl Error {
         match self {
             Self::Unusable { .. } => Some("correct the upstream's settings"),
             Self::Unreachable { .. } => Some("see whether the backend runs and its name, port and TLS are as configured"),
+            Self::Overloaded { .. } => Some("find out why the backend is slow, add endpoints, or raise the upstream's max_connections"),
             Self::Timeout { waited: Waited::Response, .. } => Some("find out why the backend is slow, or raise timeouts.response"),
             Self::Timeout { waited: Waited::Idle, .. } => Some("raise timeouts.idle if this backend is silent for longer"),
             Self::Timeout { waited: Waited::Total, .. } => Some("raise or remove timeouts.total; it also ends streams"),
@@ -79,6 +84,7 @@ impl From<Error> for Fault {
         let why = why.into();
         match error {
             Error::Unusable { .. } | Error::Unreachable { .. } => Self::UpstreamUnreachable(why),
+            Error::Overloaded { .. } => Self::Overloaded(why),
             Error::Timeout { .. } => Self::UpstreamTimeout(why),
             Error::Broken { .. } => Self::UpstreamError(why),
             Error::CallerStalled | Error::CallerBroken(_) => Self::BadRequest(why),
@@ -108,6 +114,7 @@ mod tests {
         let all = [
             Error::Unusable { upstream: upstream.clone(), why: why() },
             Error::Unreachable { upstream: upstream.clone(), why: why() },
+            Error::Overloaded { upstream: upstream.clone(), max: 2 },
             Error::Timeout { upstream: upstream.clone(), waited: Waited::Idle },
             Error::Broken { upstream, why: why() },
             Error::CallerStalled,

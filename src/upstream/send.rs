@@ -1,7 +1,7 @@
-//! A request's way to an upstream: pick an endpoint, lease a connection to it, send. It sends a request at most once: only what
-//! hyper hands back unsent goes out again, on another connection, whatever the method.
+//! A request's way to an upstream: lease a connection to one of its endpoints, send, and judge what came. It sends a request at
+//! most once: only what hyper hands back unsent goes out again, on another connection, whatever the method.
 
-use super::connection::Connection;
+use super::connection::Lease;
 use super::outgoing::Outgoing;
 use super::watch::Cut;
 use super::{Body, Error, Pools, Timeouts, Upstream};
@@ -12,18 +12,39 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// How a request is to be sent.
+/// How a request is to be sent, and what has been tried for it.
 pub struct Terms {
     pub timeouts: Timeouts,
     /// Ends the caller's connection when it takes no byte of the answer for longer than `timeouts.idle`.
     pub cut: Option<Arc<dyn Cut>>,
+    /// How often another endpoint may be tried.
+    pub retries: u32,
+    /// Whether one is tried when no connection comes about.
+    pub on_connect: bool,
+    /// When it was first taken in hand: `total` counts from there.
+    since: Option<u64>,
+    /// Endpoints that will not do. Nearly always empty.
+    pub(super) tried: Vec<u64>,
+    answered_by: Option<u64>,
+    /// Connections that were opened.
+    pub(super) opened: usize,
+    /// It is to become another protocol, which only HTTP/1.1 can.
+    pub(super) http1: bool,
 }
 
-/// What has been tried for one request.
-#[derive(Default)]
-struct Tried {
-    /// Connections that were opened.
-    opened: usize,
+impl Terms {
+    pub fn new(timeouts: Timeouts, cut: Option<Arc<dyn Cut>>) -> Self {
+        Self { timeouts, cut, retries: 0, on_connect: true, since: None, tried: Vec::new(), answered_by: None, opened: 0, http1: false }
+    }
+
+    /// The request is to be sent once more, elsewhere if there is an elsewhere. `false`: that has been done often enough.
+    pub fn again(&mut self, cut: Option<Arc<dyn Cut>>) -> bool {
+        let Some(left) = self.retries.checked_sub(1) else { return false };
+        self.retries = left;
+        self.tried.extend(self.answered_by.take());
+        (self.cut, self.opened) = (cut, 0);
+        true
+    }
 }
 
 impl<B> Pools<B>
@@ -35,7 +56,7 @@ where
     ///
     /// # Errors
     /// Before the answer's headers; what goes wrong later is an error of its body.
-    pub async fn send(&self, upstream: &Arc<Upstream>, request: Request<B>, terms: Terms) -> Result<Response<Body>, Error> {
+    pub async fn send(&self, upstream: &Arc<Upstream>, request: Request<B>, terms: &mut Terms) -> Result<Response<Body>, Error> {
         let began = Instant::now();
         let answer = self.exchange(upstream, request, terms).await;
         match &answer {
@@ -45,35 +66,35 @@ where
         answer
     }
 
-    async fn exchange(&self, upstream: &Upstream, request: Request<B>, terms: Terms) -> Result<Response<Body>, Error> {
-        let since = self.clock().millis();
+    async fn exchange(&self, upstream: &Upstream, request: Request<B>, terms: &mut Terms) -> Result<Response<Body>, Error> {
+        let since = *terms.since.get_or_insert_with(|| self.clock().millis());
         let mut request = request.map(Outgoing::new);
-        let mut tried = Tried::default();
         let asked = request.headers().get(UPGRADE).cloned();
+        terms.http1 = asked.is_some();
         loop {
-            let mut connection = self.lease(upstream, &terms.timeouts, &mut tried).await?;
+            let mut connection = self.lease(upstream, terms).await?;
             request.body_mut().watched_by(&connection.watch);
             connection.watch.begin(&terms.timeouts, since, request.body().whole());
-            let sent = pin!(connection.sender.try_send_request(request));
-            match connection.watch.unless_expired(&connection.member.upstream, sent).await? {
-                Ok(response) => return connection.answered(response, asked.as_ref(), terms.cut),
-                Err(mut unsent) => match unsent.take_message() {
-                    Some(unsent) if tried.opened < 2 => request = unsent,
-                    _ => return Err(connection.broken(&unsent.into_error())),
+            let sent = {
+                let sending = pin!(connection.sender.send(request));
+                connection.watch.unless_expired(&connection.member.upstream, sending).await
+            };
+            let error = match sent {
+                Ok(Ok(response)) => {
+                    terms.answered_by = Some(connection.member.id);
+                    return connection.answered(response, asked.as_ref(), terms.cut.take());
+                }
+                Ok(Err(mut unsent)) => match unsent.take_message() {
+                    Some(unsent) if terms.opened < 2 => {
+                        request = unsent;
+                        continue;
+                    }
+                    _ => connection.broken(&unsent.into_error()),
                 },
-            }
+                Err(expired) => expired,
+            };
+            connection.blame(&error);
+            return Err(error);
         }
-    }
-
-    /// A connection that is this request's alone.
-    async fn lease(&self, upstream: &Upstream, timeouts: &Timeouts, tried: &mut Tried) -> Result<Box<Connection<B>>, Error> {
-        let member = upstream.pick()?;
-        if let Some(connection) = self.rested(&member).await {
-            return Ok(connection);
-        }
-        tried.opened += 1;
-        let limit = timeouts.total.map_or(timeouts.connect, |total| total.min(timeouts.connect));
-        // Boxed, since it is rare and large: unboxed it would make every request's future five times as big.
-        Box::pin(self.open(upstream, member, limit)).await
     }
 }

@@ -90,6 +90,7 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         name: settings.name.clone(),
         upstream: Upstream::new(config.upstreams[0].clone(), metrics.upstream("sample")).unwrap(),
         timeouts: settings.timeouts,
+        retries: settings.retries.clone(),
         verifiers: Some(Verifiers::One(verifier)),
         require: Require::default(),
         token: Injection::Exchange(Targets::new(vec![Arc::new(target)])),

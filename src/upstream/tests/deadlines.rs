@@ -116,7 +116,7 @@ async fn tls_to_a_backend_that_speaks_none() {
     });
     match Upstream::new(settings.clone(), Metrics::new().upstream("orders")) {
         Ok(upstream) => {
-            let error = worker.pools.send(&upstream, post("/", "x"), worker.terms(None)).await.unwrap_err();
+            let error = worker.pools.send(&upstream, post("/", "x"), &mut worker.terms(None)).await.unwrap_err();
             assert!(matches!(&error, Error::Unreachable { why, .. } if why.contains("https://127.0.0.1")), "{error}");
         }
         // A machine without certificate authorities.
@@ -159,7 +159,7 @@ async fn a_body_that_nobody_polls_cuts_the_caller_once() {
     let worker = Worker::to(backend.address);
     let cuts = Arc::new(Cuts(AtomicUsize::new(0)));
     let get = request(Method::GET, "/", Empty::new());
-    let answer = worker.pools.send(&worker.upstream, get, worker.terms(Some(cuts.clone()))).await.unwrap();
+    let answer = worker.pools.send(&worker.upstream, get, &mut worker.terms(Some(cuts.clone()))).await.unwrap();
     tokio::time::sleep(REST).await;
     assert_eq!(cuts.0.load(Ordering::SeqCst), 0);
     worker.clock.turn(Duration::from_secs(61));
@@ -175,7 +175,7 @@ async fn a_body_read_in_time_cuts_nobody() {
     let worker = Worker::to(backend.address);
     let cuts = Arc::new(Cuts(AtomicUsize::new(0)));
     let get = request(Method::GET, "/", Empty::new());
-    let answer = worker.pools.send(&worker.upstream, get, worker.terms(Some(cuts.clone()))).await.unwrap();
+    let answer = worker.pools.send(&worker.upstream, get, &mut worker.terms(Some(cuts.clone()))).await.unwrap();
     worker.clock.turn(Duration::from_secs(50));
     assert_eq!(text(answer).await.len(), 100_000);
     worker.clock.turn(Duration::from_secs(200));

@@ -119,18 +119,17 @@ impl Worker {
         tokio::spawn(ticker.clone().run());
         let endpoint = Endpoint { tls: false, host: address.ip().to_string(), port: address.port() };
         let timeouts = Timeouts::default();
-        let endpoints = Endpoints::Listed(vec![endpoint]);
-        let settings = Settings { name: "orders".into(), endpoints, timeouts, pool_idle: Duration::from_secs(30) };
+        let settings = Settings::to("orders", Endpoints::Listed(vec![endpoint]));
         let upstream = Upstream::new(settings, Metrics::new().upstream("orders")).unwrap();
         Self { clock, pools: Pools::new(ticker.clone()), ticker, upstream, timeouts }
     }
 
     fn terms(&self, cut: Option<Arc<dyn Cut>>) -> Terms {
-        Terms { timeouts: self.timeouts, cut }
+        Terms::new(self.timeouts, cut)
     }
 
     async fn send(&self, request: Request<Sent>) -> Result<Response<Body>, Error> {
-        self.pools.send(&self.upstream, request, self.terms(None)).await
+        self.pools.send(&self.upstream, request, &mut self.terms(None)).await
     }
 
     /// Sends and reads the answer to its end.

@@ -186,7 +186,8 @@ impl http_body::Body for Broken {
 #[tokio::test]
 async fn what_every_request_carries_stays_small() {
     let worker = Worker::to("127.0.0.1:1".parse().unwrap());
-    let sending = worker.pools.send(&worker.upstream, post("/", ""), worker.terms(None));
+    let mut terms = worker.terms(None);
+    let sending = worker.pools.send(&worker.upstream, post("/", ""), &mut terms);
     let size = std::mem::size_of_val(&sending);
     assert!(size < 1600, "{size}");
 }
