@@ -1,187 +1,170 @@
-//! What a cache hit costs: from the caller's `Authorization` value to the one that is injected, with verification remembered.
-//! The same code as in the gateway; only the issuer behind it answers from memory, and it is asked once a token, before the clock runs.
+//! What a cache hit costs: from the caller's `Authorization` value to the one that is injected, with verification remembered; what its
+//! parts cost; and what it costs to wait for somebody else's exchange. The same code as in the gateway; only the issuer behind it
+//! answers from memory.
 //!
 //! `cargo bench --bench hit`; what the figures mean stands in `benches/README.md`.
 
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
+mod engine;
+
 use cambist::cache::{Cache, Settings};
 use cambist::clock::Clock;
-use cambist::demo::iam::{self, Algorithm, Iam};
-use cambist::issuer::{ClientAuth, Issuer, Protection, Timeouts};
 use cambist::metrics::Metrics;
-use cambist::token::{AccessToken, Answer, Ask, Asker, Caller, Digest, Grant, Granted, Secret, Source};
-use cambist::token::{SubjectToken, Target, TargetSettings, TokenSource};
-use cambist::verify::{self, Verifier};
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use futures_util::future::{Either, ready};
+use cambist::token::{AccessToken, Answer, Ask, Asker, Caller, Granted, Source, Subject, SubjectToken, Target, TokenSource};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use engine::{Engine, engine, sizes};
+use futures_util::FutureExt;
+use futures_util::future::{Either, join_all};
 use http::HeaderValue;
 use std::hint::black_box;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
-/// Grants at once, a token of its own to each caller, so that as many different header values are in memory as in real life.
-struct AtOnce;
+/// Callers' tokens are brought in so many at a time, and then the clock runs.
+const BATCH: usize = 16;
 
-impl TokenSource for AtOnce {
-    fn token(&self, asker: &Asker, _: &Arc<Target>, _: Ask) -> Answer {
-        let caller = asker.caller().unwrap();
-        let token = AccessToken::new(&format!("{}{:064x}", "e".repeat(1180), caller.digest_for_bench())).unwrap();
-        let lifetime = Duration::from_secs(86_400);
-        Either::Left(ready(Ok(Granted { token, source: Source::Miss, generation: 0, expires_at: u64::MAX / 2, lifetime })))
-    }
-}
-
-/// A caller's digest is opaque; its token's tail tells callers apart just as well.
-trait Tail {
-    fn digest_for_bench(&self) -> u128;
-}
-
-impl Tail for Caller {
-    fn digest_for_bench(&self) -> u128 {
-        self.token.expose().bytes().rev().take(64).fold(0, |a: u128, b| a.wrapping_mul(131).wrapping_add(u128::from(b)))
-    }
-}
-
-struct Bench {
-    runtime: tokio::runtime::Runtime,
-    iam: Iam,
-    verifier: Arc<Verifier>,
-    cache: Cache<Arc<AtOnce>>,
-    target: Arc<Target>,
-}
-
-fn bench() -> Bench {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let (clock, metrics) = (Clock::real(), Metrics::new());
-    let iam = runtime.block_on(Iam::start(iam::Settings::anywhere())).unwrap();
-    // The quickest to sign: 100,000 callers' tokens are made here. A remembered verification costs the same for every algorithm.
-    iam.sign_with(Algorithm::ES256).unwrap();
-    let issuer = Issuer::new(issuer_settings(&iam), clock.clone(), metrics.issuer("main"), runtime.handle().clone()).unwrap();
-    issuer.start();
-    runtime.block_on(issuer.when_loaded());
-    let settings = verify::Settings {
-        audiences: vec!["gateway".into()],
-        algorithms: vec![verify::Algorithm::Es256],
-        clock_skew: Duration::from_secs(30),
-        strict_at_jwt: false,
-        by: verify::By::Jwks,
-        keep: vec![],
-    };
-    let verifier = Verifier::new(settings, issuer, clock.clone(), 1_000_000);
-    let settings = Settings { max_entries: 1_000_000, ..Settings::default() };
-    let cache = Cache::new(settings, Arc::new(AtOnce), clock, runtime.handle().clone(), metrics);
-    Bench { runtime, iam, verifier, cache, target: Arc::new(target()) }
-}
-
-fn issuer_settings(iam: &Iam) -> cambist::issuer::Settings {
-    cambist::issuer::Settings {
-        name: "main".into(),
-        url: iam.issuer().into(),
-        discovery_url: None,
-        token_endpoint: None,
-        jwks_uri: None,
-        introspection_endpoint: None,
-        client_id: "gateway".into(),
-        client_auth: ClientAuth::basic(Secret::new("gateway-secret")),
-        ca_file: None,
-        allow_http: false,
-        jwks_refresh: Duration::from_secs(600),
-        timeouts: Timeouts { connect: Duration::from_secs(1), total: Duration::from_secs(5) },
-        protection: Protection::default(),
-    }
-}
-
-fn target() -> Target {
-    let audiences = vec!["orders-api".to_owned()];
-    let expect_audiences = audiences.clone();
-    let settings = TargetSettings { audiences, expect_audiences, max_ttl: Duration::from_secs(86_400), ..TargetSettings::default() };
-    Target { issuer: "main".into(), grant: Grant::TokenExchange, settings, digest: Digest::of(b"orders-api") }
-}
-
-impl Bench {
-    /// `Authorization` values of as many callers, about 1.2 KiB each, as Keycloak's are.
-    fn callers(&self, count: usize) -> Vec<HeaderValue> {
-        let padding = serde_json::Value::from("x".repeat(540));
-        let one = |i: usize| {
-            let caller = self.iam.caller(&format!("user-{i}")).algorithm(Algorithm::ES256).expires_in(86_400);
-            HeaderValue::try_from(format!("Bearer {}", caller.claim("padding", padding.clone()).token().unwrap())).unwrap()
+/// How long `threads` threads take for as many rounds each, at the same time.
+fn together(threads: usize, rounds: u64, one: &(impl Fn(usize, u64) -> Duration + Sync)) -> Duration {
+    let ready = &Barrier::new(threads);
+    std::thread::scope(|scope| {
+        let begin = |thread| {
+            scope.spawn(move || {
+                ready.wait();
+                one(thread, rounds)
+            })
         };
-        (0..count).map(one).collect()
-    }
-
-    /// What the gateway does for a hit.
-    fn ask(&self, authorization: &HeaderValue) -> Option<HeaderValue> {
-        let token = SubjectToken::from_authorization(authorization).ok()??;
-        let Either::Left(verified) = self.verifier.verify(token) else { return None };
-        let caller = Asker::Caller(verified.into_inner().ok()?);
-        let Either::Left(granted) = self.cache.token(&caller, &self.target, Ask::ANY) else { return None };
-        Some(granted.into_inner().ok()?.token.authorization())
-    }
-
-    fn warm(&self, callers: &[HeaderValue]) {
-        for authorization in callers {
-            let token = SubjectToken::from_authorization(authorization).unwrap().unwrap();
-            self.runtime.block_on(async {
-                let caller = Asker::Caller(self.verifier.verify(token).await.unwrap());
-                self.cache.token(&caller, &self.target, Ask::ANY).await.unwrap();
-            });
-        }
-        assert!(callers.iter().all(|c| self.ask(c).is_some()), "everything is a hit before the clock runs");
-    }
+        let running: Vec<_> = (0..threads).map(begin).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).max().unwrap()
+    })
 }
 
-/// A step that visits all of `0..n` in an order that no prefetcher guesses.
-fn next(at: usize, n: usize) -> usize {
-    (at + 61_803) % n.max(1)
+/// `rounds` requests of callers in an order that no prefetcher guesses. A token comes fresh from a socket: it is in the processor's
+/// cache, whoever's it is; what is kept is not. To bring it there is not counted, nor is the dropping of what came of it.
+fn requests<R>(engine: &Engine, thread: usize, rounds: u64, what: impl Fn(&HeaderValue) -> R) -> Duration {
+    let count = engine.callers.len();
+    let (mut at, mut took, mut left) = (thread * count / 2, Duration::ZERO, rounds);
+    while left > 0 {
+        let now = BATCH.min(usize::try_from(left).unwrap());
+        let arrived: Vec<HeaderValue> = (0..now)
+            .map(|_| {
+                at = (at + 61_803) % count;
+                HeaderValue::from_bytes(engine.callers[at].as_bytes()).unwrap()
+            })
+            .collect();
+        let mut results = Vec::with_capacity(now);
+        let begun = Instant::now();
+        results.extend(arrived.iter().map(|authorization| what(black_box(authorization))));
+        took += begun.elapsed();
+        drop(black_box(results));
+        left -= now as u64;
+    }
+    took
 }
 
+/// At each size, by one thread and by two: a hit, and the look-up of a verified token alone.
 fn hit(c: &mut Criterion) {
-    let bench = bench();
-    let mut group = c.benchmark_group("hit");
-    group.throughput(Throughput::Elements(1));
-    for count in [1, 1_000, 100_000] {
-        let callers = bench.callers(count);
-        bench.warm(&callers);
-        let mut at = 0;
-        // A caller's token comes fresh from a socket: it is in the processor's cache, whoever's it is. What is kept is not.
-        let mut arrives = || {
-            at = next(at, count);
-            HeaderValue::from_bytes(callers[at].as_bytes()).unwrap()
-        };
-        group.bench_function(BenchmarkId::from_parameter(count), |b| {
-            b.iter_batched_ref(&mut arrives, |authorization| black_box(bench.ask(black_box(authorization))), BatchSize::NumIterations(16));
-        });
+    let mut engine = engine();
+    for size in sizes() {
+        engine.fill(size);
+        let engine = &engine;
+        for threads in [1, 2] {
+            let mut measured = |name: &str, one: &(dyn Fn(usize, u64) -> Duration + Sync)| {
+                let mut group = c.benchmark_group(name);
+                group.throughput(Throughput::Elements(threads as u64));
+                group.bench_function(format!("{size} callers, {threads} threads"), |b| b.iter_custom(|n| together(threads, n, &one)));
+                group.finish();
+            };
+            measured("hit", &|thread, n| requests(engine, thread, n, |authorization| engine.ask(authorization)));
+            measured("verified", &|thread, n| requests(engine, thread, n, |authorization| engine.verified(authorization)));
+        }
+        if size == 1_000 {
+            parts(c, engine);
+        }
     }
-    group.finish();
 }
 
 /// The parts of a hit, at 1,000 callers.
-fn parts(c: &mut Criterion) {
-    let bench = bench();
-    let callers = bench.callers(1_000);
-    bench.warm(&callers);
+fn parts(c: &mut Criterion, engine: &Engine) {
+    let callers = &engine.callers;
     let tokens: Vec<_> = callers.iter().map(|c| SubjectToken::from_authorization(c).unwrap().unwrap()).collect();
-    let verify = |t: &SubjectToken| Asker::Caller(bench.runtime.block_on(bench.verifier.verify(t.clone())).unwrap());
-    let verified: Vec<_> = tokens.iter().map(verify).collect();
+    let verified: Vec<_> = callers.iter().map(|c| engine.verified(c).unwrap()).collect();
     let mut group = c.benchmark_group("part");
     let mut at = 0;
     let mut each = |name: &str, work: &dyn Fn(usize)| {
         group.bench_function(name, |b| {
             b.iter(|| {
-                at = next(at, 1_000);
+                at = (at + 61_803) % callers.len();
                 work(at);
             });
         });
     };
+    each("bearer", &|i| drop(black_box(SubjectToken::from_authorization(&callers[i]))));
     each("digest", &|i| {
         black_box(tokens[i].digest());
     });
-    each("bearer", &|i| drop(black_box(SubjectToken::from_authorization(&callers[i]))));
-    each("remembered verification", &|i| drop(black_box(bench.verifier.verify(tokens[i].clone()))));
-    each("cache", &|i| drop(black_box(bench.cache.token(&verified[i], &bench.target, Ask::ANY))));
+    each("cache", &|i| drop(black_box(engine.granted(&verified[i]))));
     group.finish();
 }
 
-criterion_group!(benches, hit, parts);
+/// Answers when it is told to.
+struct WhenTold(watch::Sender<bool>);
+
+impl TokenSource for WhenTold {
+    fn token(&self, _: &Asker, _: &Arc<Target>, _: Ask) -> Answer {
+        let mut told = self.0.subscribe();
+        let answer = async move {
+            let _ = told.wait_for(|told| *told).await;
+            let (token, lifetime) = (AccessToken::new(&"e".repeat(1200)).unwrap(), Duration::from_secs(300));
+            Ok(Granted { token, source: Source::Miss, generation: 0, expires_at: u64::MAX / 2, lifetime })
+        };
+        Either::Right(answer.boxed())
+    }
+}
+
+/// To join an exchange that is under way, and to be woken when it has come to its end: a thousand who wait for one, all on one thread.
+fn wait(c: &mut Criterion) {
+    const WAITERS: usize = 1_000;
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let source = Arc::new(WhenTold(watch::Sender::new(false)));
+    let cache = Cache::new(Settings::default(), source.clone(), Clock::real(), runtime.handle().clone(), Metrics::new());
+    let target = Arc::new(engine::target());
+    let mut nobody_yet = 0..;
+    let mut round = || {
+        let caller = caller(nobody_yet.next().unwrap());
+        source.0.send_replace(false);
+        let begun = Instant::now();
+        runtime.block_on(async {
+            let all = join_all((0..WAITERS).map(|_| cache.token(&caller, &target, Ask::ANY)));
+            let (granted, ()) = tokio::join!(all, async {
+                source.0.send_replace(true);
+            });
+            assert!(granted.iter().skip(1).all(|g| g.as_ref().is_ok_and(|g| g.source == Source::Coalesced)));
+        });
+        begun.elapsed()
+    };
+    let mut group = c.benchmark_group("wait");
+    group.throughput(Throughput::Elements(WAITERS as u64));
+    group.bench_function("1000 for one exchange", |b| b.iter_custom(|rounds| (0..rounds).map(|_| round()).sum()));
+    group.finish();
+}
+
+fn caller(i: u64) -> Asker {
+    let header = HeaderValue::try_from(format!("Bearer caller-{i}")).unwrap();
+    let token = SubjectToken::from_authorization(&header).unwrap().unwrap();
+    let subject = Subject {
+        issuer: "main".into(),
+        sub: format!("user-{i}").into(),
+        sid: None,
+        azp: None,
+        scopes: vec![],
+        claims: vec![],
+        expires_at: u64::MAX,
+        clock_skew: Duration::ZERO,
+    };
+    Asker::Caller(Caller { digest: token.digest(), token, subject: Arc::new(subject) })
+}
+
+criterion_group!(benches, wait, hit);
 criterion_main!(benches);

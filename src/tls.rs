@@ -1,5 +1,8 @@
-//! rustls settings for connections that we open: which authorities we trust, who we say we are, and the one crypto provider. It
+//! rustls settings for connections that we open (those that callers open are in `server`): which authorities we trust, who we say we are, and the one crypto provider. It
 //! reads PEM and opens no connection; a private key is in none of its errors.
+
+pub mod names;
+pub mod server;
 
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -15,6 +18,8 @@ pub enum Error {
     Unreadable { file: PathBuf, why: String },
     #[error("{} holds no PEM certificate (it must begin with -----BEGIN CERTIFICATE-----)", .0.display())]
     NoCertificate(PathBuf),
+    #[error("{} cannot be used: {why}", file.display())]
+    Unusable { file: PathBuf, why: String },
     #[error("{}: {why}", file.display())]
     Key { file: PathBuf, why: &'static str },
     #[error("the certificate in {} and the key in {} cannot be used together: {why}", cert_file.display(), key_file.display())]

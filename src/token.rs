@@ -11,6 +11,7 @@ pub use target::{ACCESS_TOKEN, Actor, Grant, Target, TargetSettings};
 
 use crate::fault::Fault;
 use aws_lc_rs::hmac;
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, Ready};
 use http::HeaderValue;
 use std::fmt;
@@ -109,9 +110,15 @@ impl SubjectToken {
 
     /// The `Authorization` value that hands the caller's own token on, marked sensitive: for passthrough routes alone.
     pub fn authorization(&self) -> HeaderValue {
-        let mut value = self.header.clone();
-        value.set_sensitive(true);
-        value
+        // It came with its scheme, or as the token alone.
+        let value = if self.start > 0 { None } else { HeaderValue::try_from(format!("Bearer {}", self.expose())).ok() };
+        sensitive(value.unwrap_or_else(|| self.header.clone()))
+    }
+
+    /// The token without a scheme, marked sensitive: for passthrough routes alone.
+    pub fn bare(&self) -> HeaderValue {
+        let value = if self.start == 0 { None } else { HeaderValue::from_str(self.expose()).ok() };
+        sensitive(value.unwrap_or_else(|| self.header.clone()))
     }
 
     pub fn digest(&self) -> Digest {
@@ -125,10 +132,17 @@ impl fmt::Debug for SubjectToken {
     }
 }
 
+fn sensitive(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
+}
+
 /// An exchanged token, ready to be put into a request: built once, cloned by reference count.
 #[derive(Clone)]
 pub struct AccessToken {
     header: HeaderValue,
+    /// The end of the same bytes.
+    bare: HeaderValue,
 }
 
 impl AccessToken {
@@ -141,9 +155,9 @@ impl AccessToken {
         if !is_b64token(token.as_bytes()) {
             return Err("an access_token with characters outside RFC 6750's b64token");
         }
-        let mut header = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| "an access_token that fits no header")?;
-        header.set_sensitive(true);
-        Ok(Self { header })
+        let bytes = Bytes::from(format!("Bearer {token}"));
+        let value = |bytes| HeaderValue::from_maybe_shared(bytes).map(sensitive).map_err(|_| "an access_token that fits no header");
+        Ok(Self { bare: value(bytes.slice("Bearer ".len()..))?, header: value(bytes)? })
     }
 
     /// The value of `Authorization`, marked sensitive.
@@ -151,9 +165,14 @@ impl AccessToken {
         self.header.clone()
     }
 
+    /// The token without its scheme, marked sensitive.
+    pub fn bare(&self) -> HeaderValue {
+        self.bare.clone()
+    }
+
     /// The token itself; every use of this is a place to look at twice.
     pub fn expose(&self) -> &str {
-        std::str::from_utf8(&self.header.as_bytes()["Bearer ".len()..]).unwrap_or_default()
+        std::str::from_utf8(self.bare.as_bytes()).unwrap_or_default()
     }
 
     /// The memory that it takes, shared by all its clones.
@@ -280,6 +299,20 @@ mod tests {
         let printed =
             format!("{:?} {:?} {:?} {:?} {:?}", Secret::new("c4nary-token"), subject, access, subject.digest(), access.authorization());
         assert!(!printed.contains("c4nary"), "{printed}");
+        let values = [subject.authorization(), subject.bare(), access.bare()];
+        assert!(values.iter().all(HeaderValue::is_sensitive) && !format!("{values:?}").contains("c4nary"));
+    }
+
+    #[test]
+    fn a_token_can_be_written_with_its_scheme_and_without() {
+        let with = SubjectToken::from_authorization(&HeaderValue::from_static("bearer abc")).unwrap().unwrap();
+        let without = SubjectToken::from_value(&HeaderValue::from_static("abc")).unwrap();
+        assert_eq!((with.authorization(), with.bare()), (HeaderValue::from_static("bearer abc"), HeaderValue::from_static("abc")));
+        assert_eq!((without.authorization(), without.bare()), (HeaderValue::from_static("Bearer abc"), HeaderValue::from_static("abc")));
+        assert_eq!(with.digest(), without.digest());
+        let granted = AccessToken::new("abc").unwrap();
+        assert_eq!((granted.authorization(), granted.bare()), (HeaderValue::from_static("Bearer abc"), HeaderValue::from_static("abc")));
+        assert_eq!(granted.expose(), "abc");
     }
 
     #[test]

@@ -23,9 +23,10 @@ static KEYS: LazyLock<(String, String, String)> = LazyLock::new(|| {
 impl Fake {
     fn new() -> Self {
         let mut fake = Self::default();
-        let files: [(&str, &[u8]); 7] = [
+        let files: [(&str, &[u8]); 8] = [
             ("/run/secrets/iam", b"c4nary-file\n"),
             ("/run/secrets/iam/client-secret", b"c4nary-file\r\n"),
+            ("/run/secrets/admin", b"c4nary-file\n"),
             ("/run/secrets/empty", b"\n"),
             ("/run/secrets/two-lines", b"c4nary-file\nc4nary-comment\n"),
             ("/run/secrets/binary", b"\xff\xfe"),

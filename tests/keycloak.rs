@@ -38,9 +38,10 @@
 //! | subject garbage, tampered, expired, logged out, empty | `conditions::subject_*` |
 //! | large subject tokens | `measured::large_subject_tokens` |
 //! | lifetime of the exchanged token | `measured::lifetime_of_the_exchanged_token` |
-//! | admin logs the user out | `measured::admin_logs_the_user_out` |
-//! | back-channel logout | `measured::back_channel_logout_goes_to_the_login_client` (Keycloak alone) |
+//! | admin logs the user out | `measured::admin_logs_the_user_out`, `logout::a_forced_update_*` |
+//! | back-channel logout | `measured::back_channel_logout_goes_to_the_login_client` (Keycloak alone); `logout::*` |
 //! | `private_key_jwt` | `client_auth::signed_with_*`; `proofs::private_key_jwt`, `proofs::bad_or_replayed_assertion` (Keycloak alone) |
+//! | `tls_client_auth`, an assertion of somebody else (Kubernetes) | `mutual::*`, `client_auth::an_assertion_*` |
 //! | DPoP proof on the exchange request | `proofs::dpop_proof_on_the_exchange` (Keycloak alone) |
 //! | DPoP-bound subject token | `proofs::dpop_bound_subject` |
 //! | introspection | `measured::introspection_by_those_in_aud_alone` (Keycloak alone) |
@@ -61,8 +62,12 @@ mod ask;
 mod client_auth;
 #[path = "keycloak/conditions.rs"]
 mod conditions;
+#[path = "keycloak/logout.rs"]
+mod logout;
 #[path = "keycloak/measured.rs"]
 mod measured;
+#[path = "keycloak/mutual.rs"]
+mod mutual;
 #[path = "keycloak/path.rs"]
 mod path;
 #[path = "keycloak/proofs.rs"]

@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 6] = [
 ];
 
 /// Outside crates and the rooms that may name them. A crate that is not listed here (http, bytes, serde, …) is a word of its own.
-const DOORS: [(&str, &[&str]); 18] = [
+const DOORS: [(&str, &[&str]); 19] = [
     ("dashmap", &["bounded"]),
     ("foldhash", &["bounded", "upstream"]),
     ("reqwest", &["issuer"]),
@@ -29,6 +29,7 @@ const DOORS: [(&str, &[&str]); 18] = [
     ("rustls", &["tls", "listen", "upstream"]),
     ("tokio_rustls", &["listen", "upstream"]),
     ("rustls_platform_verifier", &["tls"]),
+    ("x509_parser", &["tls"]),
     // The stack and the admin listener name hyper's request body, which `listen` hands them.
     ("hyper", &["listen", "upstream", "stack", "admin", "demo"]),
     ("hyper_util", &["listen", "upstream", "demo"]),
@@ -195,6 +196,70 @@ fn every_error_has_its_anchor_in_the_docs() {
             .map(|c| format!("docs/errors.md has no anchor for {c}"))
             .collect(),
     );
+}
+
+/// Only the running gateway gives these; all others can be seen with `cambist exchange`, and the page says how.
+const WHILE_RUNNING: [&str; 13] = [
+    "no_route",
+    "method_not_allowed",
+    "misdirected",
+    "body_too_large",
+    "uri_too_long",
+    "headers_too_large",
+    "rate_limited",
+    "overloaded",
+    "draining",
+    "upstream_unreachable",
+    "upstream_error",
+    "upstream_timeout",
+    "internal",
+];
+
+/// A refusal that an operator can bring about has an anchor, the issuer's words, its cause, its cure and a way to see it.
+#[test]
+fn every_refusal_is_explained_and_can_be_reproduced() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (text, rules) = (fs::read_to_string(here.join("docs/errors.md")).unwrap(), rules(here));
+    let is_row = |line: &&str| ["keycloak-", "issuer-", "entra-"].iter().any(|of| line.starts_with(&format!("| <a id=\"{of}")));
+    let rows: Vec<Vec<&str>> =
+        text.lines().filter(is_row).map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect()).collect();
+    let mut complaints = Vec::new();
+    for row in &rows {
+        if row.len() != 5 || row.iter().any(|cell| cell.trim_matches('-').is_empty()) {
+            complaints.push(format!("docs/errors.md: words, code, cause, cure and a way to see it are wanted in {row:?}"));
+        }
+    }
+    let words: Vec<String> =
+        rows.iter().map(|row| row[0].replace('`', "").split_once("</a>").map_or_else(String::new, |(_, w)| w.to_owned())).collect();
+    for (error, begins) in &rules {
+        if !words.iter().any(|words| words.contains(&format!("{error} {begins}")) || (begins.is_empty() && words.contains(error.as_str())))
+        {
+            complaints.push(format!("src/exchange/refusal.rs: docs/errors.md has no row for `{error}: {begins}`"));
+        }
+    }
+    let seen = text.split_once("\n| to see | do this |\n").expect("the table of what can be seen").1.split("\n\n").next().unwrap();
+    let can_be_seen =
+        |code: &str| seen.lines().any(|line| line.split(" | ").next().is_some_and(|cell| cell.contains(&format!("[{code}]"))));
+    let unseen = cambist::fault::Fault::CODES.iter().filter(|code| !can_be_seen(code) && !WHILE_RUNNING.contains(*code));
+    complaints.extend(unseen.map(|code| format!("docs/errors.md does not say how to see {code} with `cambist exchange`")));
+    assert!(rules.len() > 30 && rows.len() > 30, "{} rules and {} rows were found", rules.len(), rows.len());
+    judge(complaints);
+}
+
+/// `error` and the beginning of the description of every row in the tables of refusals.
+fn rules(here: &Path) -> Vec<(String, String)> {
+    let text = fs::read_to_string(here.join("src/exchange/refusal.rs")).unwrap();
+    let quoted = |text: &str| -> Option<(String, usize)> {
+        let start = text.find('"')? + 1;
+        let end = start + text[start..].find('"')?;
+        Some((text[start..end].to_owned(), end + 1))
+    };
+    let read = |(at, word): (usize, &str)| {
+        let rest = &text[at + word.len()..];
+        let (error, end) = quoted(rest.trim_start().starts_with('"').then_some(rest)?)?;
+        Some((error, quoted(&rest[end..])?.0))
+    };
+    text.match_indices("rule(").filter_map(read).collect()
 }
 
 #[test]

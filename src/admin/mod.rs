@@ -121,8 +121,8 @@ async fn guarded(program: &Arc<dyn Program>, guard: &Guard, request: Request<Inc
         STATUS if looks_only(request.method()) => json(&program.status()),
         STATUS => method_not_allowed(&[&Method::GET, &Method::HEAD]),
         path => match Action::find(path, request.method()) {
-            Ok(action) => action.take(program, request).await,
-            Err(refused) => refused,
+            Some(action) => action.take(program, request).await,
+            None => action::none_such(path),
         },
     }
 }

@@ -56,6 +56,11 @@ pub(super) struct State {
 }
 
 impl State {
+    fn new(issuers: HashMap<Arc<str>, MadeIssuer>, needed: Vec<Arc<Verifier>>) -> Self {
+        let (issuers, verifiers) = issuers.into_values().map(|made| (made.issuer, made.verifier)).unzip();
+        Self { issuers, verifiers, needed, ready: AtomicBool::new(false), ending: AtomicBool::new(false) }
+    }
+
     /// Latches: an issuer that fails later does not take the gateway out of service.
     pub fn ready(&self) -> bool {
         if !self.ready.load(Ordering::Relaxed) && (self.needed.is_empty() || self.needed.iter().any(|v| v.ready())) {
@@ -110,17 +115,9 @@ impl Gateway {
         for socket in bound {
             let _listening = workers.accept(socket, control.handle())?;
         }
-        for made in issuers.values() {
-            made.issuer.start();
-        }
+        issuers.values().for_each(|made| made.issuer.start());
         start_upstreams(&shared.routes.load_full(), &clock, control.handle());
-        let state = Arc::new(State {
-            verifiers: issuers.values().map(|m| m.verifier.clone()).collect(),
-            issuers: issuers.into_values().map(|m| m.issuer).collect(),
-            needed,
-            ready: AtomicBool::new(false),
-            ending: AtomicBool::new(false),
-        });
+        let state = Arc::new(State::new(issuers, needed));
         let (alive, gone) = watch::channel(());
         let status = Arc::new(Status::new(shared.clone(), state.clone(), &listeners, clock));
         let metrics_address = serve(&control, metrics_socket, gone.clone(), |_| admin::probes(status.clone()))?;
@@ -244,10 +241,7 @@ pub(super) fn make_routes(config: &Config, issuers: &HashMap<Arc<str>, MadeIssue
             }
         }
     }
-    let mut token_headers: Vec<_> = routes.iter().filter_map(|(_, r)| r.actor_header().cloned()).collect();
-    token_headers.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-    token_headers.dedup();
-    Ok(Routes { by_listener, token_headers })
+    Ok(Routes::new(by_listener))
 }
 
 /// Begins what upstreams have done for them beside requests; those that run already are left alone.
@@ -304,6 +298,12 @@ fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, from: &[&MadeI
         max_body: settings.max_body,
         websocket: settings.websocket,
         force: settings.force,
+        headers: settings.headers.clone(),
+        strip_prefix: settings.rewrite.strip_prefix.clone(),
+        host: settings.rewrite.host.clone(),
+        as_written: settings.rule.as_written,
+        preflight: settings.preflight,
+        matched: settings.rule.headers.iter().map(|(name, _)| name.clone()).collect(),
         metrics: metrics.route(&settings.name),
     }
 }
@@ -312,6 +312,7 @@ fn start_workers(config: &Config, clock: &Clock, shared: &Arc<Shared<Tokens>>, c
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let count = config.workers.unwrap_or(cores).max(1);
     let (for_stack, for_overload, for_malformed) = (shared.clone(), shared.clone(), shared.clone());
+    let (for_unwelcome, for_certificates) = (shared.metrics.clone(), shared.metrics.clone());
     let (overloaded, told) = (turned_away::fault(), TurnedAway::new(config.connections.max_connections, control.clone()));
     let hooks = listen::Hooks {
         turned_away: Arc::new(move |listener| {
@@ -319,6 +320,8 @@ fn start_workers(config: &Config, clock: &Clock, shared: &Arc<Shared<Tokens>>, c
             told.note(listener);
         }),
         malformed: Arc::new(move || for_malformed.metrics.malformed()),
+        unwelcome: Arc::new(move |listener, why| for_unwelcome.unwelcome(listener, why.label())),
+        certificates: Arc::new(move |listener, expires| for_certificates.certificate_expiry(listener, expires)),
     };
     let make = move |worker: &listen::WorkerContext| Stack::new(for_stack.clone(), Pools::new(worker.ticker.clone()));
     Ok(Workers::start(count, config.connections, clock, hooks, make)?)

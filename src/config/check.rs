@@ -15,6 +15,7 @@ use super::reading::Reading;
 use super::routes::{Mode, Route, To};
 use super::section::BY_TOKEN;
 use super::ties;
+use super::token_headers;
 use super::written::Written;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -44,6 +45,7 @@ pub fn check(written: &Written, reading: &Reading) {
         check_upstream(route, &names, reading);
         check_listeners(route, listeners.as_deref(), reading);
         check_header(route, force_update, reading);
+        token_headers::check_shared(route, force_update, reading);
         if let Some(issuers) = issuers {
             check_issuer(route, issuers, reading);
         }

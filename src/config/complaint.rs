@@ -89,7 +89,7 @@ codes! {
     SecretInline = "C036",
     /// Timeouts that contradict each other.
     Timeouts = "C037",
-    /// An upstream with more than one endpoint, which this version cannot balance.
+    /// An upstream's endpoints are told in two ways at once.
     Endpoints = "C038",
     /// A file of certificate authorities that cannot be used.
     Authorities = "C039",
@@ -113,6 +113,10 @@ codes! {
     ClientCertificate = "C053",
     /// A file that should hold a client assertion, and does not.
     Assertion = "C054",
+    /// TLS on a listener that cannot work: a certificate, its key, or whose certificates callers may show.
+    ListenerTls = "C055",
+    /// A listener that reads the header of the PROXY protocol, and trusts nobody to send it.
+    ProxyProtocol = "C056",
     /// Anybody may call a route on which a caller's token is needed.
     Anonymous = "C060",
     /// Two issuers with one url, where the token's `iss` has to say which of them is meant.
@@ -123,6 +127,10 @@ codes! {
     Profile = "C063",
     /// Tokens are verified by asking their issuer, and nothing says where.
     Introspection = "C064",
+    /// What is to be cut off a path is not what the route matches.
+    StripPrefix = "C070",
+    /// One header for two things.
+    HeaderTaken = "C071",
     /// A mistake of Cambist's own.
     Bug = "C099",
 }

@@ -1,18 +1,24 @@
 //! `listeners`: where callers come in. It binds nothing.
 
 use super::address::{address, network};
+use super::complaint::Code;
+use super::listener_tls;
 use super::place::At;
+use super::reading::Value;
 use super::section::{Section, named};
-use crate::listen::{self, TrustedProxies};
+use crate::listen::{self, Manner, TrustedProxies};
+use crate::tls::server;
 use ipnet::IpNet;
 use std::net::{Ipv4Addr, SocketAddr};
 
-const LATER: &[&str] = &["tls", "proxy_protocol", "mode", "unmatched"];
+const LATER: &[&str] = &["mode", "unmatched"];
 
 #[derive(Debug)]
 pub struct Listener {
     pub name: At<String>,
     pub address: Option<At<SocketAddr>>,
+    pub tls: Option<server::Settings>,
+    pub proxy_protocol: bool,
     pub trusted_proxies: Option<At<Vec<At<IpNet>>>>,
 }
 
@@ -20,23 +26,45 @@ pub struct Listener {
 pub fn read(root: &mut Section) -> Option<Vec<Listener>> {
     let value = root.value("listeners")?;
     named(&value, "listener", |value, name| {
-        let Some(mut section) = value.section(LATER) else { return Some(Listener { name, address: None, trusted_proxies: None }) };
-        let address = section.require("address", "write an IP address and a port, as in `0.0.0.0:8080`", address);
-        let trusted_proxies = section.take("trusted_proxies", |v| v.list(network));
-        section.finish();
-        Some(Listener { name, address, trusted_proxies })
+        let Some(section) = value.section(LATER) else {
+            return Some(Listener { name, address: None, tls: None, proxy_protocol: false, trusted_proxies: None });
+        };
+        Some(one(section, name))
     })
     .or(Some(Vec::new()))
+}
+
+fn one(mut section: Section, name: At<String>) -> Listener {
+    let address = section.require("address", "write an IP address and a port, as in `0.0.0.0:8080`", address);
+    let tls = section.take("tls", listener_tls::read);
+    let trusted_proxies = section.take("trusted_proxies", |v| v.list(network));
+    let alone = !section.has("trusted_proxies");
+    let proxy_protocol = section.take("proxy_protocol", |v| proxy_protocol(v, alone));
+    section.finish();
+    Listener { name, address, tls: tls.map(|at| at.value), proxy_protocol: proxy_protocol.is_some_and(|at| at.value), trusted_proxies }
+}
+
+/// `alone`: nobody is trusted to send the header.
+fn proxy_protocol(value: &Value, alone: bool) -> Option<bool> {
+    match value.boolean()? {
+        true if alone => value.refuse(
+            Code::ProxyProtocol,
+            "the header is read from `trusted_proxies` only, and there are none: nobody could connect",
+            "list the addresses of the load balancers in `trusted_proxies`, as in `[10.0.0.0/8]`",
+        ),
+        written => Some(written),
+    }
 }
 
 pub fn settings(written: Option<Vec<Listener>>) -> Option<Vec<listen::Settings>> {
     let Some(written) = written else {
         let address = (Ipv4Addr::UNSPECIFIED, 8080).into();
-        return Some(vec![listen::Settings { name: "main".into(), address, trusted: TrustedProxies::default() }]);
+        return Some(vec![listen::Settings { name: "main".into(), address, manner: Manner::default() }]);
     };
-    let one = |Listener { name, address, trusted_proxies }: Listener| {
+    let one = |Listener { name, address, tls, proxy_protocol, trusted_proxies }: Listener| {
         let trusted = trusted_proxies.into_iter().flat_map(|at| at.value).map(|at| at.value);
-        Some(listen::Settings { name: name.value.into(), address: address?.value, trusted: TrustedProxies::new(trusted) })
+        let manner = Manner { tls, proxy_protocol, trusted: TrustedProxies::new(trusted) };
+        Some(listen::Settings { name: name.value.into(), address: address?.value, manner })
     };
     written.into_iter().map(one).collect()
 }
@@ -55,7 +83,8 @@ mod tests {
 
     #[test]
     fn nobody_is_believed_unless_it_is_written() {
-        let trusted = |more: &str| config(&format!("listeners: {{ a: {{ address: 127.0.0.1:0{more} }} }}\n")).listeners.remove(0).trusted;
+        let trusted =
+            |more: &str| config(&format!("listeners: {{ a: {{ address: 127.0.0.1:0{more} }} }}\n")).listeners.remove(0).manner.trusted;
         assert!(trusted("").is_empty());
         let some = trusted(", trusted_proxies: [10.1.2.3/8, \"::1\"]");
         let has = |address: &str| some.contains(address.parse().unwrap());
@@ -63,5 +92,13 @@ mod tests {
         let refusal = |list: &str| refused(&format!("listeners: {{ a: {{ address: 127.0.0.1:0, trusted_proxies: {list} }} }}\n"));
         assert_eq!(refusal("[10.0.0.0/33, ten, 10.0.0.1:80]"), [Code::Address, Code::Address, Code::Address]);
         assert_eq!(refusal("[]"), [Code::Empty]);
+    }
+
+    #[test]
+    fn the_proxy_protocol_is_read_from_somebody_or_not_at_all() {
+        let keys = |keys: &str| format!("listeners: {{ a: {{ address: 127.0.0.1:0, {keys} }} }}\n");
+        let read = |written: &str| config(&keys(written)).listeners.remove(0).manner.proxy_protocol;
+        assert!(read("proxy_protocol: true, trusted_proxies: [10.0.0.0/8]") && !read("proxy_protocol: false"));
+        assert_eq!(refused(&keys("proxy_protocol: true")), [Code::ProxyProtocol]);
     }
 }

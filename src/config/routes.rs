@@ -6,16 +6,18 @@ use super::matching::{self, Match};
 use super::place::At;
 use super::reading::Value;
 use super::retries::retries;
+use super::rewrite::{self, Rewrite};
 use super::section::{Section, named};
 use super::size;
 use super::target::{self, Target};
 use super::timeouts::{self, Timeouts};
+use super::token_headers::{self, TokenHeaders};
 use super::url::endpoint;
 use crate::stack::{IssuerChoice, Retries, RouteSettings, TokenMode};
 use crate::upstream::{self, Endpoint};
 use std::time::Duration;
 
-const LATER: &[&str] = &["caller_token_header", "token_header", "rewrite", "preflight", "rate_limit"];
+const LATER: &[&str] = &["rate_limit"];
 const LARGEST_BODY: u64 = 1 << 50;
 const MODES: &[(&str, Mode)] = &[
     ("exchange", Mode::Exchange),
@@ -54,6 +56,9 @@ pub struct Route {
     pub callers: Callers,
     pub target: Target,
     pub force_update: Option<At<OnRoute>>,
+    pub headers: TokenHeaders,
+    pub rewrite: Rewrite,
+    pub preflight: Option<At<bool>>,
     pub max_body: Option<At<Option<u64>>>,
     pub as_written: Option<At<bool>>,
     pub websocket: Option<At<bool>>,
@@ -103,6 +108,11 @@ fn one(mut section: Section, name: At<String>) -> Route {
     }
     force_update::check(s, force_update.as_ref(), meant);
     callers::check(s, &callers, meant);
+    let headers = token_headers::read(s);
+    token_headers::check(s, &headers, meant);
+    let rewrite = rewrite::read(s);
+    rewrite::check(s, &rewrite, &matches);
+    let preflight = s.take("preflight", |v| v.choice(&[("refuse", false), ("forward", true)], &[]));
     let max_body = s.take("max_body", |v| size::or_off(v, LARGEST_BODY));
     let as_written = s.take("paths", |v| v.choice(&[("strict", false), ("as_written", true)], &[]));
     let websocket = s.take("websocket", |v| v.boolean());
@@ -121,6 +131,9 @@ fn one(mut section: Section, name: At<String>) -> Route {
         callers,
         target,
         force_update,
+        headers,
+        rewrite,
+        preflight,
         max_body,
         as_written,
         websocket,
@@ -154,6 +167,9 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
         callers,
         target,
         force_update,
+        headers,
+        rewrite,
+        preflight,
         max_body,
         as_written,
         websocket,
@@ -180,6 +196,9 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
         max_body: max_body.and_then(|at| at.value),
         websocket: websocket.is_some_and(|at| at.value),
         force: force_update::route_settings(force_update),
+        headers: token_headers::settings(headers),
+        rewrite: rewrite::settings(rewrite),
+        preflight: preflight.is_some_and(|at| at.value),
     }
 }
 

@@ -8,11 +8,12 @@ use super::{Profile, Settings, mistake, refusal};
 use crate::clock::Clock;
 use crate::fault::Fault;
 use crate::issuer::jws::Jws;
-use crate::issuer::{self, Issuer, Priority};
+use crate::issuer::{self, CallError, Issuer, Priority};
 use crate::metrics::{Exchanged, IssuerMetrics};
 use crate::token::{Actor, Asker, Digest, Grant, Granted, Source, Target, TargetSettings, next_generation};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// How much of its life the gateway's own token is used.
@@ -37,6 +38,25 @@ pub(super) struct Sent {
 impl Sent {
     fn now(clock: &Clock) -> Self {
         Self { millis: clock.millis(), unix: clock.unix() }
+    }
+}
+
+/// For whom an exchange is made and by which clock, and whether it was put off after all.
+struct Errand<'a> {
+    priority: Priority,
+    clock: &'a Clock,
+    put_off: AtomicBool,
+}
+
+impl<'a> Errand<'a> {
+    fn new(priority: Priority, clock: &'a Clock) -> Self {
+        Self { priority, clock, put_off: AtomicBool::new(false) }
+    }
+
+    fn failed(&self, e: &CallError) {
+        if self.priority == Priority::Renewal && *e == CallError::Busy {
+            self.put_off.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -73,17 +93,20 @@ impl Exchanger {
         clock: &Clock,
     ) -> Result<Granted, Fault> {
         let _in_flight = self.metrics.begin();
-        let begun = Instant::now();
-        let result = self.acted(asker, target, priority, clock).await;
-        let how = result.as_ref().map_or_else(ended, |_| Exchanged::Success);
-        self.metrics.exchanged(&target.label(), how, begun.elapsed());
+        let (errand, begun) = (Errand::new(priority, clock), Instant::now());
+        let result = self.acted(asker, target, &errand).await;
+        // A renewal that found no room and was left for later is neither an exchange nor an outage.
+        if !errand.put_off.into_inner() {
+            let how = result.as_ref().map_or_else(ended, |_| Exchanged::Success);
+            self.metrics.exchanged(&target.label(), how, begun.elapsed());
+        }
         result
     }
 
     /// Finds out who acts, and asks.
-    async fn acted(self: &Arc<Self>, asker: &Asker, target: &Target, priority: Priority, clock: &Clock) -> Result<Granted, Fault> {
+    async fn acted(self: &Arc<Self>, asker: &Asker, target: &Target, errand: &Errand<'_>) -> Result<Granted, Fault> {
         match &target.settings.actor {
-            Actor::Nobody => self.ask(asker, target, None, priority, clock).await,
+            Actor::Nobody => self.ask(asker, target, None, errand).await,
             Actor::Header(name) => {
                 let actor = asker.actor().ok_or_else(|| mistake(format!("nobody acts, and the token of {name} was to be sent")))?;
                 let subject = &actor.subject;
@@ -92,12 +115,12 @@ impl Exchanger {
                     sub: Some(subject.sub.clone()),
                     until: subject.expires_at.saturating_add(subject.clock_skew.as_secs()),
                 };
-                self.ask(asker, target, Some(&acting), priority, clock).await
+                self.ask(asker, target, Some(&acting), errand).await
             }
             Actor::Gateway => {
-                let (this, at) = (self.clone(), clock.clone());
-                let held = self.own.token(clock.millis(), || async move { this.to_act_with(&at).await }).await?;
-                let outcome = self.ask(asker, target, Some(&held.acting), priority, clock).await;
+                let (this, at) = (self.clone(), errand.clock.clone());
+                let held = self.own.token(errand.clock.millis(), || async move { this.to_act_with(&at).await }).await?;
+                let outcome = self.ask(asker, target, Some(&held.acting), errand).await;
                 if matches!(outcome, Err(Fault::InvalidToken(_) | Fault::TargetRefused(_) | Fault::Misconfigured(_))) {
                     self.own.forget(&held);
                 }
@@ -109,7 +132,7 @@ impl Exchanger {
     /// The gateway's own token.
     async fn to_act_with(&self, clock: &Clock) -> Result<Held, Fault> {
         let sent = Sent::now(clock);
-        let issued = self.post(&Asking::ClientCredentials, &self.own_target, sent, Priority::Caller, clock).await?;
+        let issued = self.post(&Asking::ClientCredentials, &self.own_target, sent, &Errand::new(Priority::Caller, clock)).await?;
         let token = issued.token.expose().to_owned();
         let sub = Jws::read(&token).ok().and_then(|jws| jws.claims.get("sub")?.as_str().map(Arc::from));
         let life = issued.life.mul_f64(OWN_USED);
@@ -117,31 +140,27 @@ impl Exchanger {
         Ok(Held { acting: Acting { token, sub, until: sent.unix.saturating_add(issued.life.as_secs()) }, until })
     }
 
-    async fn ask(
-        &self,
-        asker: &Asker,
-        target: &Target,
-        actor: Option<&Acting>,
-        priority: Priority,
-        clock: &Clock,
-    ) -> Result<Granted, Fault> {
+    async fn ask(&self, asker: &Asker, target: &Target, actor: Option<&Acting>, errand: &Errand<'_>) -> Result<Granted, Fault> {
         let asking = Asking::of(asker, target, actor).ok_or_else(|| mistake("there is no caller to exchange a token of".to_owned()))?;
         let generation = next_generation();
-        let sent = Sent::now(clock);
-        let issued = self.post(&asking, target, sent, priority, clock).await?;
+        let sent = Sent::now(errand.clock);
+        let issued = self.post(&asking, target, sent, errand).await?;
         self.metrics.issued(issued.by_issuer);
         let expires_at = sent.millis.saturating_add(crate::clock::millis(issued.life));
         Ok(Granted { token: issued.token, source: Source::Miss, generation, expires_at, lifetime: issued.life })
     }
 
-    async fn post(&self, asking: &Asking<'_>, target: &Target, sent: Sent, priority: Priority, clock: &Clock) -> Result<Issued, Fault> {
+    async fn post(&self, asking: &Asking<'_>, target: &Target, sent: Sent, errand: &Errand<'_>) -> Result<Issued, Fault> {
         let profile = self.settings.profile;
         let form = asking.form(target, profile == Profile::Rfc8693);
-        let reply = self.issuer.post_token(form, priority).await.map_err(|e| self.issuer.not_answered("for a token", &e))?;
+        let reply = self.issuer.post_token(form, errand.priority).await.map_err(|e| {
+            errand.failed(&e);
+            self.issuer.not_answered("for a token", &e)
+        })?;
         if reply.status != 200 {
             return Err(refusal::fault(profile, target.grant, &reply, |words| self.issuer.cleaned(words)));
         }
-        Asked { profile, asking, target, sent }.judge(&reply, clock.unix())
+        Asked { profile, asking, target, sent }.judge(&reply, errand.clock.unix())
     }
 }
 

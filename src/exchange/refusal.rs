@@ -47,6 +47,9 @@ const CONSENT: &str = "grant admin consent to the gateway's application, or list
 const SWITCH: &str =
     "switch on Standard token exchange in the settings (Capability config) of the gateway's client in Keycloak, which must be confidential";
 
+const OLDER: &str = "a parameter was sent that only Keycloak's older exchange takes";
+const OLDER_CURE: &str = "take it out of extra_params of the issuer and of the route";
+
 /// Keycloak's own texts, as its sources and a running 26.7 have them.
 const KEYCLOAK: &[Rule] = &[
     rule(
@@ -122,14 +125,16 @@ const KEYCLOAK: &[Rule] = &[
         "requested_token_type unsupported",
         Class::Ours,
         "Keycloak does not issue the type of token that was asked for",
-        Some("leave requested_token_type at access_token"),
+        Some("leave the route's requested_token_type at access_token"),
     ),
+    rule("invalid_request", "Parameter 'requested_", Class::Ours, OLDER, Some(OLDER_CURE)),
+    rule("invalid_request", "Parameter 'subject_issuer'", Class::Ours, OLDER, Some(OLDER_CURE)),
     rule(
         "invalid_request",
-        "Parameter 'requested_subject' is not supported",
+        "Parameter 'subject_token' supports access tokens only",
         Class::Ours,
-        "Keycloak's standard token exchange takes no requested_subject",
-        Some("look for something between that adds it to the form"),
+        "the route says that callers' tokens are of a type that Keycloak does not exchange",
+        Some("leave the route's subject_token_type at access_token"),
     ),
     rule(
         "invalid_request",

@@ -1,5 +1,6 @@
 //! Exchanges over real sockets: what is asked, what of the answer is believed, how long it lives, and every way to fail.
 
+mod counted;
 mod grants;
 
 use super::*;
@@ -22,17 +23,21 @@ struct Scene {
 }
 
 async fn scene(profile: Profile) -> Scene {
-    let (iam, clock) = (Iam::start(&[Signer::ed().jwk("one")]).await, Clock::turned());
-    let (issuer, metrics) = iam.issuer(&clock, |s| s.timeouts.total = Duration::from_millis(500));
-    issuer.start();
-    issuer.when_loaded().await;
-    let exchanger = Arc::new(Exchanger::new(Settings { profile, extra_params: vec![] }, issuer, metrics.issuer("main")));
-    let exchange = Exchange::new(clock.clone());
-    exchange.set(HashMap::from([("main".into(), exchanger.clone())]));
-    Scene { iam, clock, exchange, exchanger, metrics }
+    Scene::with(profile, |s| s.timeouts.total = Duration::from_millis(500)).await
 }
 
 impl Scene {
+    async fn with(profile: Profile, change: impl FnOnce(&mut crate::issuer::Settings)) -> Self {
+        let (iam, clock) = (Iam::start(&[Signer::ed().jwk("one")]).await, Clock::turned());
+        let (issuer, metrics) = iam.issuer(&clock, change);
+        issuer.start();
+        issuer.when_loaded().await;
+        let exchanger = Arc::new(Exchanger::new(Settings { profile, extra_params: vec![] }, issuer, metrics.issuer("main")));
+        let exchange = Exchange::new(clock.clone());
+        exchange.set(HashMap::from([("main".into(), exchanger.clone())]));
+        Self { iam, clock, exchange, exchanger, metrics }
+    }
+
     fn target(&self) -> Arc<Target> {
         let audiences = vec!["orders-api".to_owned()];
         let expect_audiences = audiences.clone();

@@ -39,7 +39,7 @@ pub(super) trait HandOver: Send {
 impl<F: HandOver> Acceptor<F> {
     /// Must be called on the runtime that is to accept.
     pub(super) fn new(bound: Bound, shop: Arc<Shop>, hand_over: F) -> io::Result<Self> {
-        Ok(Self { gate: Gate::new(bound.name, bound.trusted), listener: TcpListener::from_std(bound.listener)?, shop, hand_over })
+        Ok(Self { gate: Gate::new(bound.name, bound.greeting), listener: TcpListener::from_std(bound.listener)?, shop, hand_over })
     }
 
     /// Accepts until the gate's `stop` turns true. What the kernel has accepted by then is still taken.
@@ -88,7 +88,10 @@ fn take(gate: &Arc<Gate>, shop: &Arc<Shop>, to: &impl HandOver, stream: std::net
     let (desk, count) = to.next();
     let Some(seat) = Seat::take(shop, &count) else {
         (shop.hooks.turned_away)(&gate.name);
-        return turn_away(stream);
+        // What a caller under TLS could not read is not said.
+        return if gate.greeting.tls.is_none() {
+            turn_away(stream)
+        };
     };
     let Ok(local) = stream.local_addr() else { return };
     if stream.set_nodelay(true).is_err() {

@@ -1,7 +1,9 @@
 //! A socket that listens, and a clear word when it can't. It accepts nothing: workers do, so that a taken port is known before
 //! anything starts.
 
-use super::{Settings, TrustedProxies};
+use super::greet::Greeting;
+use super::{Manner, Settings};
+use crate::tls::{self, server::Server};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -11,30 +13,32 @@ use std::sync::Arc;
 const BACKLOG: i32 = 1024;
 
 #[derive(Debug, thiserror::Error)]
-#[error("listener {name}: cannot listen on {address}: {why}{cure}")]
-pub struct Error {
-    pub name: Arc<str>,
-    pub address: SocketAddr,
-    why: io::Error,
-    cure: &'static str,
+pub enum Error {
+    #[error("listener {name}: cannot listen on {address}: {why}{cure}")]
+    Address { name: Arc<str>, address: SocketAddr, why: io::Error, cure: &'static str },
+    #[error("listener {name}: {why}")]
+    Tls { name: Arc<str>, why: tls::Error },
 }
 
 /// A listener whose port is taken and whose queue already fills.
-#[derive(Debug)]
 pub struct Bound {
     pub(super) name: Arc<str>,
+    pub(super) greeting: Greeting,
     pub(super) listener: TcpListener,
-    pub(super) trusted: TrustedProxies,
 }
 
 impl Bound {
     /// # Errors
-    /// When the address is taken, not this machine's, or not allowed.
+    /// When the address is taken, not this machine's, or not allowed; or a file of its TLS cannot be used.
     pub fn bind(settings: Settings) -> Result<Self, Error> {
-        let Settings { name, address, trusted } = settings;
+        let Settings { name, address, manner: Manner { tls, proxy_protocol, trusted } } = settings;
+        let tls = match tls.map(Server::new).transpose() {
+            Ok(tls) => tls,
+            Err(why) => return Err(Error::Tls { name, why }),
+        };
         match open(address) {
-            Ok(listener) => Ok(Self { name, listener, trusted }),
-            Err(why) => Err(Error { cure: cure(&why, address), name, address, why }),
+            Ok(listener) => Ok(Self { name, greeting: Greeting { tls, proxy_protocol, trusted }, listener }),
+            Err(why) => Err(Error::Address { cure: cure(&why, address), name, address, why }),
         }
     }
 
@@ -84,11 +88,11 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_named_with_its_cure() {
-        let at = |address| Bound::bind(Settings { name: "public".into(), address, trusted: TrustedProxies::default() });
-        let first = at(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let said = at(first.local_addr().unwrap()).unwrap_err().to_string();
+        let at = |address| Bound::bind(Settings::plain("public", address)).map(drop).map_err(|e| e.to_string());
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let said = at(taken.local_addr().unwrap()).unwrap_err();
         assert!(said.contains("public") && said.contains("127.0.0.1:") && said.contains("choose another port"), "{said}");
-        let said = at("203.0.113.7:0".parse().unwrap()).unwrap_err().to_string();
+        let said = at("203.0.113.7:0".parse().unwrap()).unwrap_err();
         assert!(said.contains("no such address"), "{said}");
     }
 }

@@ -45,7 +45,8 @@ pub(super) enum Farewell {
 pub struct Connection {
     desk: Arc<Desk>,
     gate: Arc<Gate>,
-    accepted_at: u64,
+    /// When it was accepted or, under TLS, when the handshake was over.
+    opened_at: AtomicU64,
     /// Requests whose answer is not out yet.
     in_flight: AtomicUsize,
     /// Since when a head is awaited or on its way.
@@ -79,7 +80,7 @@ impl Connection {
         Arc::new(Self {
             desk,
             gate,
-            accepted_at: now,
+            opened_at: AtomicU64::new(now),
             in_flight: AtomicUsize::new(0),
             head_since: AtomicU64::new(now),
             quiet_since: AtomicU64::new(now),
@@ -111,6 +112,16 @@ impl Connection {
         self.served.fetch_add(1, Ordering::Relaxed);
         self.head_since.store(NONE, Ordering::Relaxed);
         InFlight(Arc::clone(self))
+    }
+
+    /// A handshake has begun: whoever is that far has something to say.
+    pub(super) fn greets(&self) {
+        self.opened_at.store(NONE, Ordering::Relaxed);
+    }
+
+    /// The handshake is over.
+    pub(super) fn greeted(&self) {
+        self.opened_at.store(self.desk.now(), Ordering::Relaxed);
     }
 
     /// Bytes came in.
@@ -223,7 +234,7 @@ impl Connection {
     fn tick_draining(&self, now: u64) {
         if self.may_close() {
             self.ask(Asked::Close);
-        } else if !self.heard.load(Ordering::Relaxed) && now.saturating_sub(self.accepted_at) > FIRST_BYTE {
+        } else if !self.heard.load(Ordering::Relaxed) && now.saturating_sub(self.opened_at.load(Ordering::Relaxed)) > FIRST_BYTE {
             self.cut();
         }
     }

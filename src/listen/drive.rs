@@ -1,7 +1,9 @@
 //! Drives one connection: hyper's settings, and the loop that heeds what the tick asks for. It makes no decision about requests.
 
 use super::connection::{Asked, Connection, Farewell};
+use super::greet::{Greeted, greet};
 use super::linger::linger;
+use super::proxy::Ends;
 use super::service::Counted;
 use super::shop::{Desk, Gate, Seat};
 use super::stamped::Stamped;
@@ -29,7 +31,19 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// hyper's settings, made once per worker.
-pub(super) struct Protocol(Builder<TokioExecutor>);
+pub(super) struct Protocol {
+    either: Builder<TokioExecutor>,
+    http1: Builder<TokioExecutor>,
+    http2: Builder<TokioExecutor>,
+}
+
+/// What is spoken on a connection: under TLS the two sides have agreed on it, in clear text the caller's first bytes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spoken {
+    Either,
+    Http1,
+    Http2,
+}
 
 impl Protocol {
     pub(super) fn new(limits: &Limits) -> Self {
@@ -53,7 +67,15 @@ impl Protocol {
             // Rapid reset, and resets that we are made to send.
             .max_pending_accept_reset_streams(20)
             .max_local_error_reset_streams(256);
-        Self(builder)
+        Self { http1: builder.clone().http1_only(), http2: builder.clone().http2_only(), either: builder }
+    }
+
+    fn builder(&self, spoken: Spoken) -> &Builder<TokioExecutor> {
+        match spoken {
+            Spoken::Either => &self.either,
+            Spoken::Http1 => &self.http1,
+            Spoken::Http2 => &self.http2,
+        }
     }
 }
 
@@ -73,22 +95,31 @@ pub(super) fn start<H: Handler>(accepted: Accepted, handler: &H, desk: &Arc<Desk
         Ok(stream) => stream,
         Err(e) => return tracing::warn!(error = %e, "an accepted connection could not be watched, and was closed"),
     };
-    let (listener, trusted) = (Arc::clone(&gate.name), gate.trusted.clone());
-    let connection = Connection::new(Arc::clone(desk), gate);
+    let connection = Connection::new(Arc::clone(desk), Arc::clone(&gate));
     let watched: Weak<Connection> = Arc::downgrade(&connection);
     ticker.watch(watched);
-    let peer = Peer { address, local, listener, trusted, connection: Arc::clone(&connection) };
     let handler = handler.clone();
     // All of the handler's code runs in the connection's own task: a panic there takes nobody else along.
     tokio::spawn(async move {
         let _seat = seat;
+        let Some(greeted) = greet(stream, Ends { address, local }, &gate, &connection).await else { return };
+        let Greeted { stream, spoken, ends: Ends { address, local }, tls } = greeted;
+        let peer = Peer {
+            address,
+            local,
+            listener: Arc::clone(&gate.name),
+            trusted: gate.greeting.trusted.clone(),
+            tls,
+            connection: Arc::clone(&connection),
+        };
+        drop(gate);
         let service = handler.connection(peer);
-        drive::<H>(stream, service, connection).await;
+        drive::<H>(Stamped::new(stream, spoken, Arc::clone(&connection)), spoken, service, connection).await;
     });
 }
 
-async fn drive<H: Handler>(stream: TcpStream, service: H::Service, connection: Arc<Connection>) {
-    speak::<H>(stream, service, &connection).await;
+async fn drive<H: Handler>(stream: Stamped, spoken: Spoken, service: H::Service, connection: Arc<Connection>) {
+    speak::<H>(stream, spoken, service, &connection).await;
     if let Some(tunnel) = connection.tunnel() {
         carry(tunnel, &connection).await;
     }
@@ -100,10 +131,10 @@ async fn drive<H: Handler>(stream: TcpStream, service: H::Service, connection: A
 }
 
 /// Speaks HTTP until hyper is done, or the tick has it cut.
-async fn speak<H: Handler>(stream: TcpStream, service: H::Service, connection: &Arc<Connection>) {
-    let io = TokioIo::new(Stamped::new(stream, Arc::clone(connection)));
+async fn speak<H: Handler>(stream: Stamped, spoken: Spoken, service: H::Service, connection: &Arc<Connection>) {
     let protocol = connection.desk().protocol();
-    let mut http = pin!(protocol.0.serve_connection_with_upgrades(io, Counted::new(service, Arc::clone(connection))));
+    let io = TokioIo::new(stream);
+    let mut http = pin!(protocol.builder(spoken).serve_connection_with_upgrades(io, Counted::new(service, Arc::clone(connection))));
     let (mut driven, mut told, mut idle) = (false, false, false);
     let end = poll_fn(|cx| {
         if !driven || connection.asked() != Asked::Nothing {

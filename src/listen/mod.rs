@@ -5,13 +5,17 @@ mod accept;
 mod bind;
 mod connection;
 mod drive;
+mod greet;
 mod guard;
 mod linger;
 mod plain;
+mod proxy;
 mod refusal;
+mod renew;
 mod service;
 mod shop;
 mod stamped;
+mod stream;
 mod switch;
 #[cfg(test)]
 mod tests;
@@ -20,12 +24,14 @@ mod worker;
 
 pub use bind::{Bound, Error};
 pub use connection::Connection;
+pub use greet::{Tls, Unwelcome};
 pub use plain::serve_plain;
 pub use shop::Hooks;
 pub use switch::{CallersEnd, Ended, Switch, Tunnel};
 pub use trusted::TrustedProxies;
 pub use worker::{Listening, WorkerContext, Workers};
 
+use crate::tls::server;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use std::convert::Infallible;
@@ -39,6 +45,23 @@ pub struct Settings {
     /// Its name in the configuration; a metric label.
     pub name: Arc<str>,
     pub address: SocketAddr,
+    pub manner: Manner,
+}
+
+impl Settings {
+    /// Clear text, and nobody is trusted.
+    pub fn plain(name: &str, address: SocketAddr) -> Self {
+        Self { name: name.into(), address, manner: Manner::default() }
+    }
+}
+
+/// How a listener receives those who connect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// `None`: clear text.
+    pub tls: Option<server::Settings>,
+    /// A connection begins with the header of the PROXY protocol, which those in `trusted` send and nobody else.
+    pub proxy_protocol: bool,
     /// Whose word about where a request came from counts.
     pub trusted: TrustedProxies,
 }
@@ -65,6 +88,8 @@ pub struct Peer {
     pub local: SocketAddr,
     /// The listener's name.
     pub listener: Arc<str>,
+    /// `None`: clear text.
+    pub tls: Option<Arc<Tls>>,
     /// The listener's: whose word about where a request came from counts.
     pub trusted: TrustedProxies,
     /// The way to end the connection from outside ([`Connection::cut`]).

@@ -4,9 +4,10 @@
 use super::accept::{Acceptor, HandOver};
 use super::bind::Bound;
 use super::drive::{self, Accepted};
+use super::greet::Greeting;
 use super::shop::{Desk, Hooks, Shop};
 use super::worker::drained;
-use super::{Handler, Limits, Peer, TrustedProxies};
+use super::{Handler, Limits, Peer};
 use crate::clock::{Clock, Ticker};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -40,7 +41,7 @@ where
     RB: http_body::Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
 {
     listener.set_nonblocking(true)?;
-    let bound = Bound { name: "plain".into(), listener, trusted: TrustedProxies::default() };
+    let bound = Bound { name: "plain".into(), greeting: Greeting::default(), listener };
     let shop = Shop::new(&LIMITS, Hooks::default());
     let ticker = Ticker::new(Clock::real());
     let desk = Desk::new(Arc::clone(&shop), &LIMITS, &ticker);

@@ -2,11 +2,14 @@
 //! that end things (drain, cut). Neither touches a socket.
 
 use super::drive::Protocol;
-use super::{Limits, TrustedProxies};
+use super::greet::Greeting;
+use super::{Limits, Unwelcome};
 use crate::clock::{Clock, Ticked, Ticker, millis};
 use arc_swap::ArcSwap;
+use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Who is told of what happens before any request exists.
@@ -16,27 +19,52 @@ pub struct Hooks {
     pub malformed: Arc<dyn Fn() + Send + Sync>,
     /// A connection over `max_connections` was turned away; the listener's name is given.
     pub turned_away: Arc<dyn Fn(&str) + Send + Sync>,
+    /// A connection was closed before HTTP; the listener's name is given.
+    pub unwelcome: Arc<dyn Fn(&str, Unwelcome) + Send + Sync>,
+    /// A listener's certificates have been read; when the first of them is over, in seconds since 1970.
+    pub certificates: Arc<dyn Fn(&str, i64) + Send + Sync>,
 }
 
 impl Default for Hooks {
     fn default() -> Self {
-        Self { malformed: Arc::new(|| ()), turned_away: Arc::new(|_| ()) }
+        Self {
+            malformed: Arc::new(|| ()),
+            turned_away: Arc::new(|_| ()),
+            unwelcome: Arc::new(|_, _| ()),
+            certificates: Arc::new(|_, _| ()),
+        }
     }
 }
 
 /// One listener as its acceptor and its connections see it.
 pub(super) struct Gate {
     pub(super) name: Arc<str>,
-    pub(super) trusted: TrustedProxies,
     /// Turns true when no more is to be accepted.
     pub(super) stop: watch::Sender<bool>,
     /// Its idle connections end, busy ones end with the answers they owe.
     pub(super) draining: AtomicBool,
+    pub(super) greeting: Greeting,
+    /// Connections that were closed before HTTP since the last word about them, and when that was.
+    unwelcome: Mutex<(usize, Option<Instant>)>,
 }
 
+/// How often a listener says that connections were closed before HTTP.
+const SAID_EVERY: Duration = Duration::from_secs(10);
+
 impl Gate {
-    pub(super) fn new(name: Arc<str>, trusted: TrustedProxies) -> Arc<Self> {
-        Arc::new(Self { name, trusted, stop: watch::Sender::new(false), draining: AtomicBool::new(false) })
+    pub(super) fn new(name: Arc<str>, greeting: Greeting) -> Arc<Self> {
+        let (stop, draining) = (watch::Sender::new(false), AtomicBool::new(false));
+        Arc::new(Self { name, stop, draining, greeting, unwelcome: Mutex::default() })
+    }
+
+    /// Logs it in sums: whoever can connect can do it as often as they like.
+    pub(super) fn turns_away(&self, why: Unwelcome, error: &dyn Display) {
+        let mut unwelcome = self.unwelcome.lock().unwrap_or_else(PoisonError::into_inner);
+        unwelcome.0 += 1;
+        if unwelcome.1.is_none_or(|at| at.elapsed() >= SAID_EVERY) {
+            let (connections, _) = std::mem::replace(&mut *unwelcome, (0, Some(Instant::now())));
+            tracing::warn!(listener = %self.name, connections, reason = why.label(), last = %error, "connections closed before a request came");
+        }
     }
 }
 

@@ -2,15 +2,16 @@
 //! It changes no byte and waits for nothing; what the head guard refuses, it keeps to itself.
 
 use super::connection::{Connection, Farewell};
+use super::drive::Spoken;
 use super::guard::{Guard, Refused};
 use super::refusal;
+use super::stream::Stream;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -18,6 +19,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 enum Speech {
     /// It has sent so much of the preface and nothing else.
     Unsettled(usize),
+    /// HTTP/2, as agreed; it has sent so much of the preface.
+    Agreed(usize),
     Http1(Guard),
     /// HTTP/2, or something that an upgrade led to.
     Other,
@@ -28,7 +31,7 @@ enum Speech {
 }
 
 pub(super) struct Stamped {
-    stream: TcpStream,
+    stream: Stream,
     connection: Arc<Connection>,
     speech: Speech,
     /// The caller sends no more.
@@ -36,8 +39,13 @@ pub(super) struct Stamped {
 }
 
 impl Stamped {
-    pub(super) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, speech: Speech::Unsettled(0), ended: false }
+    pub(super) fn new(stream: Stream, spoken: Spoken, connection: Arc<Connection>) -> Self {
+        let speech = match spoken {
+            Spoken::Either => Speech::Unsettled(0),
+            Spoken::Http1 => Speech::Http1(Guard::default()),
+            Spoken::Http2 => Speech::Agreed(0),
+        };
+        Self { stream, connection, speech, ended: false }
     }
 
     /// Follows what came in, as far as it is HTTP/1.
@@ -58,6 +66,13 @@ impl Stamped {
             began?;
         }
         match &mut self.speech {
+            Speech::Agreed(seen) => {
+                *seen += bytes.len();
+                if *seen >= PREFACE.len() {
+                    self.connection.speaks_http2();
+                    self.speech = Speech::Other;
+                }
+            }
             Speech::Http1(_) if self.connection.has_switched() => self.speech = Speech::Other,
             Speech::Http1(guard) => guard.feed(bytes)?,
             _ => {}
@@ -136,8 +151,10 @@ impl AsyncWrite for Stamped {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.connection.flushed(true);
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // Under TLS, what was written may wait here still.
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.connection.flushed(flushed.is_ready());
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -147,9 +164,8 @@ impl AsyncWrite for Stamped {
 
 impl Drop for Stamped {
     fn drop(&mut self) {
-        let socket = socket2::SockRef::from(&self.stream);
         if self.connection.parts(Farewell::Reset) {
-            let _ = self.stream.set_zero_linger();
+            let _ = self.stream.tcp().set_zero_linger();
             return;
         }
         let refused = match self.speech {
@@ -158,11 +174,12 @@ impl Drop for Stamped {
         };
         if let Some(trace) = refused {
             // All earlier answers are out, so it fits the send buffer of anyone who reads them.
-            let _ = socket.send(&refusal::answer(trace)).and_then(|_| socket.shutdown(Shutdown::Write));
+            let said = self.stream.say_last(&refusal::answer(trace));
+            let _ = said.and_then(|()| socket2::SockRef::from(self.stream.tcp()).shutdown(Shutdown::Write));
         }
         if (refused.is_some() || self.connection.parts(Farewell::Linger))
             && !self.ended
-            && let Ok(left) = socket.try_clone()
+            && let Ok(left) = socket2::SockRef::from(self.stream.tcp()).try_clone()
         {
             self.connection.leave(left);
         }

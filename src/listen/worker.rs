@@ -4,6 +4,7 @@
 use super::accept::{Acceptor, HandOver};
 use super::bind::Bound;
 use super::drive::{self, Accepted};
+use super::renew::renew;
 use super::shop::{Desk, Gate, Hooks, Shop};
 use super::{Handler, Limits};
 use crate::clock::{Clock, Ticker};
@@ -29,6 +30,7 @@ pub struct WorkerContext {
 pub struct Workers {
     shop: Arc<Shop>,
     desks: Arc<[Place]>,
+    clock: Clock,
     accepting: Mutex<Vec<(Arc<Gate>, JoinHandle<()>)>>,
 }
 
@@ -67,7 +69,7 @@ impl Workers {
     {
         let shop = Shop::new(&limits, hooks);
         let desks: io::Result<Vec<Place>> = (0..count.max(1)).map(|i| one(i, &shop, limits, clock.clone(), make.clone())).collect();
-        Ok(Self { shop, desks: desks?.into(), accepting: Mutex::default() })
+        Ok(Self { shop, desks: desks?.into(), clock: clock.clone(), accepting: Mutex::default() })
     }
 
     /// Accepts from `bound` on the runtime `on`, until it is closed or all are drained.
@@ -78,6 +80,10 @@ impl Workers {
         let _on = on.enter();
         let acceptor = Acceptor::new(bound, Arc::clone(&self.shop), Fewest(Arc::clone(&self.desks)))?;
         let gate = Arc::clone(&acceptor.gate);
+        if let Some(server) = &gate.greeting.tls {
+            (self.shop.hooks.certificates)(&gate.name, server.in_force().expires);
+            on.spawn(renew(Arc::downgrade(&gate), Arc::clone(&self.shop), self.clock.clone()));
+        }
         let task = on.spawn(acceptor.run());
         self.accepting.lock().unwrap_or_else(PoisonError::into_inner).push((Arc::clone(&gate), task));
         Ok(Listening(gate))

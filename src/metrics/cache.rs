@@ -4,7 +4,7 @@
 use super::Gauge;
 use super::register::{counters, gauge};
 use crate::fault::Fault;
-use prometheus::{IntCounter, IntCounterVec, Registry};
+use prometheus::{IntCounter, Registry};
 
 /// The cache's own families.
 pub struct CacheMetrics {
@@ -12,7 +12,7 @@ pub struct CacheMetrics {
     capacity: Gauge,
     bytes: Gauge,
     capacity_bytes: Gauge,
-    evictions: IntCounterVec,
+    evictions: [(&'static str, IntCounter); 3],
 }
 
 impl CacheMetrics {
@@ -38,18 +38,17 @@ impl CacheMetrics {
     /// `cause`: expired, size, or forced by a purge or a refusal.
     pub fn evicted(&self, cause: &'static str, n: u64) {
         if n > 0 {
-            self.evictions.with_label_values(&[cause]).inc_by(n);
+            for (_, counter) in self.evictions.iter().filter(|(known, _)| *known == cause) {
+                counter.inc_by(n);
+            }
         }
     }
 }
 
 /// All causes exist from the start, at 0: an alert asks for them before anything was thrown out.
-fn evictions(r: &Registry) -> IntCounterVec {
+fn evictions(r: &Registry) -> [(&'static str, IntCounter); 3] {
     let evictions = counters(r, "cambist_token_cache_evictions_total", "Tokens that left the cache.", &["cause"]);
-    for cause in ["expired", "size", "forced"] {
-        evictions.with_label_values(&[cause]);
-    }
-    evictions
+    ["expired", "size", "forced"].map(|cause| (cause, evictions.with_label_values(&[cause])))
 }
 
 /// Why a token newer than the one that is held was asked for.

@@ -49,6 +49,7 @@ impl IssuerMetrics {
     }
 
     /// An exchange ended after `took`; `audience` is the target's label, which comes from the configuration.
+    /// It is looked up by name: what ended here was a call over the network, not a request's hot path.
     pub fn exchanged(&self, audience: &str, result: Exchanged, took: Duration) {
         self.exchanges.with_label_values(&[self.name.as_str(), audience, result.label()]).inc();
         self.duration.observe(took.as_secs_f64());

@@ -58,6 +58,8 @@ struct Http {
     upstream_unauthorized: IntCounterVec,
     rejections: IntCounterVec,
     malformed: IntCounter,
+    unwelcome: IntCounterVec,
+    certificate_expiry: IntGaugeVec,
 }
 
 /// Families about tokens and who issues them.
@@ -135,6 +137,16 @@ impl Metrics {
         self.http.malformed.inc();
     }
 
+    /// A connection was closed before a request could come; `reason` is one of a closed set.
+    pub fn unwelcome(&self, listener: &str, reason: &str) {
+        self.http.unwelcome.with_label_values(&[listener, reason]).inc();
+    }
+
+    /// When the first of a listener's certificates is over, in seconds since 1970.
+    pub fn certificate_expiry(&self, listener: &str, unix: i64) {
+        self.http.certificate_expiry.with_label_values(&[listener]).set(unix);
+    }
+
     pub fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
         Arc::new(ListenerMetrics { in_flight: self.http.in_flight.with_label_values(&[name]) })
     }
@@ -210,6 +222,18 @@ impl Http {
                 r,
                 "cambist_malformed_requests_total",
                 "Heads that the head guard or the HTTP parser refused, before any route.",
+            ),
+            unwelcome: counters(
+                r,
+                "cambist_connections_refused_total",
+                "Connections closed before a request could come, by the reason.",
+                &["listener", "reason"],
+            ),
+            certificate_expiry: gauges(
+                r,
+                "cambist_tls_certificate_expiry_timestamp_seconds",
+                "When the first of a listener's certificates expires.",
+                &["listener"],
             ),
         }
     }

@@ -16,7 +16,6 @@ pub(super) struct Process {
 
 /// The kernel counts CPU time in hundredths of a second in /proc on every platform that Linux runs on (USER_HZ).
 const TICKS: f64 = 100.0;
-const PAGE: u64 = 4096;
 
 impl Process {
     pub(super) fn new(r: &Registry) -> Self {
@@ -43,13 +42,19 @@ impl Process {
             self.cpu.inc_by((cpu - self.cpu.get()).max(0.0));
             self.threads.set(field(17));
             self.virtual_memory.set(field(20));
-            self.resident.set(field(21) * PAGE);
         }
+        // In kB there, whatever the size of this machine's pages.
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        self.resident.set(number_after(&status, "VmRSS:") * 1024);
         self.open_fds.set(std::fs::read_dir("/proc/self/fd").map_or(0, |d| d.count() as u64));
         let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-        let max = limits.lines().find(|l| l.starts_with("Max open files")).and_then(|l| l.split_whitespace().nth(3)?.parse().ok());
-        self.max_fds.set(max.unwrap_or(0));
+        self.max_fds.set(number_after(&limits, "Max open files"));
     }
+}
+
+/// The first word after `name` on its line, where it is a number.
+fn number_after(text: &str, name: &str) -> u64 {
+    text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 /// The fields of /proc/self/stat from the third (`state`) on.

@@ -1,7 +1,7 @@
 //! What is counted about one upstream: its answers and how long they took, and how many of its endpoints are good. A label is a
 //! name from the configuration, never an address.
 
-use super::codes::Codes;
+use super::codes::{Codes, Reasons};
 use super::register::{counters, gauges, histograms};
 use super::{Gauge, SECONDS};
 use http::StatusCode;
@@ -45,7 +45,7 @@ impl Upstreams {
     pub fn one(&self, name: &str) -> UpstreamMetrics {
         UpstreamMetrics {
             answers: Codes::new(&self.requests, &[name]),
-            failures: (self.requests.clone(), name.to_owned()),
+            failures: Reasons::new(&self.requests, name),
             duration: self.duration.with_label_values(&[name]),
             endpoints: Gauge(self.endpoints.with_label_values(&[name])),
             healthy: Gauge(self.healthy.with_label_values(&[name])),
@@ -56,7 +56,7 @@ impl Upstreams {
 /// The handles of one upstream.
 pub struct UpstreamMetrics {
     answers: Codes,
-    failures: (IntCounterVec, String),
+    failures: Reasons,
     duration: Histogram,
     pub endpoints: Gauge,
     pub healthy: Gauge,
@@ -70,6 +70,6 @@ impl UpstreamMetrics {
 
     /// No answer came; `code` is the fault's.
     pub fn failed(&self, code: &'static str) {
-        self.failures.0.with_label_values(&[self.failures.1.as_str(), code]).inc();
+        self.failures.inc(code);
     }
 }

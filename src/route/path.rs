@@ -94,6 +94,26 @@ pub fn read(written: &str) -> Result<Reading<'_>, &'static str> {
     Ok(Reading { written, boldest: (boldest != written).then_some(boldest) })
 }
 
+/// Reads what is left of a path once a prefix is cut off. A first segment that vanishes in the boldest reading (`//x`, `/%2fx`,
+/// `/;a/x`) would make another path of it than the one that was looked up, or even a host.
+///
+/// # Errors
+/// What makes it ambiguous; `as_written`: under any reading alone.
+pub fn read_rest(rest: &str, as_written: bool) -> Result<(), &'static str> {
+    if !read(rest)?.differs() || as_written {
+        return Ok(());
+    }
+    let decoded = decoded_until_stable(rest)?.replace('\\', "/");
+    let after = decoded.strip_prefix('/').unwrap_or(&decoded);
+    let (first, more) = after.split_once('/').map_or((after, false), |(first, _)| (first, true));
+    let name = first.split([';', '?', '#']).next().unwrap_or_default().trim_end_matches(['.', ' ']);
+    // All of it may be cut away: what is left is the root.
+    if name.is_empty() && (more || !first.is_empty()) {
+        return Err("a path that another one is left of once the route's prefix is cut off");
+    }
+    Ok(())
+}
+
 /// Whether nothing about the path can be read in two ways: the common case, decided in one pass over the bytes.
 fn plain(path: &str) -> bool {
     let mut last = 0;
@@ -207,6 +227,20 @@ mod tests {
         for path in ["/", "/orders", "/orders/", "/a.b/c-d_e~f", "/a:b@c", "/v1.2/x"] {
             let reading = read(path).unwrap();
             assert!(!reading.differs(), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_path_is_no_other_path() {
+        for good in ["/", "/x", "/x//y", "/X", "/x/", "/%41", "/x;a/y", "/a%2fb"] {
+            assert_eq!(read_rest(good, false), Ok(()), "{good}");
+        }
+        for bad in ["//", "//x", "//evil.example.com/x", "/%2fx", "/%5cx", "/%252fx", "/;a/x", "/;a", "/%3fx", "/%23x", "/%2f"] {
+            assert!(read_rest(bad, false).is_err(), "{bad}");
+            assert_eq!(read_rest(bad, true), Ok(()), "{bad}, taken as it is written");
+        }
+        for never in ["/../x", "/..", "/%2e%2e/x", "/..%2fx", "/./x", "", "x", "/a%00", "//../x"] {
+            assert!(read_rest(never, true).is_err() && read_rest(never, false).is_err(), "{never}");
         }
     }
 

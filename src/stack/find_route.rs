@@ -3,7 +3,9 @@
 use super::Shared;
 use super::body::Body;
 use super::headers;
-use super::request::{Routed, Scrubbed};
+use super::preflight;
+use super::request::{Bearer, Caught, Routed, Scrubbed};
+use super::rewrite;
 use super::route::{Route, Routes};
 use super::upgrade::Upgrade;
 use crate::fault::{Fault, bad_request};
@@ -11,8 +13,8 @@ use crate::route::Found;
 use crate::route::path::Reading;
 use crate::token::SubjectToken;
 use futures_util::future::{Either, Ready, ready};
-use http::header::TE;
-use http::{HeaderMap, Method, Response};
+use http::header::{AUTHORIZATION, TE};
+use http::{Method, Response};
 use http_body::Body as _;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -33,27 +35,37 @@ impl<T, S> FindRoute<T, S> {
         Self { inner, shared }
     }
 
-    fn find(&self, scrubbed: &mut Scrubbed) -> Result<(Arc<Route>, Option<SubjectToken>), Fault> {
+    fn find(&self, mut scrubbed: Scrubbed) -> Result<Routed, Fault> {
         let routes = self.shared.routes.load();
-        let route = found(&routes, scrubbed)?;
-        let actor = actor(&routes, &route, &mut scrubbed.caught.head.headers)?;
+        let asked = preflight::asked_for(&scrubbed.caught.head);
+        let lets_through = |route: &Arc<Route>| route.preflight;
+        let (route, preflight) = match asked.and_then(|method| found(&routes, &scrubbed, &method).ok()).filter(lets_through) {
+            Some(route) => (route, true),
+            None => (found(&routes, &scrubbed, &scrubbed.caught.head.method)?, false),
+        };
+        scrubbed.caught.journal.routed(&route);
+        let actor = take_tokens(&routes, &route, preflight, &mut scrubbed)?;
+        headers::strip_aliases(&mut scrubbed.caught.head.headers, &routes.matched);
+        rewrite::strip(&route, &mut scrubbed)?;
         // Elsewhere it is an ordinary request: whoever serves HTTP may leave an upgrade alone.
         scrubbed.upgrade = scrubbed.upgrade.take().filter(|_| route.websocket).map(Upgrade::without_body).transpose()?;
-        if scrubbed.caught.head.headers.contains_key(TE) {
-            scrubbed
-                .caught
-                .body
-                .pass_trailers(self.shared.force.as_ref().map(|force| force.name()).into_iter().chain(&routes.token_headers));
+        let Caught { head, body, .. } = &mut scrubbed.caught;
+        if head.headers.contains_key(TE) {
+            body.pass_trailers(self.shared.force.as_ref().map(|force| force.name()).into_iter().chain(&routes.token_headers));
         }
-        Ok((route, actor))
+        Ok(Routed { scrubbed, route, actor, preflight })
     }
 }
 
-fn found(routes: &Routes, scrubbed: &Scrubbed) -> Result<Arc<Route>, Fault> {
+fn found(routes: &Routes, scrubbed: &Scrubbed, method: &Method) -> Result<Arc<Route>, Fault> {
     let head = &scrubbed.caught.head;
+    // Another name's certificate was asked for: what holds there may not hold here.
+    if scrubbed.caught.from.peer.tls.as_ref().is_some_and(|tls| tls.misdirects(&scrubbed.host)) {
+        return Err(Fault::Misdirected);
+    }
     let Some(table) = routes.for_listener(&scrubbed.caught.from.peer.listener) else { return Err(Fault::NoRoute) };
     let path = Reading::again(head.uri.path(), scrubbed.boldest.clone());
-    match table.find(&scrubbed.host, &path, &head.method, &head.headers) {
+    match table.find(&scrubbed.host, &path, method, &head.headers) {
         Found::Route(route) => Ok(route.clone()),
         Found::MethodNotAllowed(methods) => {
             Err(Fault::MethodNotAllowed { allow: methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ") })
@@ -63,11 +75,21 @@ fn found(routes: &Routes, scrubbed: &Scrubbed) -> Result<Arc<Route>, Fault> {
     }
 }
 
-/// Takes out every header that holds a token for the gateway, on whichever route; the route's own is kept apart.
-fn actor(routes: &Routes, route: &Route, headers: &mut HeaderMap) -> Result<Option<SubjectToken>, Fault> {
-    let mut kept = None;
+/// Takes out every header that holds a token for the gateway or for an upstream, on whichever route. Where one is the route's
+/// own, what stood in it is kept: the actor's token is returned, the caller's takes the place of what `Authorization` held.
+fn take_tokens(routes: &Routes, route: &Route, preflight: bool, scrubbed: &mut Scrubbed) -> Result<Option<SubjectToken>, Fault> {
+    let (mut kept, headers) = (None, &mut scrubbed.caught.head.headers);
+    if preflight || route.headers.callers != AUTHORIZATION {
+        scrubbed.bearer = Bearer::None;
+    }
     for name in &routes.token_headers {
         let value = headers::take(headers, name)?;
+        if preflight {
+            continue;
+        }
+        if route.headers.callers == *name {
+            scrubbed.bearer = value.as_ref().map_or(Bearer::None, Bearer::read);
+        }
         if route.actor_header() == Some(name) {
             let token = value.map(|value| SubjectToken::from_value(&value)).transpose().map_err(bad_request)?;
             kept = Some(token.ok_or_else(|| bad_request(format!("no actor's token: this route wants one in {name}")))?);
@@ -88,19 +110,18 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut scrubbed: Scrubbed) -> Self::Future {
-        let (route, actor) = match self.find(&mut scrubbed) {
+    fn call(&mut self, scrubbed: Scrubbed) -> Self::Future {
+        let mut routed = match self.find(scrubbed) {
             Ok(found) => found,
             Err(fault) => return Either::Left(ready(Err(fault))),
         };
-        let caught = &mut scrubbed.caught;
-        caught.journal.routed(&route);
-        if let Some(most) = route.max_body {
+        let caught = &mut routed.scrubbed.caught;
+        if let Some(most) = routed.route.max_body {
             if caught.body.size_hint().lower() > most {
                 return Either::Left(ready(Err(Fault::BodyTooLarge)));
             }
             caught.body.limit(most, &caught.journal);
         }
-        Either::Right(self.inner.call(Routed { scrubbed, route, actor }))
+        Either::Right(self.inner.call(routed))
     }
 }

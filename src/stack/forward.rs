@@ -6,8 +6,9 @@ use super::deadline;
 use super::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use super::headers;
 use super::replay::ReplayRoom;
-use super::request::Authorized;
+use super::request::{Authorized, Caller};
 use super::retry::Again;
+use super::rewrite::HostRewrite;
 use super::tunnel::Joining;
 use super::upgrade::Upgrade;
 use crate::fault::{Fault, Why};
@@ -58,6 +59,7 @@ async fn forward(Forward { pools, room }: Forward, mut authorized: Authorized) -
         route.metrics.added(journal.source(), added);
     }
     let mut terms = Terms::new(timeouts, Some(from.cut.clone()));
+    terms.own_host = route.host == HostRewrite::Upstream;
     (terms.retries, terms.on_connect) = (route.retries.attempts, route.retries.on_connect);
     let sent = loop {
         let sent = pools.send(&route.upstream, request, &mut terms).await.map(|answer| answer.map(|body| Body::upstream(body, trailers)));
@@ -88,13 +90,13 @@ async fn forward(Forward { pools, room }: Forward, mut authorized: Authorized) -
 
 /// The request in the form that the upstream gets: origin-form, HTTP/1.1, with what the gateway says of its caller.
 fn outgoing(authorized: Authorized, upgrade: Option<&Upgrade>) -> Request<RequestBody> {
-    let Authorized { caught, authority, .. } = authorized;
+    let Authorized { caught, authority, route, .. } = authorized;
     let (mut head, body, from) = (caught.head, caught.body, caught.from);
     headers::append_via(&mut head.headers, head.version);
     let fields = &mut head.headers;
     fields.insert(X_FORWARDED_FOR, from.address.clone());
-    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-    if let Ok(forwarded) = forwarded(&from.forwarded_node, &authority) {
+    fields.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme(&from)));
+    if let Ok(forwarded) = forwarded(&from.forwarded_node, &authority, scheme(&from)) {
         fields.insert(header::FORWARDED, forwarded);
     }
     if !authority.is_empty() {
@@ -103,7 +105,12 @@ fn outgoing(authorized: Authorized, upgrade: Option<&Upgrade>) -> Request<Reques
     if let Some(said) = caught.said {
         said.precede(fields);
     }
-    fields.insert(header::HOST, authority);
+    let host = match &route.host {
+        HostRewrite::Name(name) => name.clone(),
+        // Another one takes its place once it is known which endpoint it goes to.
+        HostRewrite::Preserve | HostRewrite::Upstream => authority,
+    };
+    fields.insert(header::HOST, host);
     if head.uri.authority().is_some() {
         let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         head.uri = Uri::from(path);
@@ -119,8 +126,13 @@ fn outgoing(authorized: Authorized, upgrade: Option<&Upgrade>) -> Request<Reques
     Request::from_parts(head, body)
 }
 
+/// How the caller came in.
+fn scheme(from: &Caller) -> &'static str {
+    if from.peer.tls.is_some() { "https" } else { "http" }
+}
+
 /// RFC 7239 §4. A host was checked by `scrub`: it needs no escaping, but quotes for its colon.
-fn forwarded(node: &str, host: &HeaderValue) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
+fn forwarded(node: &str, host: &HeaderValue, scheme: &str) -> Result<HeaderValue, http::header::InvalidHeaderValue> {
     let mut text = String::with_capacity(64);
     text.push_str("for=");
     text.push_str(node);
@@ -131,6 +143,7 @@ fn forwarded(node: &str, host: &HeaderValue) -> Result<HeaderValue, http::header
         text.push_str(host);
         text.push('"');
     }
-    text.push_str(";proto=http");
+    text.push_str(";proto=");
+    text.push_str(scheme);
     HeaderValue::try_from(text)
 }

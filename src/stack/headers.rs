@@ -45,6 +45,21 @@ const HEARSAY: [&str; 20] = [
 /// Other fields that the gateway sets or strips; their aliases are dropped as well.
 const OWNED: [&str; 5] = ["authorization", "proxy-authorization", "host", "via", "dpop"];
 
+/// Fields that the gateway reads, and passes on: only their aliases are dropped.
+const READ: [&str; 11] = [
+    "access-control-request-method",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "grpc-timeout",
+    "origin",
+    "sec-websocket-key",
+    "traceparent",
+    "tracestate",
+    "trailer",
+];
+
 /// Takes out everything that ends at this hop, and everything `Connection` names. Returns whether the caller sent
 /// `TE: trailers`.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> bool {
@@ -87,7 +102,19 @@ fn is_alias(name: &str) -> bool {
     }
     let plain: String = name.chars().map(|c| if c == '_' || c == '.' { '-' } else { c }).collect();
     let plain = plain.trim_matches('-');
-    HEARSAY.contains(&plain) || OWNED.contains(&plain) || plain == "content-length" || HOP_BY_HOP.iter().any(|h| h.as_str() == plain)
+    HEARSAY.contains(&plain) || OWNED.contains(&plain) || READ.contains(&plain) || HOP_BY_HOP.iter().any(|h| h.as_str() == plain)
+}
+
+/// Takes out what some backend would read as one of `names`, and is another name here.
+pub(super) fn strip_aliases(headers: &mut HeaderMap, names: &[HeaderName]) {
+    if names.is_empty() {
+        return;
+    }
+    let alias = |found: &HeaderName| !names.contains(found) && names.iter().any(|name| spells(found.as_str(), name.as_str()));
+    let aliases: Vec<HeaderName> = headers.keys().filter(|found| alias(found)).cloned().collect();
+    for name in aliases {
+        headers.remove(name);
+    }
 }
 
 /// Takes a token for the gateway out, under every spelling, and returns what stood under the right one.
@@ -112,6 +139,11 @@ pub(super) fn means_something(name: &HeaderName) -> bool {
     let name = name.as_str();
     let ours = HEARSAY.contains(&name) || OWNED.contains(&name) || is_alias(name) || HOP_BY_HOP.iter().any(|h| h.as_str() == name);
     ours || name.starts_with("content-") || ["cookie", "connection", "accept", "expect", "range", "upgrade"].contains(&name)
+}
+
+/// Whether a route may say that tokens are found, or put, in a field of this name.
+pub fn may_hold_tokens(name: &HeaderName) -> bool {
+    !means_something(name) && !READ.contains(&name.as_str())
 }
 
 /// Whether some backend reads one name as the other.

@@ -37,7 +37,7 @@ where
     fn call(&mut self, verified: Verified) -> Self::Future {
         let asker = match &verified.caller {
             Known::Caller(asker) => Some(asker),
-            Known::Anybody(_) => None,
+            Known::Anybody(_) | Known::Preflight => None,
         };
         let mut all = asker.into_iter().flat_map(|asker| asker.caller().into_iter().chain(asker.actor()));
         match all.try_for_each(|caller| self.revoked.check(caller)) {

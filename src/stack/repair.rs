@@ -11,7 +11,7 @@ use crate::metrics::Force;
 use crate::token::{Freshness, Granted, TokenSource};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, Response, StatusCode};
 use pin_project_lite::pin_project;
 use std::future::Future;
@@ -106,7 +106,7 @@ where
         // Its connection is closed or free before another is looked for.
         drop(refused);
         request.caught.body = body;
-        request.caught.head.headers.insert(AUTHORIZATION, granted.token.authorization());
+        route.headers.inject(&mut request.caught.head.headers, &granted.token);
         inner.call(request).await.map(|answer| passed(&route, answer))
     }
 }

@@ -50,12 +50,28 @@ pub enum Bearer {
     Broken(&'static str),
 }
 
+impl Bearer {
+    /// What stands in a header for callers' tokens: the token behind its scheme, or alone.
+    pub(super) fn read(value: &HeaderValue) -> Self {
+        let read = match SubjectToken::from_authorization(value) {
+            Ok(None) => SubjectToken::from_value(value).map(Some),
+            with_scheme => with_scheme,
+        };
+        match read {
+            Ok(token) => token.map_or(Self::None, Self::Token),
+            Err(why) => Self::Broken(why),
+        }
+    }
+}
+
 /// A request that belongs to a route.
 pub struct Routed {
     pub scrubbed: Scrubbed,
     pub route: Arc<Route>,
     /// Of the route's actor header; it stands in no header any more.
     pub actor: Option<SubjectToken>,
+    /// A CORS preflight that the route lets through: it brings no token and gets none.
+    pub preflight: bool,
 }
 
 /// A request whose caller is known, or may be anybody.
@@ -70,6 +86,8 @@ pub enum Known {
     Caller(Asker),
     /// The route takes anybody. The token that came along has not been looked at.
     Anybody(Bearer),
+    /// A browser that asks whether it may ask.
+    Preflight,
 }
 
 impl Known {
@@ -77,7 +95,7 @@ impl Known {
     pub fn issuer(&self) -> Option<&str> {
         match self {
             Self::Caller(asker) => asker.caller().map(|caller| &*caller.subject.issuer),
-            Self::Anybody(_) => None,
+            Self::Anybody(_) | Self::Preflight => None,
         }
     }
 }

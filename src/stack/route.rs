@@ -2,12 +2,13 @@
 
 use super::force::ForceRoute;
 use super::retry::Retries;
+use super::rewrite::{HostRewrite, Rewrite};
 use crate::metrics::RouteMetrics;
 use crate::route::{Rule, Table};
-use crate::token::{Actor, Target, TargetSettings};
+use crate::token::{AccessToken, Actor, SubjectToken, Target, TargetSettings};
 use crate::upstream;
 use crate::verify::{Require, Verifiers};
-use http::HeaderName;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use std::sync::Arc;
 
 /// One route, as the configuration describes it.
@@ -34,6 +35,44 @@ pub struct RouteSettings {
     /// Callers may go on in another protocol, if the upstream agrees.
     pub websocket: bool,
     pub force: ForceRoute,
+    pub headers: TokenHeaders,
+    pub rewrite: Rewrite,
+    /// CORS preflights, which bring no token, are let through without one.
+    pub preflight: bool,
+}
+
+/// Where tokens stand in a route's requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenHeaders {
+    /// The caller's, as it comes; it goes upstream in none.
+    pub callers: HeaderName,
+    /// The one that goes upstream: behind `Bearer` in `Authorization`, alone in any other.
+    pub upstream: HeaderName,
+}
+
+impl Default for TokenHeaders {
+    fn default() -> Self {
+        Self { callers: AUTHORIZATION, upstream: AUTHORIZATION }
+    }
+}
+
+impl TokenHeaders {
+    /// Puts in the token that was granted.
+    pub(super) fn inject(&self, headers: &mut HeaderMap, token: &AccessToken) {
+        let value = if self.upstream == AUTHORIZATION { token.authorization() } else { token.bare() };
+        headers.insert(&self.upstream, value);
+    }
+
+    /// Puts in the caller's own.
+    pub(super) fn hand_on(&self, headers: &mut HeaderMap, token: &SubjectToken) {
+        let value = if self.upstream == AUTHORIZATION { token.authorization() } else { token.bare() };
+        headers.insert(&self.upstream, value);
+    }
+
+    /// Those of the two that no other layer looks after.
+    fn own(&self) -> impl Iterator<Item = &HeaderName> {
+        [&self.callers, &self.upstream].into_iter().filter(|name| **name != AUTHORIZATION)
+    }
 }
 
 /// Which of the issuers is a route's.
@@ -105,6 +144,15 @@ pub struct Route {
     pub max_body: Option<u64>,
     pub websocket: bool,
     pub force: ForceRoute,
+    pub headers: TokenHeaders,
+    pub strip_prefix: Option<Box<str>>,
+    /// The `Host` that goes upstream.
+    pub host: HostRewrite,
+    /// Paths are taken as they are written.
+    pub as_written: bool,
+    pub preflight: bool,
+    /// The headers that chose it.
+    pub matched: Vec<HeaderName>,
     pub metrics: Arc<RouteMetrics>,
 }
 
@@ -160,10 +208,26 @@ pub struct Routes {
     pub by_listener: Vec<(Arc<str>, Table<Arc<Route>>)>,
     /// Headers that hold tokens for the gateway: none of them goes upstream, on whatever route it comes.
     pub token_headers: Vec<HeaderName>,
+    /// Headers that choose a route: none of them goes upstream in another spelling.
+    pub matched: Vec<HeaderName>,
 }
 
 impl Routes {
+    pub fn new(by_listener: Vec<(Arc<str>, Table<Arc<Route>>)>) -> Self {
+        let routes = || by_listener.iter().flat_map(|(_, table)| table.routes());
+        let token_headers = each_once(routes().flat_map(|r| r.actor_header().into_iter().chain(r.headers.own())));
+        let matched = each_once(routes().flat_map(|r| &r.matched));
+        Self { token_headers, matched, by_listener }
+    }
+
     pub fn for_listener(&self, name: &str) -> Option<&Table<Arc<Route>>> {
         self.by_listener.iter().find(|(n, _)| &**n == name).map(|(_, t)| t)
     }
+}
+
+fn each_once<'a>(names: impl Iterator<Item = &'a HeaderName>) -> Vec<HeaderName> {
+    let mut all: Vec<HeaderName> = names.cloned().collect();
+    all.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    all.dedup();
+    all
 }

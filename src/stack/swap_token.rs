@@ -9,8 +9,7 @@ use crate::fault::{Fault, Why, bad_request};
 use crate::metrics::Force;
 use crate::token::{Ask, Asker, Freshness, Granted, Source, SubjectToken, Target, TokenSource};
 use futures_util::future::{BoxFuture, Either, FutureExt, Ready, ready};
-use http::header::AUTHORIZATION;
-use http::{HeaderValue, Response};
+use http::Response;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -48,7 +47,8 @@ where
         }
         let (asker, target) = match wanted(&verified) {
             Ok(Wanted::Token(asker, target)) => (asker, target),
-            Ok(Wanted::Value(value)) => return self.go(verified, Injected::Value(value)),
+            Ok(Wanted::Callers(token)) => return self.go(verified, Injected::Callers(token)),
+            Ok(Wanted::Nothing) => return self.go(verified, Injected::Nothing),
             Err(fault) => return Either::Left(ready(Err(fault))),
         };
         let force = verified.routed.scrubbed.force && verified.routed.route.force.allow_header;
@@ -89,32 +89,34 @@ fn still_held(verified: &Verified) -> Option<Fault> {
         _ if matches!(verified.routed.route.token, Injection::Callers) => None,
         Known::Caller(asker) => asker.caller().map(|caller| &caller.token),
         Known::Anybody(Bearer::Token(token)) => Some(token),
-        Known::Anybody(_) => None,
+        Known::Anybody(_) | Known::Preflight => None,
     };
     let actors = match &verified.caller {
         Known::Caller(asker) => asker.actor().map(|actor| &actor.token),
-        Known::Anybody(_) => None,
+        Known::Anybody(_) | Known::Preflight => None,
     };
     let held = |token: Option<&SubjectToken>| token.is_some_and(|token| headers::holds(head, token.expose()));
     let (whose, place) = match () {
-        () if held(callers) => ("the caller's", "in Authorization alone"),
-        () if held(actors) => ("the actor's", "in the route's actor.header alone"),
+        () if held(callers) => ("the caller's", verified.routed.route.headers.callers.as_str()),
+        () if held(actors) => ("the actor's", "the route's actor.header"),
         () => return None,
     };
     let why = Why::new(format!("{whose} token stands in another place too (a header, a cookie or the URL): it would reach the backend"));
-    Some(Fault::BadRequest(why.cure(format!("the caller has to send it {place}")).into()))
+    Some(Fault::BadRequest(why.cure(format!("the caller has to send it in {place} alone")).into()))
 }
 
 /// What a request is to carry.
 enum Wanted<'a> {
     /// A token that has to be found.
     Token(&'a Asker, &'a Arc<Target>),
-    /// This, or nothing.
-    Value(Option<HeaderValue>),
+    /// The caller's own.
+    Callers(SubjectToken),
+    Nothing,
 }
 
 fn wanted(verified: &Verified) -> Result<Wanted<'_>, Fault> {
     match (&verified.routed.route.token, &verified.caller) {
+        (_, Known::Preflight) => Ok(Wanted::Nothing),
         (Injection::Exchange(targets), Known::Caller(asker)) => {
             let target = target(targets, verified)?;
             asker.caller().map_or(Ok(()), |caller| target.permits(&caller.subject))?;
@@ -123,10 +125,12 @@ fn wanted(verified: &Verified) -> Result<Wanted<'_>, Fault> {
         // No configuration makes such a route.
         (Injection::Exchange(_), Known::Anybody(_)) => Err(Fault::NoToken),
         (Injection::Own(targets), _) => Ok(Wanted::Token(&Asker::Gateway, target(targets, verified)?)),
-        (Injection::Nothing, _) => Ok(Wanted::Value(None)),
-        (Injection::Callers, Known::Caller(asker)) => Ok(Wanted::Value(asker.caller().map(|caller| caller.token.authorization()))),
-        (Injection::Callers, Known::Anybody(Bearer::Token(token))) => Ok(Wanted::Value(Some(token.authorization()))),
-        (Injection::Callers, Known::Anybody(Bearer::None)) => Ok(Wanted::Value(None)),
+        (Injection::Nothing, _) => Ok(Wanted::Nothing),
+        (Injection::Callers, Known::Caller(asker)) => {
+            Ok(asker.caller().map_or(Wanted::Nothing, |caller| Wanted::Callers(caller.token.clone())))
+        }
+        (Injection::Callers, Known::Anybody(Bearer::Token(token))) => Ok(Wanted::Callers(token.clone())),
+        (Injection::Callers, Known::Anybody(Bearer::None)) => Ok(Wanted::Nothing),
         (Injection::Callers, Known::Anybody(Bearer::Broken(why))) => Err(bad_request(*why)),
     }
 }
@@ -136,9 +140,10 @@ fn target<'a>(targets: &'a Targets, verified: &Verified) -> Result<&'a Arc<Targe
     targets.of(verified.caller.issuer()).ok_or_else(none)
 }
 
-/// What goes upstream in `Authorization`.
+/// What goes upstream in the route's token header.
 enum Injected {
-    Value(Option<HeaderValue>),
+    Nothing,
+    Callers(SubjectToken),
     Granted(Granted, Arc<Target>),
 }
 
@@ -159,7 +164,7 @@ fn counted(answer: Result<Granted, Fault>, ask: Ask, at_once: bool, verified: &V
     answer
 }
 
-/// `scrub` has left no `Authorization`: what is put in here is the only one.
+/// `scrub` has left no `Authorization`, and `find_route` no other header of a token: what is put in here is the only one.
 fn authorized(verified: Verified, injected: Injected) -> Authorized {
     let Verified { routed, caller } = verified;
     let mut caught = routed.scrubbed.caught;
@@ -167,25 +172,28 @@ fn authorized(verified: Verified, injected: Injected) -> Authorized {
         _ if !caught.body.passes_trailers() => None,
         Known::Caller(asker) => asker.caller().map(|caller| caller.token.clone()),
         Known::Anybody(Bearer::Token(token)) => Some(token.clone()),
-        Known::Anybody(_) => None,
+        Known::Anybody(_) | Known::Preflight => None,
     };
-    let (value, exchanged) = match injected {
-        Injected::Value(value) => (value, None),
+    if !matches!(routed.route.token, Injection::Callers) {
+        caught.body.no_trailer_holds(token);
+    }
+    let (headers, places) = (&mut caught.head.headers, &routed.route.headers);
+    let exchanged = match injected {
+        Injected::Nothing => None,
+        Injected::Callers(token) => {
+            places.hand_on(headers, &token);
+            None
+        }
         Injected::Granted(granted, target) => {
             let Granted { token, source, generation, .. } = granted;
             let asker = match (&routed.route.token, caller) {
                 (Injection::Exchange(_), Known::Caller(asker)) => asker,
                 _ => Asker::Gateway,
             };
-            (Some(token.authorization()), Some(Exchanged { asker, target, generation, cached: source.cached() }))
+            places.inject(headers, &token);
+            Some(Exchanged { asker, target, generation, cached: source.cached() })
         }
     };
-    if !matches!(routed.route.token, Injection::Callers) {
-        caught.body.no_trailer_holds(token);
-    }
-    if let Some(value) = value {
-        caught.head.headers.insert(AUTHORIZATION, value);
-    }
     let (authority, trailers, upgrade) = (routed.scrubbed.authority, routed.scrubbed.trailers, routed.scrubbed.upgrade);
     Authorized { caught, route: routed.route, authority, trailers, upgrade, exchanged }
 }

@@ -39,6 +39,9 @@ where
 
     fn call(&mut self, mut routed: Routed) -> Self::Future {
         let bearer = std::mem::replace(&mut routed.scrubbed.bearer, Bearer::None);
+        if routed.preflight {
+            return Either::Right(Either::Left(self.inner.call(Verified { routed, caller: Known::Preflight })));
+        }
         let Some(verifiers) = &routed.route.verifiers else {
             let caller = Known::Anybody(bearer);
             return Either::Right(Either::Left(self.inner.call(Verified { routed, caller })));

@@ -82,6 +82,15 @@ impl http_body::Body for Body {
                 let broken = lease.member().broken(in_full(&error));
                 me.fail(broken)
             }
+            // hyper takes a reset with CANCEL for an end, and one with NO_ERROR, which is one only while we still send.
+            Poll::Ready(None)
+                if lease.is_http2()
+                    && !http_body::Body::is_end_stream(&me.incoming)
+                    && (lease.watch().whole() || http_body::Body::size_hint(&me.incoming).lower() > 0) =>
+            {
+                let error = lease.member().broken("its stream was reset before the answer was whole".to_owned());
+                me.fail(error)
+            }
             Poll::Ready(None) => {
                 me.whole();
                 Poll::Ready(None)

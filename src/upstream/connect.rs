@@ -8,6 +8,7 @@ use super::outgoing::Outgoing;
 use super::secure::Tls;
 use super::{Endpoint, Error, Protocol, Settings};
 use bytes::Bytes;
+use http::HeaderValue;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -26,16 +27,21 @@ pub(super) struct Peer {
     pub endpoint: Endpoint,
     /// One of the name's addresses; `None`: whatever it has when a connection is made.
     pub address: Option<SocketAddr>,
+    /// The endpoint's own `Host`.
+    pub host: HeaderValue,
     server_name: Option<ServerName<'static>>,
     protocol: Protocol,
 }
 
 impl Peer {
     pub(super) fn new(settings: &Settings, endpoint: &Endpoint) -> Result<Self, Error> {
+        let unusable = |why: String| Error::Unusable { upstream: settings.name.clone(), why };
         let name = settings.tls.server_name.as_ref().unwrap_or(&endpoint.host);
-        let unusable = |e| Error::Unusable { upstream: settings.name.clone(), why: format!("`{name}` can be no TLS server name: {e}") };
-        let server_name = if endpoint.tls { Some(ServerName::try_from(name.clone()).map_err(unusable)?) } else { None };
-        Ok(Self { endpoint: endpoint.clone(), address: None, server_name, protocol: settings.protocol })
+        let no_name = |e| unusable(format!("`{name}` can be no TLS server name: {e}"));
+        let server_name = if endpoint.tls { Some(ServerName::try_from(name.clone()).map_err(no_name)?) } else { None };
+        let no_host = |e| unusable(format!("`{}` can be no Host: {e}", endpoint.host));
+        let host = HeaderValue::try_from(endpoint.authority()).map_err(no_host)?;
+        Ok(Self { endpoint: endpoint.clone(), address: None, host, server_name, protocol: settings.protocol })
     }
 
     /// Whether a connection to it may turn out to be one for many.

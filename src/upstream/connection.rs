@@ -18,6 +18,7 @@ use std::sync::{Arc, Weak};
 pub(super) trait Lease: Send {
     fn member(&self) -> &Member;
     fn watch(&self) -> &Watch;
+    fn is_http2(&self) -> bool;
     /// The answer is whole. The connection goes back to its pool, or is closed if the request is not.
     fn give_back(self: Box<Self>);
     /// The answer's body ended in `error`.
@@ -106,6 +107,10 @@ impl<B: Send> Lease for Connection<B> {
 
     fn watch(&self) -> &Watch {
         &self.watch
+    }
+
+    fn is_http2(&self) -> bool {
+        matches!(self.sender, Sender::Http2(_))
     }
 
     fn give_back(self: Box<Self>) {

@@ -50,8 +50,7 @@ async fn ask(member: &Member, tls: Option<&Arc<Tls>>, health: &Health, limit: Du
     let mut request = Request::new(Outgoing::new(Empty::<Bytes>::new()));
     *request.uri_mut() = health.path.clone().into();
     let headers = request.headers_mut();
-    let host = HeaderValue::try_from(member.peer.endpoint.authority()).map_err(|e| e.to_string())?;
-    headers.insert(header::HOST, host);
+    headers.insert(header::HOST, member.peer.host.clone());
     headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("cambist/", env!("CARGO_PKG_VERSION"), " health")));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     let answer = sender.0.send(request).await.map_err(|e| in_full(e.error()))?;

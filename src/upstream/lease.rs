@@ -17,46 +17,46 @@ where
 {
     /// A connection that is this request's alone.
     pub(super) async fn lease(&self, upstream: &Upstream, terms: &mut Terms) -> Result<Box<Connection<B>>, Error> {
-        let picked = upstream.pick(self.now(), &terms.tried);
-        let slot = picked.as_ref().and_then(Slot::free);
-        if let (Some(member), Some(slot)) = (&picked, slot) {
-            let Some(connection) = self.rested(member, terms.http1).await else {
-                return Box::pin(self.connected(upstream, picked, Some(slot), terms)).await;
-            };
-            return Ok(connection.used(slot));
+        // Boxed, what is rare and large: unboxed it would make every request's future five times as big.
+        match upstream.pick(self.now(), &terms.tried).map(Slot::free) {
+            Some(Ok(slot)) => match self.rested(slot.member(), terms.http1).await {
+                Some(connection) => Ok(connection.used(slot)),
+                None => Box::pin(self.connected(upstream, Some(slot), None, terms)).await,
+            },
+            Some(Err(full)) => Box::pin(self.connected(upstream, None, Some(full), terms)).await,
+            None => Box::pin(self.connected(upstream, None, None, terms)).await,
         }
-        // Boxed, since it is rare and large: unboxed it would make every request's future five times as big.
-        Box::pin(self.connected(upstream, picked, None, terms)).await
     }
 
     /// Waits for what has to be waited for, and goes from one endpoint to another while no connection comes about.
     async fn connected(
         &self,
         upstream: &Upstream,
-        mut picked: Option<Arc<Member>>,
         mut slot: Option<Slot>,
+        mut picked: Option<Arc<Member>>,
         terms: &mut Terms,
     ) -> Result<Box<Connection<B>>, Error> {
         let timeouts = &terms.timeouts;
         let until = Instant::now() + timeouts.total.map_or(timeouts.connect, |total| total.min(timeouts.connect));
         loop {
-            let (member, slot) = match (picked.take(), slot.take()) {
-                (Some(member), Some(slot)) => (member, slot),
-                (picked, _) => {
-                    let member = match picked {
+            let slot = match slot.take() {
+                Some(slot) => slot,
+                None => {
+                    let member = match picked.take() {
                         Some(member) => member,
                         None => self.somebody(upstream, until).await?,
                     };
-                    let (member, slot) = self.place(upstream, member, terms, until).await?;
+                    let slot = self.place(upstream, member, terms, until).await?;
                     // Whoever gave the place back may have left a connection.
-                    if let Some(connection) = self.rested(&member, terms.http1).await {
+                    if let Some(connection) = self.rested(slot.member(), terms.http1).await {
                         return Ok(connection.used(slot));
                     }
-                    (member, slot)
+                    slot
                 }
             };
+            let member = slot.member();
             terms.opened += 1;
-            let error = match self.open(upstream, &member, self.share(upstream, terms, until), terms.http1).await {
+            let error = match self.open(upstream, member, self.share(upstream, terms, until), terms.http1).await {
                 Ok(connection) => return Ok(connection.used(slot)),
                 Err(error) => error,
             };
@@ -94,19 +94,16 @@ where
     }
 
     /// A place: at `member`, or at another that has one free, or the first that becomes free at `member`.
-    async fn place(&self, upstream: &Upstream, member: Arc<Member>, terms: &Terms, until: Instant) -> Result<(Arc<Member>, Slot), Error> {
-        if let Some(slot) = Slot::free(&member) {
-            return Ok((member, slot));
-        }
+    async fn place(&self, upstream: &Upstream, member: Arc<Member>, terms: &Terms, until: Instant) -> Result<Slot, Error> {
+        let member = match Slot::free(member) {
+            Ok(slot) => return Ok(slot),
+            Err(member) => member,
+        };
         let members = upstream.members.load_full();
-        for other in Choice::others(&members.all, self.now(), &terms.tried) {
-            if let Some(slot) = Slot::free(other) {
-                return Ok((other.clone(), slot));
-            }
+        if let Some(slot) = Choice::others(&members.all, self.now(), &terms.tried).find_map(|m| Slot::free(m.clone()).ok()) {
+            return Ok(slot);
         }
-        match timeout_at(until, Slot::wait(&member)).await {
-            Ok(slot) => Ok((member, slot)),
-            Err(_) => Err(Error::Overloaded { upstream: upstream.settings.name.clone(), max: upstream.settings.max_connections }),
-        }
+        let too_much = |_| Error::Overloaded { upstream: upstream.settings.name.clone(), max: upstream.settings.max_connections };
+        timeout_at(until, Slot::wait(&member)).await.map_err(too_much)
     }
 }

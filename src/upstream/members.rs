@@ -61,8 +61,8 @@ impl Choice {
         match self.balance {
             Balance::RoundRobin => {
                 let count = all.iter().filter(|m| may(m)).count();
-                let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(count)?;
-                all.iter().filter(|m| may(m)).nth(turn)
+                // A turn that nobody can take is nobody's.
+                (count > 0).then(|| all.iter().filter(|m| may(m)).nth(self.turn.fetch_add(1, Ordering::Relaxed) % count))?
             }
             Balance::LeastLoaded => {
                 // Nearly always both of the first two drawn may be chosen, and nothing has to be counted.

@@ -6,7 +6,7 @@ use super::outgoing::Outgoing;
 use super::watch::Cut;
 use super::{Body, Error, Pools, Timeouts, Upstream};
 use bytes::Bytes;
-use http::header::UPGRADE;
+use http::header::{HOST, UPGRADE};
 use http::{Request, Response};
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,6 +15,8 @@ use std::time::Instant;
 /// How a request is to be sent, and what has been tried for it.
 pub struct Terms {
     pub timeouts: Timeouts,
+    /// The upstream sees its endpoint's own authority as `Host`, whichever endpoint that is.
+    pub own_host: bool,
     /// Ends the caller's connection when it takes no byte of the answer for longer than `timeouts.idle`.
     pub cut: Option<Arc<dyn Cut>>,
     /// How often another endpoint may be tried.
@@ -34,7 +36,8 @@ pub struct Terms {
 
 impl Terms {
     pub fn new(timeouts: Timeouts, cut: Option<Arc<dyn Cut>>) -> Self {
-        Self { timeouts, cut, retries: 0, on_connect: true, since: None, tried: Vec::new(), answered_by: None, opened: 0, http1: false }
+        let (since, tried, answered_by) = (None, Vec::new(), None);
+        Self { timeouts, own_host: false, cut, retries: 0, on_connect: true, since, tried, answered_by, opened: 0, http1: false }
     }
 
     /// The request is to be sent once more, elsewhere if there is an elsewhere. `false`: that has been done often enough.
@@ -73,6 +76,9 @@ where
         terms.http1 = asked.is_some();
         loop {
             let mut connection = self.lease(upstream, terms).await?;
+            if terms.own_host {
+                request.headers_mut().insert(HOST, connection.member.peer.host.clone());
+            }
             request.body_mut().watched_by(&connection.watch);
             connection.watch.begin(&terms.timeouts, since, request.body().whole());
             let sent = {

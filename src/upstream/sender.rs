@@ -87,7 +87,7 @@ where
 
 /// `Host` becomes `:authority`; fields of HTTP/1.1 connections are malformed there (RFC 9113 §8.2.2).
 fn as_http2<B>(request: &mut Request<B>, scheme: &Scheme, endpoint: Option<&Authority>) {
-    if request.version() == Version::HTTP_2 {
+    if request.version() == Version::HTTP_2 && !request.headers().contains_key(HOST) {
         return;
     }
     *request.version_mut() = Version::HTTP_2;

@@ -127,16 +127,19 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Host and port, as they stand in a URL.
+    /// Host and port as they stand in `Host`: a port that the scheme implies is left out.
     pub fn authority(&self) -> String {
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
-        format!("{open}{}{close}:{}", self.host, self.port)
+        let implied = if self.tls { 443 } else { 80 };
+        let port = if self.port == implied { String::new() } else { format!(":{}", self.port) };
+        format!("{open}{}{close}{port}", self.host)
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority())
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(f, "{}://{open}{}{close}:{}", if self.tls { "https" } else { "http" }, self.host, self.port)
     }
 }
 

@@ -56,12 +56,20 @@ impl Slots {
 }
 
 /// A place that is taken; dropped, it is free or the next one's.
-pub(super) struct Slot(Option<Arc<Member>>);
+pub(super) struct Slot {
+    member: Arc<Member>,
+    /// Not so where it was handed to nobody.
+    held: bool,
+}
 
 impl Slot {
-    /// A place, where one is free and nobody waits for it.
-    pub fn free(member: &Arc<Member>) -> Option<Self> {
-        member.slots.take().then(|| Self(Some(member.clone())))
+    fn new(member: Arc<Member>) -> Self {
+        Self { member, held: true }
+    }
+
+    /// A place, where one is free and nobody waits for it; the endpoint back, where none is.
+    pub fn free(member: Arc<Member>) -> Result<Self, Arc<Member>> {
+        if member.slots.take() { Ok(Self::new(member)) } else { Err(member) }
     }
 
     /// A place as soon as one is free. Whoever stops waiting leaves the line, and loses nobody's place.
@@ -79,6 +87,10 @@ impl Slot {
         }
     }
 
+    pub fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
+
     fn stand_in_line(member: &Arc<Member>) -> Result<Self, oneshot::Receiver<Self>> {
         let slots = &member.slots;
         let mut line = slots.line();
@@ -86,7 +98,7 @@ impl Slot {
         let full = |taken| (taken & LINE != 0 || taken / PLACE >= slots.max).then_some(taken | LINE);
         while slots.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, full).is_err() {
             if slots.take() {
-                return Ok(Self(Some(member.clone())));
+                return Ok(Self::new(member.clone()));
             }
         }
         while line.front().is_some_and(oneshot::Sender::is_closed) {
@@ -100,13 +112,15 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let Some(member) = self.0.take() else { return };
-        while !member.slots.free() {
-            let Some(first) = member.slots.first() else { continue };
-            match first.send(Self(Some(member.clone()))) {
+        if !self.held {
+            return;
+        }
+        while !self.member.slots.free() {
+            let Some(first) = self.member.slots.first() else { continue };
+            match first.send(Self::new(self.member.clone())) {
                 Ok(()) => return,
                 // Gone meanwhile: the place is still ours to free.
-                Err(mut unwanted) => drop(unwanted.0.take()),
+                Err(mut unwanted) => unwanted.held = false,
             }
         }
     }

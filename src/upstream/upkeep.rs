@@ -53,11 +53,8 @@ async fn gauges(weak: Weak<Upstream>, clock: Clock) {
 
 /// Waits until the clock is at `due`. `false`: the upstream is gone.
 pub(super) async fn reached(weak: &Weak<Upstream>, clock: &Clock, due: u64) -> bool {
-    while clock.millis() < due {
-        if weak.strong_count() == 0 {
-            return false;
-        }
+    while weak.strong_count() > 0 && clock.millis() < due {
         tokio::time::sleep(LOOK.min(Duration::from_millis(due.saturating_sub(clock.millis())))).await;
     }
-    true
+    weak.strong_count() > 0
 }

@@ -74,6 +74,9 @@ async fn a_refusal_comes_with_the_issuers_words_its_cause_and_its_cure() {
     assert_eq!((other.code, &json["refused"]["code"], &json["audience"][0]), (1, &"misconfigured".into(), &"retired-api".into()));
 
     let asked = world.iam.exchanges();
+    let required = ROUTES.replacen("audience: orders-api", "audience: orders-api, require: { scopes: [nonsense] }", 1);
+    let said = given(exchange(&file(&world.yaml(&required, "")), "orders", &[]), &token);
+    assert!(said.code == 1 && said.out.contains("insufficient_scope (HTTP 403)"), "{said:?}");
     for (token, code) in [
         (world.iam.caller("ada").expires_in(-60).token().unwrap(), "invalid_token"),
         (world.iam.caller("ada").audience("other").token().unwrap(), "invalid_token"),
@@ -81,7 +84,8 @@ async fn a_refusal_comes_with_the_issuers_words_its_cause_and_its_cure() {
         ("a,b".to_owned(), "bad_request"),
     ] {
         let said = given(exchange(&config, "orders", &[]), &token);
-        assert!(said.code == 1 && said.out.contains(code) && said.out.contains("the issuer was not asked"), "{said:?}");
+        assert!(said.code == 1 && said.out.contains(code) && said.out.contains("no exchange was asked for"), "{said:?}");
+        assert!(said.out.contains("\n  cure    "), "{said:?}");
         keeps(&said, "nothing.of-it");
     }
     assert_eq!(world.iam.exchanges(), asked);

@@ -12,6 +12,7 @@ mod health;
 mod kit;
 mod log;
 mod program;
+mod refusals;
 mod start;
 mod usage;
 #[path = "../gateway/wire.rs"]

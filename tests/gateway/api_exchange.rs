@@ -57,6 +57,24 @@ async fn a_forced_update_is_a_new_exchange_and_takes_the_old_ones_place() {
 }
 
 #[tokio::test]
+async fn what_it_does_is_counted_as_on_routes() {
+    let r = with_api().await;
+    let token = r.token("ada");
+    for body in [r#"{"audience":"orders-api"}"#, r#"{"audience":"orders-api","force_update":true}"#, r#"{"audience":"orders-api"}"#] {
+        assert_eq!(ask(&r, Some(&token), body).await.status, 200);
+    }
+    for body in [r#"{"audience":"payroll-api"}"#, r#"{"audience":"payroll-api"}"#, r#"{"audience":"payroll-api","force_update":true}"#] {
+        assert_eq!(ask(&r, Some(&token), body).await.status, 403);
+    }
+    for (result, times) in [("miss", 2.0), ("forced", 2.0), ("hit", 1.0), ("denied", 1.0)] {
+        r.counted(&format!("cambist_token_cache_lookups_total{{result=\"{result}\",route=\"{PATH}\"}}"), times).await;
+    }
+    for (result, times) in [("success", 1.0), ("denied", 1.0), ("failed", 0.0)] {
+        r.counted(&format!("cambist_forced_updates_total{{cause=\"api\",result=\"{result}\"}}"), times).await;
+    }
+}
+
+#[tokio::test]
 async fn refusals_are_those_of_routes_and_tell_strangers_nothing() {
     let r = with_api().await;
     let (token, expired) = (r.token("ada"), r.world.iam.caller("ada").expires_in(-60).token().unwrap());

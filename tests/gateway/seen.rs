@@ -39,6 +39,8 @@ const FAMILIES: &[(&str, &str, &[&str])] = &[
     ("cambist_token_exchanges_in_flight", "gauge", &["issuer"]),
     ("cambist_token_exchanges_total", "counter", &["audience", "issuer", "result"]),
     ("cambist_upgraded_connections", "gauge", &["route"]),
+    ("cambist_upstream_endpoints", "gauge", &["upstream"]),
+    ("cambist_upstream_endpoints_healthy", "gauge", &["upstream"]),
     ("cambist_upstream_request_duration_seconds", "histogram", &["upstream"]),
     ("cambist_upstream_requests_total", "counter", &["code", "upstream"]),
     ("cambist_upstream_unauthorized_total", "counter", &["route"]),

@@ -16,7 +16,7 @@ use std::time::Duration;
 const INVALID_TOKEN: (u16, &str, &str) = (400, "invalid_request", "Invalid token");
 
 /// Has `restore` done, also where `body` panics: other tests come after this one.
-async fn then(body: impl Future<Output = ()>, restore: impl Future<Output = ()>) {
+pub async fn then(body: impl Future<Output = ()>, restore: impl Future<Output = ()>) {
     let outcome = AssertUnwindSafe(body).catch_unwind().await;
     restore.await;
     outcome.unwrap_or_else(|panic| resume_unwind(panic));

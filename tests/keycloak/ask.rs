@@ -7,6 +7,8 @@ use cambist::clock::{Clock, Ticker};
 use cambist::config;
 use cambist::demo::backend::{Backend, Received};
 use cambist::demo::fetch::{Answer, Connection};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ pub struct Ask<'a> {
     pub verify: &'a str,
     /// More keys of the route.
     pub route: &'a str,
+    /// More sections.
+    pub top: &'a str,
 }
 
 /// The ordinary thing: orders-api, which the gateway's client always reaches.
@@ -37,6 +41,7 @@ pub const ASK: Ask<'static> = Ask {
     issuer: "",
     verify: "",
     route: "",
+    top: "",
 };
 
 /// A gateway with one route, and what is behind it.
@@ -48,7 +53,7 @@ pub struct Running {
 
 impl Ask<'_> {
     fn yaml(&self, url: &str, upstream: &str) -> String {
-        let Self { client, secret, audiences, scopes, resources, issuer, verify, route } = self;
+        let Self { client, secret, audiences, scopes, resources, issuer, verify, route, top } = self;
         let list = |key: &str, values: &[&str]| if values.is_empty() { String::new() } else { format!(", {key}: {values:?}") };
         let more = |keys: &str| if keys.is_empty() { String::new() } else { format!(", {keys}") };
         let verify = if verify.is_empty() { String::new() } else { format!(", verify: {{ {verify} }}") };
@@ -63,6 +68,7 @@ issuers:
   main: {{ url: \"{url}\", client_id: {client}{secret}, timeouts: {{ connect: 2s, total: 9s }}{issuer}{verify} }}
 routes:
   it: {{ upstream: \"{upstream}\"{}{}{}{route} }}
+{top}
 ",
             list("audience", audiences),
             list("scopes", scopes),
@@ -113,6 +119,13 @@ impl Running {
     /// One request with this token, on a connection of its own.
     pub async fn get(&self, token: &str) -> Answer {
         Connection::open(self.address()).await.unwrap().get("/it", Some(token)).await.unwrap()
+    }
+
+    /// The same with more headers.
+    pub async fn get_with(&self, token: &str, more: &[(&'static str, &str)]) -> Answer {
+        let mut headers = HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}")).unwrap())]);
+        headers.extend(more.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())));
+        Connection::open(self.address()).await.unwrap().send(Method::GET, "/it", headers, "".into()).await.unwrap()
     }
 
     /// A request that arrives, and what the backend received.
@@ -176,6 +189,11 @@ impl Running {
     /// Requests that found their token in the cache.
     pub async fn hits(&self) -> u64 {
         self.count("cambist_token_cache_lookups_total{result=\"hit\"").await
+    }
+
+    /// Exchanged tokens that are held.
+    pub async fn held(&self) -> u64 {
+        self.count("cambist_token_cache_entries ").await
     }
 
     async fn count(&self, series: &str) -> u64 {

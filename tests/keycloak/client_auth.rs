@@ -2,9 +2,12 @@
 //! to a wrong one. Keys are made for each run, so that none is in the tree.
 
 use crate::ask::{ASK, Ask, Running};
-use crate::server::Keycloak;
+use crate::server::{Keycloak, unique};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use cambist::clock::Clock;
+use cambist::demo::iam::{self, Iam};
+use http::Method;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256};
@@ -108,4 +111,54 @@ async fn signed_with_another_key() {
     let token = it.token("ada").await;
     let words = "Client authentication with signed JWT failed: Signature on JWT token failed validation";
     it.g.refuses(&token, (400, "invalid_client", words), (500, "misconfigured")).await;
+}
+
+/// As Kubernetes does it: somebody whom Keycloak trusts has signed who we are, and put it into a file, which is read again when it
+/// changes. The same assertion goes with every exchange, since nobody makes a new one for each.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_assertion_that_somebody_else_has_signed() {
+    let Some(k) = Keycloak::shared().await else { return };
+    let cluster = Iam::start(iam::Settings { clock: Clock::real(), ..iam::Settings::anywhere() }).await.unwrap();
+    let (alias, account) = (unique("cluster"), "system:serviceaccount:shop:gateway");
+    let provider = json!({
+        "alias": alias, "providerId": "oidc", "enabled": true, "hideOnLogin": true,
+        "config": {
+            "issuer": cluster.issuer(), "useJwksUrl": "true", "jwksUrl": cluster.jwks_uri(), "validateSignature": "true",
+            "authorizationUrl": cluster.url(), "tokenUrl": cluster.token_endpoint(), "clientId": "keycloak", "clientSecret": "none",
+            "supportsClientAssertions": "true", "supportsClientAssertionReuse": "true",
+        },
+    });
+    // An earlier run may have been given the same port; of two with one issuer, Keycloak would take either.
+    let all = k.admin(Method::GET, "/identity-provider/instances", Value::Null).await.json();
+    for stale in all.as_array().unwrap().iter().filter(|p| p["config"]["issuer"] == cluster.issuer()) {
+        k.admin(Method::DELETE, &format!("/identity-provider/instances/{}", stale["alias"].as_str().unwrap()), Value::Null).await;
+    }
+    k.admin(Method::POST, "/identity-provider/instances", provider).await;
+    let client = k
+        .client(json!({
+            "publicClient": false, "clientAuthenticatorType": "federated-jwt", "defaultClientScopes": ["basic", "orders"],
+            "attributes": {
+                "standard.token.exchange.enabled": "true", "jwt.credential.issuer": alias, "jwt.credential.sub": account,
+            },
+        }))
+        .await;
+    let login = k.login_client(&client, json!({})).await;
+
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("assertion");
+    let signed = |sub: &str| cluster.caller(sub).audience(&k.issuer()).typ(None).without("typ").without("azp").token().unwrap();
+    fs::write(&file, signed(account)).unwrap();
+    let issuer = format!("token_endpoint_auth_method: client_assertion, client_assertion_file: {}", file.display());
+    let ask = Ask { client: &client, secret: "", issuer: &issuer, ..ASK };
+    let g = k.gateway(&ask).await;
+    for user in ["ada", "bob"] {
+        let seen = g.passes(&k.login(&login, user).await.access).await;
+        assert_eq!((seen.claim("aud"), seen.claim("azp")), (Some("orders-api"), Some(&*client)));
+    }
+    assert_eq!(g.exchanges().await, 2);
+
+    // Another account of the same cluster is not this client.
+    fs::write(&file, signed("system:serviceaccount:shop:other")).unwrap();
+    let g = k.gateway(&ask).await;
+    g.refused(&k.login(&login, "ada").await.access, (500, "misconfigured")).await;
 }

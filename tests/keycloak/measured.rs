@@ -127,7 +127,7 @@ async fn public_requester_with_the_switch_off() {
     k.refuses(&ask, &k.ada().await, words, (500, "misconfigured")).await;
 }
 
-/// Row 7. Directly: routes have no actor in this version. Whoever adds them must insist on `act` in the answer.
+/// Row 7. Directly: that the gateway insists on `act` is shown in `tokens.rs`.
 #[tokio::test(flavor = "multi_thread")]
 async fn actor_token_is_ignored_without_a_word() {
     let Some(k) = Keycloak::shared().await else { return };
@@ -236,7 +236,7 @@ async fn lifetime_of_the_exchanged_token() {
     g.refuses_by_itself(&brief, (401, "invalid_token")).await;
 }
 
-/// Row 15. Until the cached token's end the gateway goes on: back-channel logout, which would shorten that, is a later issue.
+/// Row 15. Where nobody tells the gateway (`logout.rs`), it goes on until the cached token's end.
 #[tokio::test(flavor = "multi_thread")]
 async fn admin_logs_the_user_out() {
     let Some(k) = Keycloak::shared().await else { return };
@@ -256,7 +256,7 @@ async fn admin_logs_the_user_out() {
     g.refuses(&token, INVALID_TOKEN, (401, "invalid_token")).await;
 }
 
-/// Row 16. Directly: the gateway takes no logout tokens in this version, but this is what they will be.
+/// Row 16. Directly: this is what the gateway is sent in `logout.rs`.
 #[tokio::test(flavor = "multi_thread")]
 async fn back_channel_logout_goes_to_the_login_client() {
     let Some(k) = Keycloak::shared().await else { return };

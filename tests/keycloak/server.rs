@@ -88,6 +88,11 @@ impl Keycloak {
         format!("http://{}{TOKEN}", self.address)
     }
 
+    /// The same where the server speaks TLS.
+    pub fn token_endpoint_over_tls(&self, port: u16) -> String {
+        format!("https://127.0.0.1:{port}{TOKEN}")
+    }
+
     /// Stops the server.
     pub async fn stop(&self) {
         self.script("stop", &[]).await;
@@ -95,7 +100,7 @@ impl Keycloak {
     }
 
     /// Starts it again: keys, users, sessions and tokens are as they were. `settings` are Keycloak's own, by environment.
-    pub async fn start(&self, settings: &'static [(&str, &str)]) {
+    pub async fn start(&self, settings: &[(&str, &str)]) {
         self.script("start", settings).await;
         // On a busy machine the first login after a start takes longer than a test would wait for it.
         let fields = [("grant_type", "password"), ("client_id", "shop-web"), ("username", "bob"), ("password", "bob-password")];
@@ -108,10 +113,12 @@ impl Keycloak {
         panic!("started, and nobody can log in");
     }
 
-    async fn script(&self, verb: &'static str, settings: &'static [(&str, &str)]) {
+    async fn script(&self, verb: &'static str, settings: &[(&str, &str)]) {
         let port = self.address.port().to_string();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/keycloak/start");
-        let run = move || Command::new(script).args([verb, &port]).envs(settings.iter().copied()).output().unwrap();
+        let mut command = Command::new(script);
+        command.args([verb, &port]).envs(settings.iter().copied());
+        let run = move || command.output().unwrap();
         let output = tokio::task::spawn_blocking(run).await.unwrap();
         assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
     }

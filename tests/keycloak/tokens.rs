@@ -1,26 +1,17 @@
 //! What routes may ask of a real Keycloak besides the plain exchange: the gateway's own tokens, actors, introspection, lightweight
 //! tokens, fewer scopes, several audiences, two realms.
 
-use crate::ask::{ASK, Ask, Running, said, until};
+use crate::ask::{ASK, Ask, said, until};
 use crate::server::{Keycloak, assert_refused, claims, unique};
 use cambist::app::Gateway;
 use cambist::clock::Clock;
 use cambist::config;
 use cambist::demo::backend::Backend;
-use cambist::demo::fetch::{Answer, Connection};
+use cambist::demo::fetch::Connection;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 use std::time::Duration;
-
-impl Running {
-    async fn acted(&self, token: &str, actor: &str) -> Answer {
-        let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
-        headers.insert(HeaderName::from_static("x-actor-token"), actor.parse().unwrap());
-        Connection::open(self.address()).await.unwrap().send(Method::GET, "/it", headers, "".into()).await.unwrap()
-    }
-}
 
 impl Keycloak {
     /// A gateway's client that may also have tokens of its own.
@@ -40,7 +31,7 @@ async fn a_delegation_that_keycloak_ignores_is_refused() {
     let Some(k) = Keycloak::shared().await else { return };
     let (ada, bob) = (k.ada().await, k.login("shop-web", "bob").await.access);
     let g = k.gateway(&Ask { route: "actor: { header: X-Actor-Token }", ..ASK }).await;
-    assert_eq!(said(&g.acted(&ada, &bob).await), (502, "bad_issuer_answer".into()));
+    assert_eq!(said(&g.get_with(&ada, &[("x-actor-token", &bob)]).await), (502, "bad_issuer_answer".into()));
     let failure = &g.gateway.failures()[0];
     assert!(failure.cause.contains("(act)") && failure.cure.contains("actor_token"), "{failure:?}");
     assert_eq!(said(&g.get(&ada).await), (400, "bad_request".into()), "and without an actor it is no delegation");

@@ -218,6 +218,46 @@ mod tests {
     }
 
     #[test]
+    fn who_gives_up_takes_nothing_from_who_waits_on() {
+        loom::model(|| {
+            let world = World::new();
+            let Boarded::Started(landing) = world.board(Freshness::Any) else { panic!("nobody else is here") };
+            let (leader, token, there) = (landing.wait(), landing.generation(), world.clone());
+            let flying = thread::spawn(move || there.exchange(landing));
+            let Some(other) = (match world.board(Freshness::Any) {
+                Boarded::Joined(wait) => Some(wait),
+                Boarded::Landed(landed) => {
+                    assert_eq!(landed, token);
+                    None
+                }
+                Boarded::Started(_) => panic!("a second exchange, though the first was not lost"),
+            }) else {
+                return flying.join().unwrap();
+            };
+            // The leader's client hangs up, while its exchange comes to its end.
+            drop(leader);
+            assert_eq!(block_on(other), Some(token));
+            flying.join().unwrap();
+            assert_eq!(world.made.load(Ordering::SeqCst), 1);
+            assert_eq!(*world.kept.lock().unwrap(), Some(token));
+        });
+    }
+
+    #[test]
+    fn everybody_gives_up_and_the_token_is_kept_for_the_next() {
+        loom::model(|| {
+            let world = World::new();
+            let Boarded::Started(landing) = world.board(Freshness::Any) else { panic!("nobody else is here") };
+            let (only, token, there) = (landing.wait(), landing.generation(), world.clone());
+            let flying = thread::spawn(move || there.exchange(landing));
+            drop(only);
+            assert_eq!(world.ask(Freshness::Any), token);
+            flying.join().unwrap();
+            assert_eq!(world.made.load(Ordering::SeqCst), 1);
+        });
+    }
+
+    #[test]
     fn a_flight_that_is_lost_wakes_who_waits_and_frees_the_key() {
         loom::model(|| {
             let world = World::new();

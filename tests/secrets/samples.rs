@@ -15,7 +15,7 @@ use cambist::listen::{Bound, Hooks, WorkerContext, Workers};
 use cambist::metrics::{Metrics, UNMATCHED};
 use cambist::revocation::Revocations;
 use cambist::route::Table;
-use cambist::stack::{Admission, ForceRoute, Injection, ReplayRoom, Route, Routes, Shared, Stack, Targets, TokenMode};
+use cambist::stack::{Admission, ForceRoute, HostRewrite, Injection, ReplayRoom, Route, Routes, Shared, Stack, Targets, TokenMode};
 use cambist::token::{Answer, Ask, Asker, Target, TokenSource};
 use cambist::upstream::{Pools, Upstream};
 use cambist::verify::{Require, Verifier, Verifiers};
@@ -97,11 +97,17 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         max_body: None,
         websocket: false,
         force: ForceRoute::default(),
+        headers: settings.headers.clone(),
+        strip_prefix: None,
+        host: HostRewrite::Preserve,
+        as_written: false,
+        preflight: false,
+        matched: Vec::new(),
         metrics: metrics.route(&settings.name),
     };
     let table = Table::build(vec![(settings.rule.clone(), Arc::new(route))]).unwrap();
     let shared = Shared {
-        routes: ArcSwap::from_pointee(Routes { by_listener: vec![("main".into(), table)], token_headers: vec![] }),
+        routes: ArcSwap::from_pointee(Routes::new(vec![("main".into(), table)])),
         admission: Admission::new(config.requests),
         doors: Vec::new(),
         revoked: Revocations::new(Clock::real()),

@@ -8,6 +8,7 @@ use cambist::demo::fetch::{Answer, Connection};
 use http::{HeaderMap, Method};
 use serde_json::json;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -23,6 +24,20 @@ impl Given {
     /// With characters that every encoding changes, after a core that none does.
     pub fn secret(self) -> String {
         format!("C4nSecret{self:?}7f3a:+%/= ä")
+    }
+
+    /// What the operator shows. No encoding changes it, since it is a bearer token.
+    fn admin(self) -> String {
+        format!("C4nAdminToken{self:?}7f3a.-_~+/=")
+    }
+
+    fn admin_yaml(self) -> String {
+        let token = match self {
+            Self::Inline => json!(self.admin()).to_string(),
+            Self::File => json!({ "file": ADMIN_FILE.path() }).to_string(),
+            Self::Variable => "{ env: ADMIN_TOKEN }".to_owned(),
+        };
+        format!("admin: {{ address: 127.0.0.1:0, token: {token} }}")
     }
 
     fn yaml(self) -> String {
@@ -45,6 +60,12 @@ static FILE: LazyLock<tempfile::NamedTempFile> = LazyLock::new(|| {
     file
 });
 
+static ADMIN_FILE: LazyLock<tempfile::NamedTempFile> = LazyLock::new(|| {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, Given::File.admin()).unwrap();
+    file
+});
+
 /// Every secret of [`Given`], where the configuration looks for it.
 pub struct Planted;
 
@@ -54,7 +75,11 @@ impl Outside for Planted {
     }
 
     fn variable(&self, name: &str) -> Option<String> {
-        (name == "REALM_SECRET").then(|| Given::Variable.secret())
+        match name {
+            "REALM_SECRET" => Some(Given::Variable.secret()),
+            "ADMIN_TOKEN" => Some(Given::Variable.admin()),
+            _ => None,
+        }
     }
 }
 
@@ -91,7 +116,8 @@ impl<'a> Stage<'a> {
         aviary.plant(&format!("the client secret's core, {given:?}"), secret.split(':').next().unwrap());
         // What speaks plain HTTP where TLS is expected has rustls say something.
         let routes = ROUTES.replace("TLS", &world.open.url().replace("http:", "https:"));
-        let text = world.yaml(&routes, &format!("{}\n{more}", given.yaml()));
+        let text = world.yaml(&routes, &format!("{}\n{}\n{more}", given.yaml(), given.admin_yaml()));
+        aviary.plant(&format!("the admin token, {given:?}"), &given.admin());
         let loaded = config::read_with(&text, "planted.yaml", &Planted).unwrap_or_else(|report| panic!("{report}\n{text}"));
         aviary.saw("a good configuration, printed", format!("{loaded:?}\n{:#?}\n{}", loaded.config, loaded.report()));
         let gateway = Gateway::start(loaded.config, world.clock.clone()).unwrap();
@@ -145,9 +171,23 @@ impl<'a> Stage<'a> {
             let text = String::from_utf8_lossy(&answer.body).into_owned();
             assert!(!text.contains("C4nSubject"), "{path} tells who calls");
         }
+        self.act(admin).await;
+    }
+
+    /// An operator who shows the right token, and somebody who shows another.
+    async fn act(&self, admin: SocketAddr) {
+        let wrong = "C4nWrongAdminToken7f3a";
+        self.aviary.plant("a wrong admin token", wrong);
+        for (token, status) in [(self.given.admin(), 200), (wrong.to_owned(), 401), (format!("{wrong} x"), 401)] {
+            let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap())]);
+            let mut connection = Connection::open(admin).await.unwrap();
+            let answer = connection.send(Method::DELETE, "/v1/tokens?subject=nobody", headers, bytes::Bytes::new()).await.unwrap();
+            assert_eq!(answer.status, status);
+            self.aviary.answered("an operator", &answer);
+        }
     }
 }
 
-async fn asked(at: std::net::SocketAddr, path: &str) -> Answer {
+async fn asked(at: SocketAddr, path: &str) -> Answer {
     Connection::open(at).await.unwrap().send(Method::GET, path, HeaderMap::new(), bytes::Bytes::new()).await.unwrap()
 }

@@ -9,7 +9,10 @@ use cambist::token::{AccessToken, Secret, SubjectToken};
 use http::HeaderValue;
 
 /// Wrong in many ways, with INLINE in places where a secret was meant to be or got to by mistake.
-const WRONG: [&str; 12] = [
+const WRONG: [&str; 15] = [
+    "admin: { token: INLINE, no_such_key: 1 }",
+    "admin: { token: { env: INLINE } }",
+    "admin: { token: \"INLINE and a blank\" }",
     "issuers: { main: { url: \"https://iam.example\", client_id: gateway, client_secret: INLINE, no_such_key: 1 } }",
     "issuers: { main: { url: \"https://iam.example\", client_id: gateway, client_secret: { inline: INLINE } } }",
     "issuers: { main: { url: \"https://iam.example\", client_id: gateway, client_secret: { env: INLINE } } }",

@@ -91,7 +91,7 @@ async fn made(options: &Options, config: config::Config) -> anyhow::Result<Resul
     let issuers = gateway::make_issuers(&config, &clock, &metrics, &Handle::current())?;
     let routes = gateway::make_routes(&config, &issuers, &metrics)?;
     let all: Vec<&Arc<Route>> = routes.by_listener.iter().flat_map(|(_, table)| table.routes()).collect();
-    let (verifier, target, maker) = match chosen(options, &all, &issuers) {
+    let (route, verifier, target, maker) = match chosen(options, &all, &issuers) {
         Ok(chosen) => chosen,
         Err(misuse) => return Ok(Err(misuse)),
     };
@@ -100,7 +100,9 @@ async fn made(options: &Options, config: config::Config) -> anyhow::Result<Resul
     let exchange = Exchange::new(clock.clone());
     exchange.set([(target.issuer.clone(), maker.exchanger.clone())].into());
     maker.issuer.start();
-    match verified(&verifier, token.trim()).await {
+    let caller = verified(&verifier, token.trim()).await;
+    // As the gateway does: who may not call the route is not exchanged for.
+    match caller.and_then(|caller| route.require.met_by(&caller.subject).map(|()| caller)) {
         Err(fault) => report.refused(&fault),
         Ok(caller) => {
             report.verified();
@@ -113,7 +115,7 @@ async fn made(options: &Options, config: config::Config) -> anyhow::Result<Resul
     Ok(Ok(report))
 }
 
-type Chosen<'a> = (Arc<Verifier>, Arc<Target>, &'a MadeIssuer);
+type Chosen<'a> = (Arc<Route>, Arc<Verifier>, Arc<Target>, &'a MadeIssuer);
 
 fn chosen<'a>(options: &Options, all: &[&Arc<Route>], issuers: &'a HashMap<Arc<str>, MadeIssuer>) -> Result<Chosen<'a>, Misuse> {
     let Some(route) = all.iter().find(|r| *r.name == *options.route) else {
@@ -137,7 +139,7 @@ fn chosen<'a>(options: &Options, all: &[&Arc<Route>], issuers: &'a HashMap<Arc<s
         }
         Some(audience) => other(maker, target, audience),
     };
-    Ok((verifier.clone(), target, maker))
+    Ok(((*route).clone(), verifier.clone(), target, maker))
 }
 
 /// The route's target with another audience.

@@ -121,7 +121,7 @@ impl Report {
                     "code": fault.code(),
                     "status": fault.row().status.as_u16(),
                     "cause": why.map_or(fault.row().detail, |w| &*w.cause),
-                    "cure": why.and_then(|w| w.cure.as_deref()),
+                    "cure": fault.cure(),
                     "issuer_words": why.and_then(|w| w.issuer_words.as_deref()),
                     "docs": docs(fault),
                 });
@@ -181,17 +181,17 @@ impl Report {
 
 fn refusal(out: &mut String, fault: &Fault, verified: bool) {
     let row = fault.row();
-    let by = if verified { "the exchange was refused" } else { "the caller's token was refused, and the issuer was not asked" };
+    let by = match row.status.as_u16() {
+        _ if verified => "the exchange was refused",
+        400..=499 => "the caller's token was refused, and no exchange was asked for",
+        _ => "the caller's token could not be verified, and no exchange was asked for",
+    };
     let _ = write!(out, "\nrefused: {by}\n  code    {} (HTTP {})", row.code, row.status.as_u16());
     let _ = write!(out, "\n  cause   {}", fault.why().map_or_else(|| row.detail.to_owned(), |w| clean(&w.cause)));
-    if let Some(why) = fault.why() {
-        if let Some(words) = &why.issuer_words {
-            let _ = write!(out, "\n  issuer  {}", clean(words));
-        }
-        if let Some(cure) = &why.cure {
-            let _ = write!(out, "\n  cure    {cure}");
-        }
+    if let Some(words) = fault.why().and_then(|why| why.issuer_words.as_ref()) {
+        let _ = write!(out, "\n  issuer  {}", clean(words));
     }
+    let _ = write!(out, "\n  cure    {}", fault.cure());
     let _ = write!(out, "\n  docs    {}", docs(fault));
 }
 

@@ -13,58 +13,56 @@ fn said(profile: Profile, status: u16, error: &str, description: &str) -> Fault 
     fault(profile, Grant::TokenExchange, &reply(status, &body), str::to_owned)
 }
 
+/// Status, `error` and description; the code that they become; and a word of the cure.
+const OF_KEYCLOAK: &[(u16, &str, &str, &str, &str)] = &[
+    (400, "invalid_request", "Invalid token", "invalid_token", ""),
+    (403, "access_denied", "Client is not within the token audience", "target_refused", "mapper of the type Audience"),
+    (400, "invalid_client", "Audience not found", "misconfigured", "route's audience"),
+    (400, "invalid_client", "Client disabled", "misconfigured", "enable it"),
+    (
+        400,
+        "invalid_client",
+        "Client authentication with signed JWT failed: Signature on JWT token failed validation",
+        "misconfigured",
+        "public half",
+    ),
+    (400, "invalid_client", "Token is not active", "misconfigured", "clocks"),
+    (400, "invalid_client", "Token reuse detected", "misconfigured", "sends requests twice"),
+    (400, "invalid_client", "Invalid token audience", "misconfigured", "issuer's url"),
+    (400, "invalid_client", "Multiple audiences not allowed", "misconfigured", "issuer's url alone"),
+    (400, "invalid_request", "Requested audience not available: billing-api", "target_refused", "route's scopes"),
+    (400, "invalid_request", "Standard token exchange is not enabled for the requested client", "misconfigured", "Standard token exchange"),
+    (400, "invalid_client", "Public client is not allowed to exchange token", "misconfigured", "Client authentication"),
+    (400, "invalid_scope", "Invalid scopes: openid bogus", "target_refused", "optional client scopes"),
+    (400, "invalid_scope", "Missing consents for Token Exchange in client gateway", "target_refused", "Consent required"),
+    (401, "unauthorized_client", "Invalid client or Invalid client credentials", "misconfigured", "client_secret"),
+    (401, "invalid_client", "Invalid client or Invalid client credentials", "misconfigured", "client_secret"),
+    (400, "invalid_client", "Invalid client or Invalid client credentials", "misconfigured", "client_secret"),
+    (400, "invalid_request", "duplicated parameter", "misconfigured", "form"),
+    (400, "invalid_request", "requested_token_type unsupported", "misconfigured", "access_token"),
+    (400, "invalid_request", "Parameter 'requested_subject' is not supported for standard token exchange", "misconfigured", "extra_params"),
+    (400, "invalid_request", "Parameter 'subject_issuer' is not supported for standard token exchange", "misconfigured", "extra_params"),
+    (400, "invalid_request", "Parameter 'subject_token' supports access tokens only", "misconfigured", "subject_token_type"),
+    (400, "invalid_request", "Parameter 'subject_token_type' required for standard token exchange", "misconfigured", "form"),
+    (400, "invalid_request", "Parameter 'subject_token' required for standard token exchange", "misconfigured", "form"),
+    (
+        400,
+        "invalid_request",
+        "Sender-constrained token exchange rejected as the token was not issued for the requesting client",
+        "invalid_token",
+        "bearer tokens",
+    ),
+    (400, "invalid_request", "something new", "misconfigured", "words"),
+    (400, "something_new", "", "misconfigured", "words"),
+    (400, "unsupported_grant_type", "Unsupported grant_type", "misconfigured", "26.2"),
+    (400, "invalid_grant", "Session not active", "invalid_token", ""),
+    (401, "invalid_grant", "Invalid token", "misconfigured", "client_secret"),
+    (401, "invalid_request", "Invalid token", "misconfigured", "client_secret"),
+];
+
 #[test]
 fn keycloak_row_by_row() {
-    let rows = [
-        (400, "invalid_request", "Invalid token", "invalid_token", ""),
-        (403, "access_denied", "Client is not within the token audience", "target_refused", "mapper of the type Audience"),
-        (400, "invalid_client", "Audience not found", "misconfigured", "route's audience"),
-        (400, "invalid_client", "Client disabled", "misconfigured", "enable it"),
-        (
-            400,
-            "invalid_client",
-            "Client authentication with signed JWT failed: Signature on JWT token failed validation",
-            "misconfigured",
-            "public half",
-        ),
-        (400, "invalid_client", "Token is not active", "misconfigured", "clocks"),
-        (400, "invalid_client", "Token reuse detected", "misconfigured", "sends requests twice"),
-        (400, "invalid_client", "Invalid token audience", "misconfigured", "issuer's url"),
-        (400, "invalid_client", "Multiple audiences not allowed", "misconfigured", "issuer's url alone"),
-        (400, "invalid_request", "Requested audience not available: billing-api", "target_refused", "route's scopes"),
-        (
-            400,
-            "invalid_request",
-            "Standard token exchange is not enabled for the requested client",
-            "misconfigured",
-            "Standard token exchange",
-        ),
-        (400, "invalid_client", "Public client is not allowed to exchange token", "misconfigured", "Client authentication"),
-        (400, "invalid_scope", "Invalid scopes: openid bogus", "target_refused", "optional client scopes"),
-        (400, "invalid_scope", "Missing consents for Token Exchange in client gateway", "target_refused", "Consent required"),
-        (401, "unauthorized_client", "Invalid client or Invalid client credentials", "misconfigured", "client_secret"),
-        (401, "invalid_client", "Invalid client or Invalid client credentials", "misconfigured", "client_secret"),
-        (400, "invalid_client", "Invalid client or Invalid client credentials", "misconfigured", "client_secret"),
-        (400, "invalid_request", "duplicated parameter", "misconfigured", "form"),
-        (400, "invalid_request", "requested_token_type unsupported", "misconfigured", "access_token"),
-        (400, "invalid_request", "Parameter 'requested_subject' is not supported for standard token exchange", "misconfigured", "form"),
-        (400, "invalid_request", "Parameter 'subject_token_type' required for standard token exchange", "misconfigured", "form"),
-        (400, "invalid_request", "Parameter 'subject_token' required for standard token exchange", "misconfigured", "form"),
-        (
-            400,
-            "invalid_request",
-            "Sender-constrained token exchange rejected as the token was not issued for the requesting client",
-            "invalid_token",
-            "bearer tokens",
-        ),
-        (400, "invalid_request", "something new", "misconfigured", "words"),
-        (400, "something_new", "", "misconfigured", "words"),
-        (400, "unsupported_grant_type", "Unsupported grant_type", "misconfigured", "26.2"),
-        (400, "invalid_grant", "Session not active", "invalid_token", ""),
-        (401, "invalid_grant", "Invalid token", "misconfigured", "client_secret"),
-        (401, "invalid_request", "Invalid token", "misconfigured", "client_secret"),
-    ];
-    for (status, error, description, code, cure) in rows {
+    for &(status, error, description, code, cure) in OF_KEYCLOAK {
         let fault = said(Profile::Keycloak, status, error, description);
         let why = fault.why().unwrap();
         assert_eq!(fault.code(), code, "{error}: {description}");

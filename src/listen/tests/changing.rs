@@ -39,9 +39,7 @@ async fn a_new_connection_gets_the_new_head_limits_and_an_old_one_keeps_its_own(
 #[tokio::test]
 async fn one_listener_closes_and_the_others_go_on() {
     let door = Door::open(2);
-    let other =
-        Bound::bind(Settings { name: "public".into(), address: "127.0.0.1:0".parse().unwrap(), trusted: TrustedProxies::default() })
-            .unwrap();
+    let other = Bound::bind(Settings::plain("public", "127.0.0.1:0".parse().unwrap())).unwrap();
     let at = other.local_addr().unwrap();
     let other = door.workers.accept(other, &Handle::current()).unwrap();
     let (mut busy, mut idle, mut stays) =
@@ -55,7 +53,7 @@ async fn one_listener_closes_and_the_others_go_on() {
     let mut late = Caller(TcpStream::connect(at).await.unwrap());
     late.say("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     door.workers.close(&other).await;
-    Bound::bind(Settings { name: "public".into(), address: at, trusted: TrustedProxies::default() }).expect("the port is free");
+    Bound::bind(Settings::plain("public", at)).map(drop).expect("the port is free");
     assert!(late.hear().await.ends_with("ok"));
     assert!(idle.is_closed().await);
     assert!(stays.get("/").await.ends_with("ok"));

@@ -129,12 +129,12 @@ impl Door {
                 m.malformed.fetch_add(1, Ordering::SeqCst);
             }),
             turned_away: Arc::new(move |listener| t.turned_away.lock().unwrap().push(listener.to_owned())),
+            ..Hooks::default()
         };
         let (s, r) = (seen.clone(), release.clone());
         let make = move |context: &WorkerContext| Answers { seen: s.clone(), release: r.clone(), worker: context.index };
         let workers = Workers::start(workers, limits, &clock, hooks, make).unwrap();
-        let address = "127.0.0.1:0".parse().unwrap();
-        let bound = Bound::bind(Settings { name: "public".into(), address, trusted: TrustedProxies::default() }).unwrap();
+        let bound = Bound::bind(Settings::plain("public", "127.0.0.1:0".parse().unwrap())).unwrap();
         let address = bound.local_addr().unwrap();
         let listening = workers.accept(bound, &Handle::current()).unwrap();
         Self { address, listening, clock, workers, seen, release }

@@ -1,7 +1,10 @@
 //! A backend that counts and does as it is told, over real sockets, and one worker's pools. The tests stand in the files beside.
 
+mod choice;
 mod deadlines;
+mod names;
 mod reuse;
+mod slots;
 
 use super::*;
 use crate::clock::{Clock, Ticker};
@@ -114,12 +117,15 @@ struct Worker {
 
 impl Worker {
     fn to(address: SocketAddr) -> Self {
+        let endpoint = Endpoint { tls: false, host: address.ip().to_string(), port: address.port() };
+        Self::with(Settings::to("orders", Endpoints::Listed(vec![endpoint])))
+    }
+
+    fn with(settings: Settings) -> Self {
         let clock = Clock::turned();
         let ticker = Ticker::new(clock.clone());
         tokio::spawn(ticker.clone().run());
-        let endpoint = Endpoint { tls: false, host: address.ip().to_string(), port: address.port() };
-        let timeouts = Timeouts::default();
-        let settings = Settings::to("orders", Endpoints::Listed(vec![endpoint]));
+        let timeouts = settings.timeouts;
         let upstream = Upstream::new(settings, Metrics::new().upstream("orders")).unwrap();
         Self { clock, pools: Pools::new(ticker.clone()), ticker, upstream, timeouts }
     }
