@@ -72,9 +72,11 @@ impl<K: Eq + Hash + Clone, V: Kept> Bounded<K, V> {
         }
     }
 
-    /// Changes the bound; what is too much goes with the next insert.
-    pub fn set_max(&self, max: usize) {
+    /// Changes the bounds; what is too much goes now.
+    pub fn rebound(&self, max: usize, max_bytes: usize, now: u64) -> Evicted {
         self.max.store(max.max(1), Ordering::Relaxed);
+        self.max_bytes.store(max_bytes.max(1), Ordering::Relaxed);
+        self.shrink(None, now)
     }
 
     pub fn max(&self) -> usize {
@@ -127,7 +129,7 @@ impl<K: Eq + Hash + Clone, V: Kept> Bounded<K, V> {
                 out
             }
         };
-        (out, self.shrink(key, now))
+        (out, self.shrink(Some(key), now))
     }
 
     /// Changes a value that is there; `None` where it is not.
@@ -175,7 +177,7 @@ impl<K: Eq + Hash + Clone, V: Kept> Bounded<K, V> {
         Some(slot.value)
     }
 
-    fn shrink(&self, keep: &K, now: u64) -> Evicted {
+    fn shrink(&self, keep: Option<&K>, now: u64) -> Evicted {
         let mut gone = Evicted::default();
         while self.weight() > self.max() || self.bytes() > self.max_bytes() {
             let Some((victim, expired)) = self.victim(keep, now) else { break };
@@ -187,7 +189,7 @@ impl<K: Eq + Hash + Clone, V: Kept> Bounded<K, V> {
     }
 
     /// The first expired or else the least recently used of a sample.
-    fn victim(&self, keep: &K, now: u64) -> Option<(K, bool)> {
+    fn victim(&self, keep: Option<&K>, now: u64) -> Option<(K, bool)> {
         let sample: Vec<K> = {
             let order = self.order();
             let n = order.len();
@@ -195,7 +197,7 @@ impl<K: Eq + Hash + Clone, V: Kept> Bounded<K, V> {
             if n <= SAMPLE { (0..n).map(pick).collect() } else { (0..SAMPLE).map(|_| pick(rand::random_range(0..n))).collect() }
         };
         let mut oldest: Option<(u64, K)> = None;
-        for key in sample.into_iter().filter(|k| k != keep) {
+        for key in sample.into_iter().filter(|k| Some(k) != keep) {
             let Some(slot) = self.map.get(&key) else { continue };
             if slot.value.expired(now) {
                 drop(slot);

@@ -95,7 +95,7 @@ impl Checking {
     fn judge(&self, headers: &HeaderMap) -> Response<Body> {
         self.tally.count("reached a backend");
         let say = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let (caller, nonce) = (say("x-caller"), say("x-nonce").parse().unwrap());
+        let (caller, nonce): (_, u64) = (say("x-caller"), say("x-nonce").parse().unwrap());
         let token = say("authorization").strip_prefix("Bearer ").unwrap_or_default();
         let claims = claims(token);
         let is = |name: &str| claims[name].as_str().unwrap_or_default();
@@ -114,7 +114,7 @@ impl Checking {
             ));
         }
         // Whose and what for is read from every token; that it is genuine, which takes longer, from some.
-        if nonce % 64 == 0 && self.keys.verified(token).is_none() {
+        if nonce.is_multiple_of(64) && self.keys.verified(token).is_none() {
             self.tally.wrong(format!("request {nonce} of {caller} reached {} with a token that nobody signed", self.audience));
         }
         if headers.contains_key("x-refuse") && self.refused.lock().unwrap().insert(nonce) {
@@ -299,7 +299,7 @@ async fn drive(world: Arc<World>, mut sender: Sender, seed: u64) {
         if nonce >= world.requests {
             return;
         }
-        if nonce % (world.requests / TURNS).max(1) == 0 {
+        if nonce.is_multiple_of((world.requests / TURNS).max(1)) {
             world.clock.turn(Duration::from_secs(1));
         }
         who = match random.random_range(0..100) {

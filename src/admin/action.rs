@@ -2,7 +2,7 @@
 //! in a file of its own.
 
 use super::answer::{Answer, method_not_allowed, text};
-use super::{Program, STATUS, purge};
+use super::{Program, STATUS, purge, reload};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use std::sync::Arc;
@@ -11,14 +11,17 @@ use std::sync::Arc;
 pub(super) enum Action {
     /// Tokens are thrown out.
     Purge,
+    /// The configuration is read again.
+    Reload,
 }
 
 impl Action {
-    const ALL: [Self; 1] = [Self::Purge];
+    const ALL: [Self; 2] = [Self::Purge, Self::Reload];
 
     fn way(self) -> (Method, &'static str) {
         match self {
             Self::Purge => (Method::DELETE, purge::PATH),
+            Self::Reload => (Method::POST, reload::PATH),
         }
     }
 
@@ -29,6 +32,7 @@ impl Action {
     pub(super) async fn take(self, program: &Arc<dyn Program>, request: Request<Incoming>) -> Answer {
         match self {
             Self::Purge => purge::answer(program, &request).await,
+            Self::Reload => reload::answer_to(program, &request).await,
         }
     }
 }

@@ -5,13 +5,17 @@ mod action;
 mod answer;
 mod guard;
 mod purge;
+mod reload;
 mod token;
+
+pub use reload::Reload;
 
 use crate::cache::{Purge, Purged};
 use crate::issuer::Credential;
 use crate::metrics::Metrics;
 use action::Action;
 use answer::{Answer, answer, json, method_not_allowed, text};
+use futures_util::future::BoxFuture;
 use guard::Guard;
 use http::header::{self, HeaderName};
 use http::{HeaderValue, Method, Request, StatusCode};
@@ -44,6 +48,8 @@ pub trait Program: Send + Sync + 'static {
     fn issuers(&self) -> Vec<Arc<str>>;
     /// Throws tokens out, and stops what is being exchanged for them. It may take a while where there are many.
     fn purge(&self, what: &Purge) -> Purged;
+    /// Reads the configuration file again, now.
+    fn reload(&self) -> BoxFuture<'static, Reload>;
 }
 
 const STATUS: &str = "/v1/status";

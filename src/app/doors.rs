@@ -1,49 +1,33 @@
 //! What the gateway answers itself, put together: the exchange API's rooms, logout, and the stack's doors to them. It answers nothing.
 
-use super::gateway::{MadeIssuer, Tokens};
+use super::gateway::Tokens;
+use super::world::{Issuers, MadeIssuer, Rooms};
 use crate::api::{self, Audience, ExchangeApi, Logout, Purger};
 use crate::cache::Purge;
-use crate::clock::Clock;
 use crate::config::Config;
-use crate::metrics::Metrics;
-use crate::revocation::{Revocations, Revoked};
+use crate::revocation::Revoked;
 use crate::stack::{Answering, Door};
 use crate::token::TargetSettings;
 use crate::verify::Verifiers;
 use anyhow::anyhow;
 use futures_util::future::{FutureExt, ready};
 use http::Method;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub(super) type Issuers = HashMap<Arc<str>, MadeIssuer>;
-
-pub(super) fn make(
-    config: &Config,
-    issuers: &Issuers,
-    tokens: &Tokens,
-    revoked: &Arc<Revocations>,
-    clock: &Clock,
-    metrics: &Arc<Metrics>,
-) -> anyhow::Result<Vec<Arc<Door>>> {
+pub(super) fn make(config: &Config, issuers: &Issuers, rooms: &Rooms) -> anyhow::Result<Vec<Arc<Door>>> {
     let mut doors = Vec::new();
     if let Some(settings) = &config.exchange_api {
-        doors.extend(exchange_api(settings, issuers, tokens, revoked, clock, metrics)?);
+        doors.extend(exchange_api(settings, issuers, rooms)?);
     }
     if let Some(settings) = &config.logout {
-        doors.push(logout(settings, issuers, tokens, revoked, clock, metrics));
+        doors.push(logout(settings, issuers, rooms));
     }
     Ok(doors)
 }
 
-fn exchange_api(
-    settings: &api::Settings,
-    issuers: &Issuers,
-    tokens: &Tokens,
-    revoked: &Arc<Revocations>,
-    clock: &Clock,
-    metrics: &Arc<Metrics>,
-) -> anyhow::Result<[Arc<Door>; 2]> {
+fn exchange_api(settings: &api::Settings, issuers: &Issuers, rooms: &Rooms) -> anyhow::Result<[Arc<Door>; 2]> {
+    let Rooms { tokens, revoked, clock, metrics, .. } = rooms;
     let audiences = settings.audiences.iter().map(|wanted| audience(wanted, issuers)).collect::<anyhow::Result<BTreeMap<_, _>>>()?;
     let api = Arc::new(ExchangeApi::new(tokens.clone(), audiences, revoked.clone(), clock.clone(), metrics.route(api::EXCHANGE_PATH)));
     let exchange: Answering = Box::new(move |request, token| {
@@ -83,14 +67,8 @@ fn audience(wanted: &api::AudienceSettings, issuers: &Issuers) -> anyhow::Result
     Ok((name.clone(), Audience { verifiers, targets, require: require.clone() }))
 }
 
-fn logout(
-    settings: &api::LogoutSettings,
-    issuers: &Issuers,
-    tokens: &Tokens,
-    revoked: &Arc<Revocations>,
-    clock: &Clock,
-    metrics: &Arc<Metrics>,
-) -> Arc<Door> {
+fn logout(settings: &api::LogoutSettings, issuers: &Issuers, rooms: &Rooms) -> Arc<Door> {
+    let Rooms { tokens, revoked, clock, metrics, .. } = rooms;
     let api::LogoutSettings { path, listeners, clients } = settings;
     let verifiers = issuers.values().map(|made| made.verifier.clone()).collect();
     let held: Arc<dyn Purger> = Arc::new(Held(tokens.clone()));

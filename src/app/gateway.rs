@@ -1,29 +1,28 @@
 //! A whole gateway out of a checked configuration: rooms are made, sockets bound, workers started; and its end. It is the
 //! same for `run`, the demo and the tests.
 
+use super::changes::Changes;
+use super::lasting::Lasting;
+use super::listeners::Listeners;
+use super::reload::{self, Reloaded, Source};
 use super::status::Status;
 use super::turned_away::{self, TurnedAway};
+use super::world::{Rooms, World};
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::exchange::{Exchange, Exchanger};
-use crate::issuer::Issuer;
-use crate::listen::{Bound, Workers};
+use crate::exchange::Exchange;
+use crate::listen::Workers;
 use crate::metrics::{self, Metrics};
 use crate::revocation::Revocations;
-use crate::stack::{
-    Admission, Callers, Injection, IssuerChoice, ReplayRoom, Route, RouteSettings, Routes, Shared, Stack, Targets, TokenMode,
-};
-use crate::token::{Target, TargetSettings};
-use crate::upstream::{Pools, Upstream};
-use crate::verify::{Verifier, Verifiers};
+use crate::stack::{Admission, InForce, Shared, Stack};
+use crate::upstream::Pools;
 use crate::{admin, listen, stack};
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
 use arc_swap::ArcSwap;
-use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
@@ -34,111 +33,85 @@ pub type Tokens = Cache<Arc<Exchange>>;
 /// A running gateway. Dropped, it stops at once.
 pub struct Gateway {
     control: Option<Runtime>,
-    workers: Workers,
-    shared: Arc<Shared<Tokens>>,
-    state: Arc<State>,
-    listeners: Vec<(Arc<str>, SocketAddr)>,
+    lasting: Arc<Lasting>,
     metrics_address: SocketAddr,
     admin_address: Option<SocketAddr>,
     /// Closed to end the metrics and admin listeners.
     _alive: watch::Sender<()>,
 }
 
-/// Where the program stands between start and end.
-pub(super) struct State {
-    pub issuers: Vec<Arc<Issuer>>,
-    /// Of all issuers, one each.
-    pub verifiers: Vec<Arc<Verifier>>,
-    /// Without which no caller could be let in.
-    needed: Vec<Arc<Verifier>>,
-    ready: AtomicBool,
-    ending: AtomicBool,
-}
-
-impl State {
-    fn new(issuers: HashMap<Arc<str>, MadeIssuer>, needed: Vec<Arc<Verifier>>) -> Self {
-        let (issuers, verifiers) = issuers.into_values().map(|made| (made.issuer, made.verifier)).unzip();
-        Self { issuers, verifiers, needed, ready: AtomicBool::new(false), ending: AtomicBool::new(false) }
-    }
-
-    /// Latches: an issuer that fails later does not take the gateway out of service.
-    pub fn ready(&self) -> bool {
-        if !self.ready.load(Ordering::Relaxed) && (self.needed.is_empty() || self.needed.iter().any(|v| v.ready())) {
-            self.ready.store(true, Ordering::Relaxed);
-        }
-        self.ready.load(Ordering::Relaxed) && !self.ending.load(Ordering::Relaxed)
-    }
-}
-
 impl Gateway {
     /// # Errors
     /// When a socket cannot be bound, a file cannot be used, or routes tie. Nothing has been served then.
-    pub fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
+    pub fn start(mut config: Config, clock: Clock) -> anyhow::Result<Self> {
         // Sockets first: a taken port is the likeliest thing to fail.
-        let bound = config.listeners.iter().cloned().map(Bound::bind).collect::<Result<Vec<_>, _>>()?;
+        let mut listeners = Listeners::default();
+        let plan = listeners.plan(&mut config.listeners)?;
         let metrics_socket = bind_plain("metrics", config.metrics)?;
         let admin_socket = config.admin.clone().map(|a| Ok::<_, anyhow::Error>((bind_plain("admin", a.address)?, a))).transpose()?;
         let control = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build();
         let control = control.context("cannot start the control threads")?;
 
-        let metrics = Metrics::new();
-        metrics.on_scrape(|m| m.set_log_lines_dropped(crate::telemetry::dropped()));
-        let issuers = make_issuers(&config, &clock, &metrics, control.handle())?;
-        let exchange = Exchange::new(clock.clone());
-        exchange.set(issuers.iter().map(|(name, made)| (name.clone(), made.exchanger.clone())).collect());
-        let routes = make_routes(&config, &issuers, &metrics)?;
-        let needed = needed(&routes);
-        let tokens = Cache::new(config.cache, Arc::new(exchange), clock.clone(), control.handle().clone(), metrics.clone());
-        let revoked = Revocations::new(clock.clone());
-        let doors = super::doors::make(&config, &issuers, &tokens, &revoked, &clock, &metrics)?;
-        let shared = Arc::new(Shared {
-            routes: ArcSwap::from_pointee(routes),
-            admission: Admission::new(config.requests),
-            doors,
-            revoked,
-            tokens,
-            unmatched: metrics.route(metrics::UNMATCHED),
-            metrics: metrics.clone(),
-            failures: Arc::default(),
-            force: config.force.clone().map(Arc::new),
-            replays: ReplayRoom::new(config.requests.replay_body, config.requests.replay_total),
-            access_log: config.log.access,
-        });
-
-        let at = |(b, s): (&Bound, &listen::Settings)| {
+        let rooms = make_rooms(&config, clock.clone(), control.handle());
+        let (world, in_force) = World::make(config, &rooms, None, Vec::new())?;
+        rooms.exchange.add(world.exchangers());
+        let shared = share(&rooms, in_force);
+        for listener in &world.config.listeners {
             // Its gauge exists before the first caller comes.
-            metrics.listener(&s.name);
-            Ok((s.name.clone(), b.local_addr()?))
-        };
-        let listeners = bound.iter().zip(&config.listeners).map(at).collect::<anyhow::Result<Vec<_>>>()?;
-        let workers = start_workers(&config, &clock, &shared, control.handle())?;
-        for socket in bound {
-            let _listening = workers.accept(socket, control.handle())?;
+            rooms.metrics.listener(&listener.name);
         }
-        issuers.values().for_each(|made| made.issuer.start());
-        start_upstreams(&shared.routes.load_full(), &clock, control.handle());
-        let state = Arc::new(State::new(issuers, needed));
+        let turned_away = TurnedAway::new(world.config.connections.max_connections, control.handle().clone());
+        let workers = start_workers(&world.config, &clock, &shared, turned_away.clone())?;
+        // Nothing was open before: nothing is to be closed.
+        let _ = listeners.carry_out(plan, &workers, control.handle());
+        world.start(&rooms);
+        let lasting = Arc::new(Lasting::new(rooms, shared, world, workers, listeners, turned_away));
         let (alive, gone) = watch::channel(());
-        let status = Arc::new(Status::new(shared.clone(), state.clone(), &listeners, clock));
+        let status = Arc::new(Status::new(lasting.clone()));
         let metrics_address = serve(&control, metrics_socket, gone.clone(), |_| admin::probes(status.clone()))?;
         let admin_address =
             admin_socket.map(|(s, a)| serve(&control, s, gone, |at| admin::operators(status.clone(), a, at))).transpose()?;
-        let gateway = Self { control: Some(control), workers, shared, state, listeners, metrics_address, admin_address, _alive: alive };
+        let gateway = Self { control: Some(control), lasting, metrics_address, admin_address, _alive: alive };
         gateway.announce();
         Ok(gateway)
     }
 
     fn announce(&self) {
-        for (name, address) in &self.listeners {
+        for (name, address) in &*self.lasting.addresses() {
             tracing::info!(listener = &**name, %address, "listening");
         }
         let admin = self.admin_address.map_or_else(|| "off".to_owned(), |a| a.to_string());
         tracing::info!(metrics = %self.metrics_address, admin, version = env!("CARGO_PKG_VERSION"), "started");
     }
 
+    /// Keeps in step with a file from now on; `text` is what it held when this gateway's configuration was read from it. A second
+    /// call changes nothing.
+    pub fn follow(&self, file: &Path, text: &str) {
+        let source = Arc::new(Source::new(file, text));
+        if self.lasting.source.set(source.clone()).is_ok() {
+            self.lasting.standing.read_from(file.display().to_string());
+            self.control().spawn(reload::watch(source, Arc::downgrade(&self.lasting)));
+        }
+    }
+
+    /// Reads the file again now. `None`: there is none.
+    pub async fn reload(&self) -> Option<Reloaded> {
+        reload::now(&self.lasting).await
+    }
+
+    /// Puts another configuration in force, wherever it is from.
+    ///
+    /// # Errors
+    /// When it cannot be: nothing has changed then.
+    pub async fn apply(&self, config: Config) -> anyhow::Result<Changes> {
+        let lasting = self.lasting.clone();
+        let applied = self.control().spawn(async move { lasting.apply(config).await });
+        applied.await.context("the gateway is gone")?
+    }
+
     /// Where a listener really listens: its port may have been 0.
     pub fn listener(&self, name: &str) -> Option<SocketAddr> {
-        self.listeners.iter().find(|(n, _)| &**n == name).map(|(_, a)| *a)
+        self.lasting.addresses().iter().find(|(n, _)| &**n == name).map(|(_, a)| *a)
     }
 
     pub fn metrics_address(&self) -> SocketAddr {
@@ -150,11 +123,16 @@ impl Gateway {
     }
 
     pub fn ready(&self) -> bool {
-        self.state.ready()
+        self.lasting.ready()
     }
 
     pub fn failures(&self) -> Vec<stack::Failure> {
-        self.shared.failures.latest()
+        self.lasting.shared.failures.latest()
+    }
+
+    /// How the configuration in force wants the gateway to end.
+    pub fn shutdown(&self) -> config::Shutdown {
+        self.lasting.world.load().config.shutdown
     }
 
     /// The runtime for what outlives a request.
@@ -165,17 +143,7 @@ impl Gateway {
 
     /// Fails readiness, goes on serving for `delay`, then drains. Returns how many connections had to be cut after `grace`.
     pub async fn end(&self, delay: Duration, grace: Duration) -> usize {
-        self.state.ending.store(true, Ordering::Relaxed);
-        self.shared.admission.end();
-        tokio::time::sleep(delay).await;
-        let admission = self.shared.admission.clone();
-        let last = tokio::spawn(async move {
-            tokio::time::sleep(grace.mul_f64(0.95)).await;
-            admission.close();
-        });
-        let cut = self.workers.drain(grace).await;
-        last.abort();
-        cut
+        self.lasting.end(delay, grace).await
     }
 }
 
@@ -188,132 +156,32 @@ impl Drop for Gateway {
     }
 }
 
-pub(super) struct MadeIssuer {
-    pub issuer: Arc<Issuer>,
-    pub verifier: Arc<Verifier>,
-    pub exchanger: Arc<Exchanger>,
+fn make_rooms(config: &Config, clock: Clock, control: &Handle) -> Rooms {
+    let metrics = Metrics::new();
+    metrics.on_scrape(|m| m.set_log_lines_dropped(crate::telemetry::dropped()));
+    let exchange = Arc::new(Exchange::new(clock.clone()));
+    let tokens = Cache::new(config.cache, exchange.clone(), clock.clone(), control.clone(), metrics.clone());
+    Rooms { revoked: Revocations::new(clock.clone()), clock, control: control.clone(), metrics, exchange, tokens }
 }
 
-pub(super) fn make_issuers(
-    config: &Config,
-    clock: &Clock,
-    metrics: &Arc<Metrics>,
-    control: &Handle,
-) -> anyhow::Result<HashMap<Arc<str>, MadeIssuer>> {
-    let mut made = HashMap::new();
-    for config::Issuer { issuer, verify, exchange } in &config.issuers {
-        let handles = metrics.issuer(&issuer.name);
-        let at = Issuer::new(issuer.clone(), clock.clone(), handles.clone(), control.clone());
-        let at = at.with_context(|| format!("issuer `{}`", issuer.name))?;
-        let verifier = Verifier::new(verify.clone(), at.clone(), clock.clone(), config.cache.max_entries);
-        let exchanger = Arc::new(Exchanger::new(exchange.clone(), at.clone(), handles));
-        made.insert(issuer.name.clone(), MadeIssuer { issuer: at, verifier, exchanger });
-    }
-    Ok(made)
+fn share(rooms: &Rooms, in_force: InForce) -> Arc<Shared<Tokens>> {
+    Arc::new(Shared {
+        in_force: Arc::new(ArcSwap::from_pointee(in_force)),
+        admission: Arc::new(Admission::default()),
+        revoked: rooms.revoked.clone(),
+        tokens: rooms.tokens.clone(),
+        unmatched: rooms.metrics.route(metrics::UNMATCHED),
+        metrics: rooms.metrics.clone(),
+        failures: Arc::default(),
+    })
 }
 
-pub(super) fn make_routes(config: &Config, issuers: &HashMap<Arc<str>, MadeIssuer>, metrics: &Arc<Metrics>) -> anyhow::Result<Routes> {
-    let mut upstreams = HashMap::new();
-    for settings in &config.upstreams {
-        let upstream = Upstream::new(settings.clone(), metrics.upstream(&settings.name));
-        upstreams.insert(settings.name.clone(), upstream.with_context(|| format!("upstream `{}`", settings.name))?);
-    }
-    let mut routes = Vec::new();
-    for settings in &config.routes {
-        let context = || format!("route `{}`", settings.name);
-        let upstream = upstreams
-            .get(&settings.upstream)
-            .ok_or_else(|| anyhow!("upstream `{}` is missing", settings.upstream))
-            .with_context(context)?;
-        let from = chosen(&settings.issuer, issuers).with_context(context)?;
-        routes.push((settings, Arc::new(make_route(settings, upstream, &from, metrics))));
-    }
-    let mut by_listener = Vec::new();
-    for listener in &config.listeners {
-        let here = routes.iter().filter(|(s, _)| s.listeners.is_empty() || s.listeners.contains(&listener.name));
-        let here: Vec<_> = here.map(|(s, r)| (s.rule.clone(), r.clone())).collect();
-        let names: Vec<_> = here.iter().map(|(_, r)| r.name.clone()).collect();
-        match crate::route::Table::build(here) {
-            Ok(table) => by_listener.push((listener.name.clone(), table)),
-            Err(ties) => {
-                let tie = &ties[0];
-                bail!("routes `{}` and `{}` both take {}, and neither is more specific", names[tie.first], names[tie.second], tie.both);
-            }
-        }
-    }
-    Ok(Routes::new(by_listener))
-}
-
-/// Begins what upstreams have done for them beside requests; those that run already are left alone.
-fn start_upstreams(routes: &Routes, clock: &Clock, control: &Handle) {
-    for route in routes.by_listener.iter().flat_map(|(_, table)| table.routes()) {
-        route.upstream.start(clock, control);
-    }
-}
-
-/// The issuers of a route.
-fn chosen<'a>(choice: &IssuerChoice, issuers: &'a HashMap<Arc<str>, MadeIssuer>) -> anyhow::Result<Vec<&'a MadeIssuer>> {
-    match choice {
-        IssuerChoice::Named(name) => Ok(vec![issuers.get(name).ok_or_else(|| anyhow!("issuer `{name}` is missing"))?]),
-        IssuerChoice::ByToken => Ok(issuers.values().collect()),
-        IssuerChoice::Unneeded => Ok(Vec::new()),
-    }
-}
-
-/// The verifiers that any route has, each once.
-fn needed(routes: &Routes) -> Vec<Arc<Verifier>> {
-    let mut all: Vec<Arc<Verifier>> = Vec::new();
-    let of_routes = routes.by_listener.iter().flat_map(|(_, table)| table.routes()).filter_map(|r| r.verifiers.as_ref());
-    for verifier in of_routes.flat_map(Verifiers::all) {
-        if !all.iter().any(|v| Arc::ptr_eq(v, verifier)) {
-            all.push(verifier.clone());
-        }
-    }
-    all
-}
-
-fn make_route(settings: &RouteSettings, upstream: &Arc<Upstream>, from: &[&MadeIssuer], metrics: &Arc<Metrics>) -> Route {
-    let at_each = |make: fn(&Exchanger, TargetSettings) -> Target, wanted: &TargetSettings| {
-        Targets::new(from.iter().map(|made| Arc::new(make(&made.exchanger, wanted.clone()))).collect())
-    };
-    let token = match &settings.token {
-        TokenMode::Strip => Injection::Nothing,
-        TokenMode::Passthrough => Injection::Callers,
-        TokenMode::Exchange(wanted) => Injection::Exchange(at_each(Exchanger::target, wanted)),
-        TokenMode::ClientCredentials(wanted) => Injection::Own(at_each(Exchanger::own_target, wanted)),
-    };
-    let verifiers = match (settings.callers, &settings.issuer, from) {
-        (Callers::Anonymous, ..) => None,
-        (Callers::Verified, IssuerChoice::Named(_), [one]) => Some(Verifiers::One(one.verifier.clone())),
-        (Callers::Verified, ..) => Some(Verifiers::ByToken(from.iter().map(|made| made.verifier.clone()).collect())),
-    };
-    Route {
-        name: settings.name.clone(),
-        upstream: upstream.clone(),
-        timeouts: settings.timeouts,
-        retries: settings.retries.clone(),
-        verifiers,
-        require: settings.require.clone(),
-        token,
-        max_body: settings.max_body,
-        websocket: settings.websocket,
-        force: settings.force,
-        headers: settings.headers.clone(),
-        strip_prefix: settings.rewrite.strip_prefix.clone(),
-        host: settings.rewrite.host.clone(),
-        as_written: settings.rule.as_written,
-        preflight: settings.preflight,
-        matched: settings.rule.headers.iter().map(|(name, _)| name.clone()).collect(),
-        metrics: metrics.route(&settings.name),
-    }
-}
-
-fn start_workers(config: &Config, clock: &Clock, shared: &Arc<Shared<Tokens>>, control: &Handle) -> anyhow::Result<Workers> {
+fn start_workers(config: &Config, clock: &Clock, shared: &Arc<Shared<Tokens>>, told: Arc<TurnedAway>) -> anyhow::Result<Workers> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let count = config.workers.unwrap_or(cores).max(1);
     let (for_stack, for_overload, for_malformed) = (shared.clone(), shared.clone(), shared.clone());
+    let overloaded = turned_away::fault();
     let (for_unwelcome, for_certificates) = (shared.metrics.clone(), shared.metrics.clone());
-    let (overloaded, told) = (turned_away::fault(), TurnedAway::new(config.connections.max_connections, control.clone()));
     let hooks = listen::Hooks {
         turned_away: Arc::new(move |listener| {
             for_overload.unmatched.rejected(&overloaded);

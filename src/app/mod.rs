@@ -1,21 +1,30 @@
 //! The program: the command line, and what its verbs do. Here the rooms are put together; nothing below knows of it.
 
+mod changes;
 mod check;
 mod demo;
 mod doors;
 mod exchange;
 pub mod gateway;
 mod healthcheck;
+mod lasting;
+mod listeners;
+mod reload;
+mod routes;
 mod run;
+mod standing;
 mod status;
 mod turned_away;
+mod world;
 
 use clap::{Args, Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub use changes::{Changes, Named};
 pub use gateway::Gateway;
+pub use reload::Reloaded;
 
 /// Exchanges the caller's token for one that is good at exactly one backend, and sends the request on with it.
 #[derive(Parser)]

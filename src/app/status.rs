@@ -1,67 +1,80 @@
 //! What the admin listener shows of a running gateway, and what it may have done to it. It judges nobody: who asks has been let in.
 
-use super::gateway::{State, Tokens};
-use crate::admin::Program;
+use super::lasting::Lasting;
+use super::reload::{self, Reloaded};
+use crate::admin::{Program, Reload};
 use crate::cache::{Purge, Purged};
-use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::stack::{Injection, Route, Shared, Targets};
+use crate::stack::{Injection, Route, Targets};
 use crate::token::Subject;
+use futures_util::future::{BoxFuture, FutureExt};
 use serde_json::{Value, json};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub(super) struct Status {
-    shared: Arc<Shared<Tokens>>,
-    state: Arc<State>,
-    listeners: Vec<(Arc<str>, SocketAddr)>,
-    clock: Clock,
+    lasting: Arc<Lasting>,
     started: u64,
 }
 
 impl Status {
-    pub fn new(shared: Arc<Shared<Tokens>>, state: Arc<State>, listeners: &[(Arc<str>, SocketAddr)], clock: Clock) -> Self {
-        Self { shared, state, listeners: listeners.to_vec(), started: clock.unix(), clock }
+    pub fn new(lasting: Arc<Lasting>) -> Self {
+        Self { started: lasting.rooms.clock.unix(), lasting }
     }
 }
 
 impl Program for Status {
     fn ready(&self) -> bool {
-        self.state.ready()
+        self.lasting.ready()
     }
 
     fn metrics(&self) -> Arc<Metrics> {
-        self.shared.metrics.clone()
+        self.lasting.rooms.metrics.clone()
     }
 
     fn issuers(&self) -> Vec<Arc<str>> {
-        self.state.issuers.iter().map(|issuer| issuer.settings().name.clone()).collect()
+        self.lasting.world.load().issuers.keys().cloned().collect()
     }
 
     fn purge(&self, what: &Purge) -> Purged {
         // Whoever is asked about anew is asked before there is a new token for them.
-        for verifier in &self.state.verifiers {
-            verifier.forget(|subject| concerns(what, subject));
+        for made in self.lasting.world.load().issuers.values() {
+            made.verifier.forget(|subject| concerns(what, subject));
         }
-        self.shared.tokens.evict(what)
+        self.lasting.shared.tokens.evict(what)
+    }
+
+    fn reload(&self) -> BoxFuture<'static, Reload> {
+        let lasting = self.lasting.clone();
+        let told = move |reloaded| {
+            let config = lasting.standing.json();
+            match reloaded {
+                Reloaded::Same => Reload::InForce(json!({ "changed": false, "config": config })),
+                Reloaded::Changed(changes) => Reload::InForce(json!({ "changed": true, "changes": changes.json(), "config": config })),
+                Reloaded::Refused(_) => Reload::Refused(json!({ "changed": false, "config": config })),
+            }
+        };
+        let lasting = self.lasting.clone();
+        async move { reload::now(&lasting).await.map_or(Reload::NoFile, told) }.boxed()
     }
 
     fn status(&self) -> Value {
-        let routes = self.shared.routes.load();
-        let listeners = self.listeners.iter().map(|(name, address)| {
-            let here = routes.for_listener(name).into_iter().flat_map(|t| t.routes());
+        let shared = &self.lasting.shared;
+        let (in_force, world, addresses) = (shared.in_force.load(), self.lasting.world.load(), self.lasting.addresses());
+        let listeners = addresses.iter().map(|(name, address)| {
+            let here = in_force.routes.for_listener(name).into_iter().flat_map(|t| t.routes());
             json!({ "name": name, "address": address.to_string(), "routes": here.map(|r| route(r)).collect::<Vec<_>>() })
         });
-        let issuers =
-            self.state.issuers.iter().map(|i| json!({ "name": i.settings().name, "url": i.settings().url, "keys_loaded": i.loaded() }));
+        let issuers = world.issuers.values().map(|made| &made.issuer);
+        let issuers = issuers.map(|i| json!({ "name": i.settings().name, "url": i.settings().url, "keys_loaded": i.loaded() }));
         json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "uptime_seconds": self.clock.unix().saturating_sub(self.started),
+            "uptime_seconds": self.lasting.rooms.clock.unix().saturating_sub(self.started),
             "ready": self.ready(),
+            "config": self.lasting.standing.json(),
             "listeners": listeners.collect::<Vec<_>>(),
             "issuers": issuers.collect::<Vec<_>>(),
-            "cache": { "entries": self.shared.tokens.len(), "max_entries": self.shared.tokens.max_entries() },
-            "failures": self.shared.failures.latest(),
+            "cache": { "entries": shared.tokens.len(), "max_entries": shared.tokens.max_entries() },
+            "failures": shared.failures.latest(),
         })
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::fault::{Fault, Why};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
@@ -15,7 +15,7 @@ pub(super) fn fault() -> Fault {
 }
 
 pub(super) struct TurnedAway {
-    limit: usize,
+    limit: AtomicUsize,
     untold: AtomicU64,
     /// Somebody is about to tell what comes.
     telling: AtomicBool,
@@ -24,7 +24,12 @@ pub(super) struct TurnedAway {
 
 impl TurnedAway {
     pub fn new(limit: usize, control: Handle) -> Arc<Self> {
-        Arc::new(Self { limit, untold: AtomicU64::new(0), telling: AtomicBool::new(false), control })
+        Arc::new(Self { limit: AtomicUsize::new(limit), untold: AtomicU64::new(0), telling: AtomicBool::new(false), control })
+    }
+
+    /// The limit is another from now on.
+    pub fn at(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// One more, at this listener.
@@ -54,7 +59,7 @@ impl TurnedAway {
     fn tell(&self, listener: Option<&str>) -> bool {
         let count = self.untold.swap(0, Ordering::SeqCst);
         if count > 0 {
-            let (max_connections, listener) = (self.limit, listener.unwrap_or("-"));
+            let (max_connections, listener) = (self.limit.load(Ordering::Relaxed), listener.unwrap_or("-"));
             tracing::warn!(
                 count,
                 max_connections,

@@ -14,6 +14,7 @@ use crate::clock::{Clock, millis};
 use crate::fault::{Fault, Reach, Why};
 use crate::metrics::Metrics;
 use crate::token::{Actor, Answer, Ask, Asker, Caller, Digest, Freshness, Granted, Source, Target, TokenSource, Urgency, Whose};
+use arc_swap::ArcSwap;
 use flight::{Boarded, Flights, Landing};
 use futures_util::future::{Either, FutureExt, ready};
 use life::Life;
@@ -56,6 +57,16 @@ impl Default for Settings {
     }
 }
 
+/// The settings of now. Everybody who needs them asks when they do; nobody keeps a copy.
+#[derive(Clone)]
+struct Live(Arc<ArcSwap<Settings>>);
+
+impl Live {
+    fn now(&self) -> Settings {
+        **self.0.load()
+    }
+}
+
 /// Whose token, and what for. Built by naming both fields, so that a third cannot be forgotten anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
@@ -75,7 +86,7 @@ struct Shared<S> {
     flights: Flights<Key, About, Outcome>,
     refusals: Refusals,
     source: S,
-    settings: Settings,
+    settings: Live,
     clock: Clock,
     /// Where exchanges run, so that they outlive the caller who started them.
     control: Handle,
@@ -90,7 +101,8 @@ impl<S> Clone for Cache<S> {
 impl<S: TokenSource> Cache<S> {
     /// `control` is the runtime on which exchanges run.
     pub fn new(settings: Settings, source: S, clock: Clock, control: Handle, metrics: Arc<Metrics>) -> Self {
-        let (store, refusals) = (Store::new(settings, metrics.clone()), Refusals::new(settings));
+        let settings = Live(Arc::new(ArcSwap::from_pointee(settings)));
+        let (store, refusals) = (Store::new(settings.clone(), metrics.clone()), Refusals::new(settings.clone()));
         let shared = Arc::new(Shared { store, flights: Flights::new(), refusals, source, settings, clock, control });
         let weak = Arc::downgrade(&shared);
         metrics.on_scrape(move |m| {
@@ -100,6 +112,17 @@ impl<S: TokenSource> Cache<S> {
             }
         });
         Self { shared }
+    }
+
+    /// Other bounds and margins hold from now on. What is held stays, as far as there is room; its time is not counted anew.
+    pub fn set(&self, settings: Settings) {
+        self.shared.settings.0.store(Arc::new(settings));
+        self.shared.store.rebound(self.shared.clock.millis());
+    }
+
+    /// The issuer of this name knows us as somebody else from now on: its refusal of our client is forgotten.
+    pub fn forgive(&self, issuer: &Arc<str>) {
+        self.shared.refusals.forgive(issuer);
     }
 
     /// Exchanged tokens that are held now.
@@ -270,8 +293,9 @@ impl<S: TokenSource> Shared<S> {
         // The first of the tokens that were sent ends the life of what they got.
         let ends = about.caller.iter().chain(&about.actor).map(|subject| subject.expires_at).min().unwrap_or(u64::MAX);
         let left = Duration::from_secs(ends.saturating_sub(self.clock.unix()));
-        let life = Life::of(&granted, now.saturating_add(millis(left)), &self.settings, rand::random());
-        let forced_until = if landing.forced() { now.saturating_add(millis(self.settings.force_interval)) } else { 0 };
+        let settings = self.settings.now();
+        let life = Life::of(&granted, now.saturating_add(millis(left)), &settings, rand::random());
+        let forced_until = if landing.forced() { now.saturating_add(millis(settings.force_interval)) } else { 0 };
         self.refusals.forget(&key, generation);
         // The issuer may have refused another flight meanwhile, and with it this one.
         let void = || landing.grounded() || self.refusals.void(&key, generation, now);

@@ -1,7 +1,7 @@
 //! Refusals that an issuer would only repeat, remembered for a while: it is not asked again, and who asks gets the same fault at
 //! once. Bounded, and never an outage: those are the breaker's matter.
 
-use super::{Key, Settings};
+use super::{Key, Live};
 use crate::bounded::{Bounded, Kept};
 use crate::clock::millis;
 use crate::fault::{Fault, Reach};
@@ -16,7 +16,7 @@ const CLIENT: Duration = Duration::from_secs(5);
 
 pub(super) struct Refusals {
     kept: Bounded<Whom, Refused>,
-    settings: Settings,
+    settings: Live,
 }
 
 /// Who need not ask again.
@@ -60,7 +60,7 @@ impl Kept for Refused {
 }
 
 impl Refusals {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Live) -> Self {
         Self { kept: Bounded::new(MOST), settings }
     }
 
@@ -83,7 +83,7 @@ impl Refusals {
 
     /// What the exchange of `generation` was refused.
     pub(super) fn remember(&self, key: &Key, target: &Target, reach: Reach, fault: &Fault, generation: u64, now: u64) {
-        let ttl = self.settings.refused_ttl;
+        let ttl = self.settings.now().refused_ttl;
         match reach {
             Reach::Request => {}
             Reach::Subject => self.keep(Whom::dead(key).unwrap_or(Whom::Key(*key)), fault, generation, now, ttl),
@@ -94,7 +94,7 @@ impl Refusals {
 
     /// A forced exchange came to this, an outage too: for a while it is what whoever forces is told.
     pub(super) fn remember_forced(&self, key: &Key, fault: &Fault, generation: u64, now: u64) {
-        self.keep(Whom::Forced(*key), fault, generation, now, self.settings.force_interval);
+        self.keep(Whom::Forced(*key), fault, generation, now, self.settings.now().force_interval);
     }
 
     /// A token was granted after all, in an exchange of `generation`.
@@ -106,6 +106,11 @@ impl Refusals {
                 }
             });
         }
+    }
+
+    /// What was said of our client at this issuer counts no more.
+    pub(super) fn forgive(&self, issuer: &Arc<str>) {
+        self.kept.remove(&Whom::Client(issuer.clone()));
     }
 
     pub(super) fn clear(&self) {

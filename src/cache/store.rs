@@ -4,7 +4,7 @@
 use super::index::{Index, Listed};
 use super::life::{Life, NEVER};
 use super::purge::{About, Purge};
-use super::{Key, Settings};
+use super::{Key, Live, Settings};
 use crate::bounded::{Bounded, Evicted, Kept};
 use crate::metrics::Metrics;
 use crate::token::{Digest, Freshness, Granted, Source, Target, Whose};
@@ -16,7 +16,7 @@ pub(super) struct Store {
     callers: Arc<Index<Digest>>,
     /// Of tokens in which somebody acts for the caller.
     actors: Arc<Index<(Digest, Digest)>>,
-    settings: Settings,
+    settings: Live,
     metrics: Arc<Metrics>,
 }
 
@@ -69,9 +69,18 @@ impl Kept for Bucket {
 }
 
 impl Store {
-    pub(super) fn new(settings: Settings, metrics: Arc<Metrics>) -> Self {
-        let buckets = Bounded::with_bytes(settings.max_entries, settings.max_bytes);
+    pub(super) fn new(settings: Live, metrics: Arc<Metrics>) -> Self {
+        let now = settings.now();
+        let buckets = Bounded::with_bytes(now.max_entries, now.max_bytes);
         Self { buckets, callers: Arc::default(), actors: Arc::default(), settings, metrics }
+    }
+
+    /// The bounds have changed: where less is held from now on, what is too much goes.
+    pub(super) fn rebound(&self, now: u64) {
+        let Settings { max_entries, max_bytes, .. } = self.settings.now();
+        let gone = self.buckets.rebound(max_entries, max_bytes, now);
+        self.metrics.cache.evicted("expired", gone.expired);
+        self.metrics.cache.evicted("size", gone.size);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -130,10 +139,11 @@ impl Store {
             Bucket { held: Vec::new(), _listed: listed }
         };
         // Nobody's are as many as the configuration has routes for them: no caller can make more.
-        let most = if subject == Whose::Nobody { usize::MAX } else { self.settings.max_per_token };
+        let settings = self.settings.now();
+        let most = if subject == Whose::Nobody { usize::MAX } else { settings.max_per_token };
         let (dropped, evicted) = self
             .buckets
-            .alter(&subject, now, bucket, |bucket| if void() { Evicted::default() } else { bucket.take(new, most, &self.settings, now) });
+            .alter(&subject, now, bucket, |bucket| if void() { Evicted::default() } else { bucket.take(new, most, &settings, now) });
         self.metrics.cache.evicted("expired", evicted.expired + dropped.expired);
         self.metrics.cache.evicted("size", evicted.size + dropped.size);
     }

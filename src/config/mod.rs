@@ -90,7 +90,7 @@ pub struct Config {
 }
 
 /// An issuer's settings, for the three rooms that share it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
     pub issuer: issuer::Settings,
     pub verify: verify::Settings,
@@ -128,6 +128,14 @@ impl Loaded {
 pub fn load(path: &Path) -> Result<Loaded, Report> {
     let (file, text) = text_of(path)?;
     read(&text, &file)
+}
+
+/// What a configuration file holds now, unread.
+///
+/// # Errors
+/// When there is none, or none that could be read as text.
+pub fn text(path: &Path) -> Result<String, Report> {
+    text_of(path).map(|(_, text)| text)
 }
 
 /// Reads nothing of a configuration file but where the metrics are answered: no secret, and no judgement on the rest.

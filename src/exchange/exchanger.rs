@@ -80,6 +80,12 @@ impl Exchanger {
         self.expected(made(&self.settings, &self.issuer, Grant::ClientCredentials, wanted))
     }
 
+    /// Whether the target is this exchanger's issuer's own: told by the very name that it holds, since an equal one may be
+    /// another issuer's.
+    pub(super) fn made(&self, target: &Target) -> bool {
+        Arc::ptr_eq(&self.issuer.settings().name, &target.issuer)
+    }
+
     fn expected(&self, target: Target) -> Target {
         self.metrics.expect(&target.label());
         target

@@ -17,9 +17,8 @@ use crate::issuer::Priority;
 use crate::token::{Answer, Ask, Asker, Grant, Target, TokenSource, Urgency};
 use arc_swap::ArcSwap;
 use futures_util::future::{Either, ready};
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// What shapes an exchange besides the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,10 +37,11 @@ pub enum Profile {
     EntraObo,
 }
 
-/// The exchangers by their issuer's name. A reload puts others in their place; what is under way ends with the old ones.
+/// The exchangers of all issuers. A reload adds to them and takes none away: a target is exchanged by the very one that made it,
+/// for as long as somebody else keeps that one alive, and never by another issuer's that has its name now.
 pub struct Exchange {
     clock: Clock,
-    issuers: ArcSwap<HashMap<Arc<str>, Arc<Exchanger>>>,
+    issuers: ArcSwap<Vec<Weak<Exchanger>>>,
 }
 
 impl Exchange {
@@ -49,8 +49,18 @@ impl Exchange {
         Self { clock, issuers: ArcSwap::default() }
     }
 
-    pub fn set(&self, issuers: HashMap<Arc<str>, Arc<Exchanger>>) {
-        self.issuers.store(Arc::new(issuers));
+    pub fn add<'a>(&self, exchangers: impl IntoIterator<Item = &'a Arc<Exchanger>>) {
+        let mut all: Vec<_> = self.issuers.load().iter().filter(|e| e.strong_count() > 0).cloned().collect();
+        for new in exchangers {
+            if !all.iter().any(|known| known.ptr_eq(&Arc::downgrade(new))) {
+                all.push(Arc::downgrade(new));
+            }
+        }
+        self.issuers.store(Arc::new(all));
+    }
+
+    fn maker_of(&self, target: &Target) -> Option<Arc<Exchanger>> {
+        self.issuers.load().iter().filter_map(Weak::upgrade).find(|exchanger| exchanger.made(target))
     }
 }
 
@@ -60,7 +70,7 @@ impl TokenSource for Exchange {
         if let Err(fault) = permitted(asker, target) {
             return Either::Left(ready(Err(fault)));
         }
-        let Some(exchanger) = self.issuers.load().get(&target.issuer).cloned() else {
+        let Some(exchanger) = self.maker_of(target) else {
             return Either::Left(ready(Err(mistake(format!("there is no issuer {}", target.issuer)))));
         };
         let (asker, target, clock) = (asker.clone(), target.clone(), self.clock.clone());
@@ -88,7 +98,7 @@ fn permitted(asker: &Asker, target: &Target) -> Result<(), Fault> {
 
 impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange").field("issuers", &self.issuers.load().keys()).finish_non_exhaustive()
+        f.debug_struct("Exchange").field("issuers", &self.issuers.load().len()).finish_non_exhaustive()
     }
 }
 

@@ -34,15 +34,25 @@ impl Scene {
         issuer.when_loaded().await;
         let exchanger = Arc::new(Exchanger::new(Settings { profile, extra_params: vec![] }, issuer, metrics.issuer("main")));
         let exchange = Exchange::new(clock.clone());
-        exchange.set(HashMap::from([("main".into(), exchanger.clone())]));
+        exchange.add([&exchanger]);
         Self { iam, clock, exchange, exchanger, metrics }
     }
 
+    /// Another one of the same name, whose issuer has not been asked for anything.
+    fn exchanger(&self) -> Arc<Exchanger> {
+        let (issuer, metrics) = self.iam.issuer(&self.clock, |_| ());
+        Arc::new(Exchanger::new(Settings { profile: Profile::Keycloak, extra_params: vec![] }, issuer, metrics.issuer("main")))
+    }
+
     fn target(&self) -> Arc<Target> {
+        self.target_of(&self.exchanger)
+    }
+
+    fn target_of(&self, exchanger: &Exchanger) -> Arc<Target> {
         let audiences = vec!["orders-api".to_owned()];
         let expect_audiences = audiences.clone();
         let max_ttl = Duration::from_secs(600);
-        Arc::new(self.exchanger.target(TargetSettings { audiences, expect_audiences, max_ttl, ..TargetSettings::default() }))
+        Arc::new(exchanger.target(TargetSettings { audiences, expect_audiences, max_ttl, ..TargetSettings::default() }))
     }
 
     fn caller(&self, token: &str) -> Caller {
@@ -157,9 +167,25 @@ async fn a_token_goes_to_its_own_issuer_only() {
     let mut caller = s.caller(BEARER);
     caller.subject = Arc::new(Subject { issuer: "other".into(), ..(*caller.subject).clone() });
     assert_eq!(s.exchange(&caller, &s.target()).await.unwrap_err().code(), "misconfigured");
-    s.exchange.set(HashMap::new());
-    assert_eq!(s.exchange(&s.caller(BEARER), &s.target()).await.unwrap_err().code(), "misconfigured");
+    // One that was never added has the same name, and is another's all the same.
+    let other = s.exchanger();
+    assert_eq!(s.exchange(&s.caller(BEARER), &s.target_of(&other)).await.unwrap_err().code(), "misconfigured");
     assert_eq!(s.iam.count(TOKEN), 0);
+}
+
+#[tokio::test]
+async fn a_target_is_exchanged_by_who_made_it_as_long_as_anybody_needs_it() {
+    let s = scene(Profile::Keycloak).await;
+    let (old, newer) = (s.target(), s.exchanger());
+    s.iam.answer(TOKEN, Canned::json(200, &good("t")));
+    s.exchange.add([&newer]);
+    let newest = s.target_of(&newer);
+    assert!(s.exchange(&s.caller(BEARER), &old).await.is_ok());
+    let end = s.exchange(&s.caller(BEARER), &newest).await;
+    assert!(matches!(end, Err(Fault::IssuerUnavailable { .. })), "it has no endpoint yet: {end:?}");
+    drop(newer);
+    assert_eq!(s.exchange(&s.caller(BEARER), &newest).await.unwrap_err().code(), "misconfigured");
+    assert!(s.exchange(&s.caller(BEARER), &old).await.is_ok());
 }
 
 #[tokio::test]
@@ -318,10 +344,9 @@ async fn every_way_to_fail_has_its_fault_and_its_count() {
 #[tokio::test]
 async fn an_issuer_that_was_never_reached_is_unavailable() {
     let s = scene(Profile::Keycloak).await;
-    let (issuer, metrics) = s.iam.issuer(&s.clock, |_| ());
-    let exchanger = Arc::new(Exchanger::new(Settings { profile: Profile::Keycloak, extra_params: vec![] }, issuer, metrics.issuer("main")));
-    s.exchange.set(HashMap::from([("main".into(), exchanger)]));
-    let end = s.exchange(&s.caller(BEARER), &s.target()).await;
+    let exchanger = s.exchanger();
+    s.exchange.add([&exchanger]);
+    let end = s.exchange(&s.caller(BEARER), &s.target_of(&exchanger)).await;
     assert!(matches!(end, Err(Fault::IssuerUnavailable { .. })), "{end:?}");
 }
 

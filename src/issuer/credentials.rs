@@ -113,7 +113,7 @@ pub async fn run(weak: Weak<Issuer>, clock: Clock) {
         while clock.millis() < next {
             tokio::time::sleep(LOOK).await;
         }
-        let Some(issuer) = weak.upgrade() else { return };
+        let Some(issuer) = weak.upgrade().filter(|issuer| !issuer.is_retired()) else { return };
         look(&issuer).await;
     }
 }

@@ -72,6 +72,7 @@ pub struct Issuer {
     /// What went wrong last with discovery or keys, while it is wrong.
     trouble: ArcSwapOption<Explained>,
     started: AtomicBool,
+    retired: AtomicBool,
 }
 
 impl Issuer {
@@ -83,7 +84,6 @@ impl Issuer {
     pub fn new(settings: Settings, clock: Clock, metrics: Arc<IssuerMetrics>, control: Handle) -> Result<Arc<Self>, Error> {
         let discovery_url = discovery::url(&settings)?;
         let credentials = Credentials::new(&settings, discovery_url.as_ref())?;
-        metrics.circuit_open(false);
         let endpoints = Endpoints::given(&settings).map(Arc::new);
         Ok(Arc::new(Self {
             credentials,
@@ -99,6 +99,7 @@ impl Issuer {
             refetches: Refetches::default(),
             trouble: ArcSwapOption::empty(),
             started: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             clock,
             settings,
         }))
@@ -108,8 +109,27 @@ impl Issuer {
     /// nothing.
     pub fn start(self: &Arc<Self>) {
         if !self.started.swap(true, Ordering::SeqCst) {
+            self.metrics.circuit_open(false);
             self.control.spawn(refresh::run(Arc::downgrade(self)));
             self.control.spawn(credentials::run(Arc::downgrade(self), self.clock.clone()));
+        }
+    }
+
+    /// No configuration has it any more: keys and files are not looked at again. Who still needs it is answered as before.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Relaxed)
+    }
+
+    /// Takes over endpoints and keys of the same issuer under other settings, where these are not about them: whoever was let in
+    /// goes on without a gap.
+    pub fn succeed(&self, old: &Self) {
+        if self.settings.reads_the_same_as(&old.settings) {
+            self.endpoints.store(old.endpoints.load_full());
+            self.keys.succeed(&old.keys);
         }
     }
 

@@ -44,6 +44,14 @@ impl KeyStore {
         }
     }
 
+    pub(super) fn succeed(&self, old: &Self) {
+        if let Some(keys) = old.current() {
+            self.current.store(Some(keys));
+            self.good_until.store(old.good_until.load(Ordering::Relaxed), Ordering::Relaxed);
+            self.came.send_replace(true);
+        }
+    }
+
     pub(super) fn loaded(&self) -> bool {
         *self.came.borrow()
     }
@@ -81,14 +89,14 @@ impl KeyStore {
 pub(super) async fn run(weak: Weak<Issuer>) {
     let mut failures = 0;
     loop {
-        let Some(issuer) = weak.upgrade() else { return };
+        let Some(issuer) = weak.upgrade().filter(|issuer| !issuer.is_retired()) else { return };
         // Counted from before the fetch: a slow issuer does not make its keys older.
         let (clock, began) = (issuer.clock.clone(), issuer.clock.millis());
         failures = if refreshed(&issuer).await { 0 } else { failures + 1 };
         let until = began + millis(pause(&issuer, failures));
         drop(issuer);
         while clock.millis() < until {
-            if weak.strong_count() == 0 {
+            if weak.upgrade().is_none_or(|issuer| issuer.is_retired()) {
                 return;
             }
             tokio::time::sleep(LOOK.min(Duration::from_millis(until - clock.millis().min(until)))).await;

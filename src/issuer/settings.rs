@@ -33,6 +33,32 @@ pub struct Settings {
     pub protection: Protection,
 }
 
+impl Settings {
+    /// Whether its endpoints and keys are the same ones, come by in the same way.
+    pub(super) fn reads_the_same_as(&self, other: &Self) -> bool {
+        let Self {
+            url,
+            discovery_url,
+            token_endpoint,
+            jwks_uri,
+            introspection_endpoint,
+            ca_file,
+            allow_http,
+            // What it is called, who we are there, and how much of it we may take.
+            name: _,
+            client_id: _,
+            client_auth: _,
+            jwks_refresh: _,
+            timeouts: _,
+            protection: _,
+        } = self;
+        let endpoints = (token_endpoint, jwks_uri, introspection_endpoint);
+        let others = (&other.token_endpoint, &other.jwks_uri, &other.introspection_endpoint);
+        (url, discovery_url, ca_file, allow_http) == (&other.url, &other.discovery_url, &other.ca_file, &other.allow_http)
+            && endpoints == others
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     pub connect: Duration,

@@ -20,6 +20,9 @@ pub enum Error {
     Tls { name: Arc<str>, why: tls::Error },
 }
 
+/// A socket that is kept open for whoever is to listen on it next.
+pub struct Place(TcpListener);
+
 /// A listener whose port is taken and whose queue already fills.
 pub struct Bound {
     pub(super) name: Arc<str>,
@@ -31,15 +34,36 @@ impl Bound {
     /// # Errors
     /// When the address is taken, not this machine's, or not allowed; or a file of its TLS cannot be used.
     pub fn bind(settings: Settings) -> Result<Self, Error> {
+        let address = settings.address;
+        Self::made(settings, || open(address))
+    }
+
+    /// The same socket under other settings: one port, one queue of callers, and whoever accepts from either empties it.
+    ///
+    /// # Errors
+    /// When a file of its TLS cannot be used, or the system gives no further handle to the socket.
+    pub fn on(place: &Place, settings: Settings) -> Result<Self, Error> {
+        Self::made(settings, || place.0.try_clone())
+    }
+
+    fn made(settings: Settings, listener: impl FnOnce() -> io::Result<TcpListener>) -> Result<Self, Error> {
         let Settings { name, address, manner: Manner { tls, proxy_protocol, trusted } } = settings;
         let tls = match tls.map(Server::new).transpose() {
             Ok(tls) => tls,
             Err(why) => return Err(Error::Tls { name, why }),
         };
-        match open(address) {
+        match listener() {
             Ok(listener) => Ok(Self { name, greeting: Greeting { tls, proxy_protocol, trusted }, listener }),
             Err(why) => Err(Error::Address { cure: cure(&why, address), name, address, why }),
         }
+    }
+
+    /// A handle to the socket, for [`Bound::on`].
+    ///
+    /// # Errors
+    /// When the system gives none.
+    pub fn place(&self) -> io::Result<Place> {
+        self.listener.try_clone().map(Place)
     }
 
     /// # Errors

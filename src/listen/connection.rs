@@ -100,6 +100,11 @@ impl Connection {
         })
     }
 
+    /// Ends the connection with the answers that are owed: with `Connection: close`, or with GOAWAY.
+    pub fn close(&self) {
+        self.ask(Asked::Close);
+    }
+
     /// Ends the connection now, with whatever it carries.
     pub fn cut(&self) {
         self.ask(Asked::Cut);

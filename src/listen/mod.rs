@@ -22,7 +22,7 @@ mod tests;
 mod trusted;
 mod worker;
 
-pub use bind::{Bound, Error};
+pub use bind::{Bound, Error, Place};
 pub use connection::Connection;
 pub use greet::{Tls, Unwelcome};
 pub use plain::serve_plain;

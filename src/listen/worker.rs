@@ -92,16 +92,17 @@ impl Workers {
     /// Closes one listener: its port is free when this comes back. Its connections end as in a drain, each once it owes nothing
     /// and nothing more has come in on it; they are not waited for, and no request is lost.
     pub async fn close(&self, listening: &Listening) {
+        self.leave(listening).await;
         let Listening(gate) = listening;
-        let mine = {
-            let mut accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
-            accepting.iter().position(|(other, _)| Arc::ptr_eq(other, gate)).map(|at| accepting.swap_remove(at))
-        };
-        if let Some((_, task)) = mine {
-            stop(gate, task).await;
-        }
         gate.draining.store(true, Ordering::SeqCst);
         self.look();
+    }
+
+    /// Accepts no more here; what has been accepted is served on. Its port stays taken as long as another handle to the socket is.
+    pub async fn leave(&self, listening: &Listening) {
+        if let Some((gate, task)) = self.taken_out(listening) {
+            stop(&gate, task).await;
+        }
     }
 
     /// From now on these limits hold: for new connections, and for the deadlines of all. Nobody who is in is turned out for
@@ -112,6 +113,11 @@ impl Workers {
             // A worker that is gone has no connections.
             let _ = desk.to.send(Message::Limits(limits));
         }
+    }
+
+    fn taken_out(&self, Listening(gate): &Listening) -> Option<(Arc<Gate>, JoinHandle<()>)> {
+        let mut accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
+        accepting.iter().position(|(other, _)| Arc::ptr_eq(other, gate)).map(|at| accepting.swap_remove(at))
     }
 
     fn look(&self) {

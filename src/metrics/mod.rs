@@ -6,12 +6,14 @@ mod codes;
 mod issuer;
 mod process;
 mod register;
+mod reloads;
 mod upstream;
 
 use crate::fault::Fault;
 use crate::token::Source;
 pub use cache::{CacheMetrics, Force, ForcedUpdates};
 pub use issuer::{Exchanged, IssuerMetrics};
+pub use reloads::Reloads;
 pub use upstream::UpstreamMetrics;
 
 use codes::Codes;
@@ -44,6 +46,7 @@ pub struct Metrics {
     pub cache: CacheMetrics,
     pub forced: ForcedUpdates,
     log_lines_dropped: IntCounter,
+    pub reloads: Reloads,
     process: process::Process,
     hooks: Mutex<Vec<Hook>>,
 }
@@ -105,6 +108,7 @@ impl Metrics {
             cache: CacheMetrics::new(&r),
             forced: ForcedUpdates::new(&r),
             log_lines_dropped: counter(&r, "cambist_log_lines_dropped_total", "Log lines lost because the output was too slow."),
+            reloads: Reloads::new(&r),
             process: process::Process::new(&r),
             hooks: Mutex::default(),
             registry: r,
@@ -169,6 +173,24 @@ impl Metrics {
 
     pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
         Arc::new(self.upstreams.one(name))
+    }
+
+    /// What is no longer there is neither up nor down. What was counted about it stays counted.
+    pub fn forget_issuer(&self, name: &str) {
+        for gauges in [&self.tokens.issuer_up, &self.tokens.issuer_circuit_open, &self.tokens.jwks_success] {
+            // An error says that there is none.
+            let _ = gauges.remove_label_values(&[name]);
+        }
+    }
+
+    /// No certificate of this listener's is in use any more.
+    pub fn forget_certificates(&self, listener: &str) {
+        let _ = self.http.certificate_expiry.remove_label_values(&[listener]);
+    }
+
+    /// The same of an upstream.
+    pub fn forget_upstream(&self, name: &str) {
+        self.upstreams.forget(name);
     }
 
     pub fn issuer(&self, name: &str) -> Arc<IssuerMetrics> {

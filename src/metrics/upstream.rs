@@ -42,6 +42,14 @@ impl Upstreams {
         }
     }
 
+    /// How many endpoints it has is no longer told.
+    pub fn forget(&self, name: &str) {
+        for gauges in [&self.endpoints, &self.healthy] {
+            // An error says that there is none.
+            let _ = gauges.remove_label_values(&[name]);
+        }
+    }
+
     pub fn one(&self, name: &str) -> UpstreamMetrics {
         UpstreamMetrics {
             answers: Codes::new(&self.requests, &[name]),

@@ -15,18 +15,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 /// What all workers count together.
+#[derive(Default)]
 pub struct Admission {
-    limits: Limits,
     in_flight: AtomicUsize,
     ending: AtomicBool,
     closing: AtomicBool,
 }
 
 impl Admission {
-    pub fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, in_flight: AtomicUsize::new(0), ending: AtomicBool::new(false), closing: AtomicBool::new(false) })
-    }
-
     /// The end has begun: callers are served, and told with each answer not to come back on the same connection.
     pub fn end(&self) {
         self.ending.store(true, Ordering::Relaxed);
@@ -41,19 +37,19 @@ impl Admission {
         self.closing.store(true, Ordering::Relaxed);
     }
 
-    fn enter(self: &Arc<Self>) -> Option<Permit> {
+    fn enter(self: &Arc<Self>, most: usize) -> Option<Permit> {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
         // Made in either case: a refused one takes its count back when dropped.
         let permit = Permit(self.clone());
-        (before < self.limits.max_in_flight).then_some(permit)
+        (before < most).then_some(permit)
     }
 
     fn admit(self: &Arc<Self>, caught: &Caught) -> Result<Permit, Fault> {
-        let (head, limits) = (&caught.head, &self.limits);
+        let (head, limits): (_, &Limits) = (&caught.head, &caught.from.in_force.limits);
         if self.closing.load(Ordering::Relaxed) {
             return Err(Fault::Draining);
         }
-        let permit = self.enter().ok_or_else(|| too_many(limits.max_in_flight))?;
+        let permit = self.enter(limits.max_in_flight).ok_or_else(|| too_many(limits.max_in_flight))?;
         if head.uri.path_and_query().map_or(0, |p| p.as_str().len()) > limits.uri_bytes {
             return Err(Fault::UriTooLong);
         }

@@ -1,7 +1,6 @@
 //! Requests for the gateway's own paths end here: they are answered by what the program has put behind them and go to no route
 //! and no upstream. It reads a body that is bounded in size and time, and understands nothing of it.
 
-use super::Shared;
 use super::body::{Body, RequestBody};
 use super::request::{Bearer, Scrubbed};
 use crate::fault::{Fault, bad_request};
@@ -35,42 +34,36 @@ pub type Answering = Box<dyn Fn(Request<Bytes>, Option<SubjectToken>) -> BoxFutu
 /// Nobody needs longer for a few bytes.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub struct Divert<T, S> {
+#[derive(Clone)]
+pub struct Divert<S> {
     inner: S,
-    shared: Arc<Shared<T>>,
 }
 
-impl<T, S: Clone> Clone for Divert<T, S> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), shared: self.shared.clone() }
+impl<S> Divert<S> {
+    pub(super) fn new(inner: S) -> Self {
+        Self { inner }
     }
 }
 
-impl<T, S> Divert<T, S> {
-    pub(super) fn new(inner: S, shared: Arc<Shared<T>>) -> Self {
-        Self { inner, shared }
+fn door(scrubbed: &Scrubbed) -> Result<Option<Arc<Door>>, Fault> {
+    let from = &scrubbed.caught.from;
+    let path = scrubbed.caught.head.uri.path();
+    let mut here = from.in_force.doors.iter().filter(|d| d.listeners.contains(&from.listener));
+    if let Some(door) = here.clone().find(|d| *d.path == *path) {
+        return Ok(Some(door.clone()));
     }
-
-    fn door(&self, scrubbed: &Scrubbed) -> Result<Option<Arc<Door>>, Fault> {
-        let listener = &scrubbed.caught.from.peer.listener;
-        let path = scrubbed.caught.head.uri.path();
-        let mut here = self.shared.doors.iter().filter(|d| d.listeners.iter().any(|l| l == listener));
-        if let Some(door) = here.clone().find(|d| *d.path == *path) {
-            return Ok(Some(door.clone()));
+    // Read boldly it is a door, as written it is none: what is not plainly asked for is not guessed.
+    match &scrubbed.boldest {
+        Some(bold) if here.any(|d| d.path.eq_ignore_ascii_case(bold)) => {
+            Err(bad_request("two readings of the path, one of which is a path of the gateway's own"))
         }
-        // Read boldly it is a door, as written it is none: what is not plainly asked for is not guessed.
-        match &scrubbed.boldest {
-            Some(bold) if here.any(|d| d.path.eq_ignore_ascii_case(bold)) => {
-                Err(bad_request("two readings of the path, one of which is a path of the gateway's own"))
-            }
-            _ => Ok(None),
-        }
+        _ => Ok(None),
     }
 }
 
 type Outcome = Result<Response<Body>, Fault>;
 
-impl<T, S> tower::Service<Scrubbed> for Divert<T, S>
+impl<S> tower::Service<Scrubbed> for Divert<S>
 where
     S: tower::Service<Scrubbed, Response = Response<Body>, Error = Fault>,
 {
@@ -83,10 +76,10 @@ where
     }
 
     fn call(&mut self, scrubbed: Scrubbed) -> Self::Future {
-        if self.shared.doors.is_empty() {
+        if scrubbed.caught.from.in_force.doors.is_empty() {
             return Either::Left(self.inner.call(scrubbed));
         }
-        match self.door(&scrubbed) {
+        match door(&scrubbed) {
             Ok(None) => Either::Left(self.inner.call(scrubbed)),
             Ok(Some(door)) => Either::Right(Either::Right(answered(door, scrubbed).boxed())),
             Err(fault) => Either::Right(Either::Left(ready(Err(fault)))),

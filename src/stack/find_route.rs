@@ -1,6 +1,5 @@
 //! Finds the route, or says why there is none. From here on the route's own limits hold.
 
-use super::Shared;
 use super::body::Body;
 use super::headers;
 use super::preflight;
@@ -19,42 +18,37 @@ use http_body::Body as _;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-pub struct FindRoute<T, S> {
+#[derive(Clone)]
+pub struct FindRoute<S> {
     inner: S,
-    shared: Arc<Shared<T>>,
 }
 
-impl<T, S: Clone> Clone for FindRoute<T, S> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), shared: self.shared.clone() }
+impl<S> FindRoute<S> {
+    pub(super) fn new(inner: S) -> Self {
+        Self { inner }
     }
 }
 
-impl<T, S> FindRoute<T, S> {
-    pub(super) fn new(inner: S, shared: Arc<Shared<T>>) -> Self {
-        Self { inner, shared }
+fn find(mut scrubbed: Scrubbed) -> Result<Routed, Fault> {
+    let from = scrubbed.caught.from.clone();
+    let routes = &from.in_force.routes;
+    let asked = preflight::asked_for(&scrubbed.caught.head);
+    let lets_through = |route: &Arc<Route>| route.preflight;
+    let (route, preflight) = match asked.and_then(|method| found(routes, &scrubbed, &method).ok()).filter(lets_through) {
+        Some(route) => (route, true),
+        None => (found(routes, &scrubbed, &scrubbed.caught.head.method)?, false),
+    };
+    scrubbed.caught.journal.routed(&route);
+    let actor = take_tokens(routes, &route, preflight, &mut scrubbed)?;
+    headers::strip_aliases(&mut scrubbed.caught.head.headers, &routes.matched);
+    rewrite::strip(&route, &mut scrubbed)?;
+    // Elsewhere it is an ordinary request: whoever serves HTTP may leave an upgrade alone.
+    scrubbed.upgrade = scrubbed.upgrade.take().filter(|_| route.websocket).map(Upgrade::without_body).transpose()?;
+    let Caught { head, body, .. } = &mut scrubbed.caught;
+    if head.headers.contains_key(TE) {
+        body.pass_trailers(from.in_force.force.as_ref().map(|force| force.name()).into_iter().chain(&routes.token_headers));
     }
-
-    fn find(&self, mut scrubbed: Scrubbed) -> Result<Routed, Fault> {
-        let routes = self.shared.routes.load();
-        let asked = preflight::asked_for(&scrubbed.caught.head);
-        let lets_through = |route: &Arc<Route>| route.preflight;
-        let (route, preflight) = match asked.and_then(|method| found(&routes, &scrubbed, &method).ok()).filter(lets_through) {
-            Some(route) => (route, true),
-            None => (found(&routes, &scrubbed, &scrubbed.caught.head.method)?, false),
-        };
-        scrubbed.caught.journal.routed(&route);
-        let actor = take_tokens(&routes, &route, preflight, &mut scrubbed)?;
-        headers::strip_aliases(&mut scrubbed.caught.head.headers, &routes.matched);
-        rewrite::strip(&route, &mut scrubbed)?;
-        // Elsewhere it is an ordinary request: whoever serves HTTP may leave an upgrade alone.
-        scrubbed.upgrade = scrubbed.upgrade.take().filter(|_| route.websocket).map(Upgrade::without_body).transpose()?;
-        let Caught { head, body, .. } = &mut scrubbed.caught;
-        if head.headers.contains_key(TE) {
-            body.pass_trailers(self.shared.force.as_ref().map(|force| force.name()).into_iter().chain(&routes.token_headers));
-        }
-        Ok(Routed { scrubbed, route, actor, preflight })
-    }
+    Ok(Routed { scrubbed, route, actor, preflight })
 }
 
 fn found(routes: &Routes, scrubbed: &Scrubbed, method: &Method) -> Result<Arc<Route>, Fault> {
@@ -63,7 +57,7 @@ fn found(routes: &Routes, scrubbed: &Scrubbed, method: &Method) -> Result<Arc<Ro
     if scrubbed.caught.from.peer.tls.as_ref().is_some_and(|tls| tls.misdirects(&scrubbed.host)) {
         return Err(Fault::Misdirected);
     }
-    let Some(table) = routes.for_listener(&scrubbed.caught.from.peer.listener) else { return Err(Fault::NoRoute) };
+    let Some(table) = routes.for_listener(&scrubbed.caught.from.listener) else { return Err(Fault::NoRoute) };
     let path = Reading::again(head.uri.path(), scrubbed.boldest.clone());
     match table.find(&scrubbed.host, &path, method, &head.headers) {
         Found::Route(route) => Ok(route.clone()),
@@ -98,7 +92,7 @@ fn take_tokens(routes: &Routes, route: &Route, preflight: bool, scrubbed: &mut S
     Ok(kept)
 }
 
-impl<T, S> tower::Service<Scrubbed> for FindRoute<T, S>
+impl<S> tower::Service<Scrubbed> for FindRoute<S>
 where
     S: tower::Service<Routed, Response = Response<Body>, Error = Fault>,
 {
@@ -111,7 +105,7 @@ where
     }
 
     fn call(&mut self, scrubbed: Scrubbed) -> Self::Future {
-        let mut routed = match self.find(scrubbed) {
+        let mut routed = match find(scrubbed) {
             Ok(found) => found,
             Err(fault) => return Either::Left(ready(Err(fault))),
         };

@@ -5,7 +5,6 @@ use super::body::{Body, RequestBody};
 use super::deadline;
 use super::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use super::headers;
-use super::replay::ReplayRoom;
 use super::request::{Authorized, Caller};
 use super::retry::Again;
 use super::rewrite::HostRewrite;
@@ -24,12 +23,11 @@ use std::task::{Context, Poll};
 #[derive(Clone)]
 pub struct Forward {
     pools: Arc<Pools<RequestBody>>,
-    room: Arc<ReplayRoom>,
 }
 
 impl Forward {
-    pub(super) fn new(pools: Arc<Pools<RequestBody>>, room: Arc<ReplayRoom>) -> Self {
-        Self { pools, room }
+    pub(super) fn new(pools: Arc<Pools<RequestBody>>) -> Self {
+        Self { pools }
     }
 }
 
@@ -47,13 +45,13 @@ impl tower::Service<Authorized> for Forward {
     }
 }
 
-async fn forward(Forward { pools, room }: Forward, mut authorized: Authorized) -> Result<Response<Body>, Fault> {
+async fn forward(Forward { pools }: Forward, mut authorized: Authorized) -> Result<Response<Body>, Fault> {
     let (route, trailers) = (authorized.route.clone(), authorized.trailers);
     let (journal, from) = (authorized.caught.journal.clone(), authorized.caught.from.clone());
     let upgrade = authorized.upgrade.take();
     let timeouts = if journal.grpc { deadline::shortened(route.timeouts, &authorized.caught.head.headers) } else { route.timeouts };
     let mut request = outgoing(authorized, upgrade.as_ref());
-    let again = Again::keep(&mut request, &route.retries, &room);
+    let again = Again::keep(&mut request, &route.retries, &from.in_force.replays);
     // Of a request that is sent again, the first time counts.
     if let Some(added) = journal.sent() {
         route.metrics.added(journal.source(), added);

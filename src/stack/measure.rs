@@ -6,10 +6,12 @@ use super::admit::Admission;
 use super::admit::Permit;
 use super::body::{Body, RequestBody};
 use super::forwarded::Origin;
+use super::in_force::InForce;
 use super::journal::{Journal, Passed, TraceId};
 use super::request::{Caller, Caught};
 use crate::listen;
 use crate::metrics::{InFlight, ListenerMetrics, RouteMetrics};
+use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -23,10 +25,11 @@ use std::task::{Context, Poll};
 
 pub struct Measure<S> {
     inner: S,
+    /// A look at it is a comparison of addresses: nothing is counted up for it.
+    in_force: Cache<Arc<ArcSwap<InForce>>, Arc<InForce>>,
     from: Arc<Caller>,
     listener: Arc<ListenerMetrics>,
     unmatched: Arc<RouteMetrics>,
-    access_log: bool,
     admission: Arc<Admission>,
 }
 
@@ -34,10 +37,10 @@ impl<S: Clone> Clone for Measure<S> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
+            in_force: self.in_force.clone(),
             from: self.from.clone(),
             listener: self.listener.clone(),
             unmatched: self.unmatched.clone(),
-            access_log: self.access_log,
             admission: self.admission.clone(),
         }
     }
@@ -46,13 +49,24 @@ impl<S: Clone> Clone for Measure<S> {
 impl<S> Measure<S> {
     pub(super) fn new<T>(inner: S, from: Arc<Caller>, listener: Arc<ListenerMetrics>, shared: &Shared<T>) -> Self {
         let (unmatched, admission) = (shared.unmatched.clone(), shared.admission.clone());
-        Self { inner, from, listener, unmatched, access_log: shared.access_log, admission }
+        Self { inner, in_force: Cache::new(shared.in_force.clone()), from, listener, unmatched, admission }
+    }
+
+    /// From here on a request is under the configuration that is in force now.
+    fn keep_up(&mut self) {
+        let now = self.in_force.load();
+        if !Arc::ptr_eq(now, &self.from.in_force) {
+            self.from = self.from.under(now);
+        }
+        if self.from.parting {
+            self.from.peer.connection.close();
+        }
     }
 
     fn open(&self, request: Request<RequestBody>) -> (Caught, Guard) {
         let (head, body) = request.into_parts();
         let origin = Origin::of(&head.headers, &self.from);
-        let journal = Arc::new(Journal::new(&head, origin.address, self.access_log));
+        let journal = Arc::new(Journal::new(&head, origin.address, self.from.in_force.access_log));
         let guard = Guard {
             journal: journal.clone(),
             unmatched: self.unmatched.clone(),
@@ -62,6 +76,7 @@ impl<S> Measure<S> {
             whole: false,
             _permit: None,
             _upgraded: None,
+            parting: self.from.parting,
             admission: self.admission.clone(),
             _gauge: self.listener.begin(),
         };
@@ -82,6 +97,7 @@ where
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        self.keep_up();
         let (caught, guard) = self.open(request.map(RequestBody::from));
         Measuring { inner: self.inner.call(caught), guard: Some(guard) }
     }
@@ -145,6 +161,7 @@ pub(super) struct Guard {
     /// Of a tunnel; any other request's is in its body.
     _permit: Option<Permit>,
     _upgraded: Option<InFlight>,
+    parting: bool,
     admission: Arc<Admission>,
     _gauge: InFlight,
 }
@@ -152,7 +169,7 @@ pub(super) struct Guard {
 impl Guard {
     /// Whether the caller is told that its connection ends with this answer. HTTP/2 has GOAWAY for that.
     fn says_goodbye(&self) -> bool {
-        self.admission.is_ending() && self.journal.version <= Version::HTTP_11
+        (self.parting || self.admission.is_ending()) && self.journal.version <= Version::HTTP_11
     }
 
     /// So many bytes have passed through the tunnel, from the caller and to it.

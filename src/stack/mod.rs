@@ -12,6 +12,7 @@ mod force;
 mod forward;
 mod forwarded;
 mod headers;
+mod in_force;
 mod journal;
 mod measure;
 mod preflight;
@@ -55,18 +56,18 @@ pub use divert::{Answering, Door};
 pub use failures::{Failure, Failures};
 pub use force::{ForceHeader, ForceRoute, OnUpstream401};
 pub use headers::may_hold_tokens;
+pub use in_force::InForce;
 pub use replay::ReplayRoom;
 pub use request::Caught;
 pub use retry::Retries;
 pub use rewrite::{HostRewrite, Rewrite};
 pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenHeaders, TokenMode};
 
-/// What all workers' stacks share. Reload swaps what is inside.
+/// What all workers' stacks share, through all configurations.
 pub struct Shared<T> {
-    pub routes: ArcSwap<Routes>,
+    /// The configuration of now; a reload puts another in its place.
+    pub in_force: Arc<ArcSwap<InForce>>,
     pub admission: Arc<Admission>,
-    /// Paths of the gateway's own.
-    pub doors: Vec<Arc<Door>>,
     /// Who was logged out.
     pub revoked: Arc<Revocations>,
     pub tokens: T,
@@ -75,12 +76,6 @@ pub struct Shared<T> {
     pub unmatched: Arc<RouteMetrics>,
     /// The last refusals, for the admin's eyes.
     pub failures: Arc<Failures>,
-    /// By which callers may ask for a newer token; off where there is none.
-    pub force: Option<Arc<ForceHeader>>,
-    /// For bodies that may have to be sent again.
-    pub replays: Arc<ReplayRoom>,
-    /// Whether a line is written for each request.
-    pub access_log: bool,
 }
 
 /// One worker's stack; a connection gets its own handle of it.
@@ -96,7 +91,7 @@ impl<T> Clone for Stack<T> {
 }
 
 /// What a connection's requests go through.
-pub type Service<T> = Measure<Rescue<Admit<Scrub<Divert<T, FindRoute<T, Verify<RefuseRevoked<SwapToken<T, Repair<T, Forward>>>>>>>>>>;
+pub type Service<T> = Measure<Rescue<Admit<Scrub<Divert<FindRoute<Verify<RefuseRevoked<SwapToken<T, Repair<T, Forward>>>>>>>>>>;
 
 impl<T: TokenSource + Clone> Stack<T> {
     pub fn new(shared: Arc<Shared<T>>, pools: Arc<upstream::Pools<RequestBody>>) -> Self {
@@ -106,20 +101,21 @@ impl<T: TokenSource + Clone> Stack<T> {
     /// The stack, outermost first. The types between the layers hold this order: swapping two does not compile.
     fn service(&self, peer: listen::Peer, listener: &Arc<ListenerMetrics>) -> Service<T> {
         let shared = &self.shared;
-        let peer = Arc::new(request::Caller::new(peer));
+        let caller = request::Caller::new(peer, shared.in_force.load_full());
         ServiceBuilder::new()
-            // Outermost: it sees every answer, rescued ones too, and lets go when the answer's last byte is out.
-            .layer(layer_fn(|inner| Measure::new(inner, peer.clone(), listener.clone(), shared)))
+            // Outermost: it sees every answer, rescued ones too, and lets go when the answer's last byte is out. Here a request
+            // gets the configuration that it is under; nothing below asks which one is in force.
+            .layer(layer_fn(|inner| Measure::new(inner, caller.clone(), listener.clone(), shared)))
             // Below it, every `Fault` becomes the one answer that the table has for it; nothing below makes answers of its own.
             .layer(layer_fn(|inner| Rescue::new(inner, shared.failures.clone())))
             // Before any work is done on a request: what is too much is shed, not queued.
             .layer(layer_fn(|inner| Admit::new(inner, shared.admission.clone())))
             // Before anything looks at host, path or token: from here on they have one reading.
-            .layer(layer_fn(|inner| Scrub::new(inner, shared.force.clone())))
+            .layer(layer_fn(Scrub::new))
             // Before routes: what the gateway answers itself is never sent on, whatever a route says.
-            .layer(layer_fn(|inner| Divert::new(inner, shared.clone())))
+            .layer(layer_fn(Divert::new))
             // Before verification, since the route says whose tokens it takes.
-            .layer(layer_fn(|inner| FindRoute::new(inner, shared.clone())))
+            .layer(layer_fn(FindRoute::new))
             // Before the exchange: a token that fails here never reaches the issuer.
             .layer(layer_fn(Verify::new))
             // After verification, which remembers: a logout counts from the next request on, hit or not.
@@ -127,8 +123,8 @@ impl<T: TokenSource + Clone> Stack<T> {
             // After verification: whose token it is, and what for, is known only there.
             .layer(layer_fn(|inner| SwapToken::new(inner, shared.tokens.clone())))
             // Innermost layer: the last thing that touches `Authorization` before the request leaves, for the second time, too.
-            .layer(layer_fn(|inner| Repair::new(inner, shared.tokens.clone(), shared.replays.clone())))
-            .service(Forward::new(self.pools.clone(), shared.replays.clone()))
+            .layer(layer_fn(|inner| Repair::new(inner, shared.tokens.clone())))
+            .service(Forward::new(self.pools.clone()))
     }
 }
 

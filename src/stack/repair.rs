@@ -3,7 +3,7 @@
 
 use super::body::Body;
 use super::force::OnUpstream401;
-use super::replay::{Replay, ReplayRoom};
+use super::replay::Replay;
 use super::request::{Authorized, Caught, Exchanged};
 use super::route::Route;
 use crate::fault::Fault;
@@ -23,12 +23,11 @@ use std::task::{Context, Poll};
 pub struct Repair<T, S> {
     inner: S,
     tokens: T,
-    room: Arc<ReplayRoom>,
 }
 
 impl<T, S> Repair<T, S> {
-    pub(super) fn new(inner: S, tokens: T, room: Arc<ReplayRoom>) -> Self {
-        Self { inner, tokens, room }
+    pub(super) fn new(inner: S, tokens: T) -> Self {
+        Self { inner, tokens }
     }
 }
 
@@ -77,7 +76,7 @@ where
             return None;
         }
         let Caught { head, body, from, origin, said, journal } = &mut authorized.caught;
-        let replay = Replay::of(body, &self.room)?;
+        let replay = Replay::of(body, &from.in_force.replays)?;
         let (head, body, from, said) = (head.clone(), bytes::Bytes::new().into(), from.clone(), said.clone());
         let caught = Caught { head, body, from, origin: *origin, said, journal: journal.clone() };
         let request = Authorized {

@@ -2,6 +2,7 @@
 
 use super::body::RequestBody;
 use super::forwarded::{Origin, Said, quoted_node};
+use super::in_force::InForce;
 use super::journal::Journal;
 use super::route::Route;
 use super::upgrade::Upgrade;
@@ -122,9 +123,15 @@ pub struct Exchanged {
     pub cached: bool,
 }
 
-/// The connection that a request came on, with what is made of it once for all its requests.
+/// The connection that a request came on, with what is made of it once for all its requests under one configuration.
 pub struct Caller {
     pub peer: listen::Peer,
+    /// The configuration that its requests are under.
+    pub in_force: Arc<InForce>,
+    /// Whose it is there, by name.
+    pub listener: Arc<str>,
+    /// What accepted it is no more as it was: it ends with the answers that are owed.
+    pub parting: bool,
     pub ip: IpAddr,
     /// The peer is a proxy whose word counts.
     pub is_proxy: bool,
@@ -136,12 +143,27 @@ pub struct Caller {
 }
 
 impl Caller {
-    pub fn new(peer: listen::Peer) -> Self {
+    pub fn new(peer: listen::Peer, in_force: Arc<InForce>) -> Arc<Self> {
+        Arc::new(Self::made(peer, in_force))
+    }
+
+    fn made(peer: listen::Peer, in_force: Arc<InForce>) -> Self {
+        let listener = in_force.listener(&peer.listener);
+        let parting = !Arc::ptr_eq(&listener, &peer.listener);
         let ip = peer.address.ip().to_canonical();
         let node = quoted_node(ip);
         let address = HeaderValue::try_from(ip.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         let cut = Arc::new(CutCaller(peer.connection.clone()));
-        Self { is_proxy: peer.trusted.contains(ip), peer, ip, address, forwarded_node: node, cut }
+        Self { is_proxy: peer.trusted.contains(ip), peer, in_force, listener, parting, ip, address, forwarded_node: node, cut }
+    }
+
+    /// The same connection under another configuration. Where that knows its listener no more, it ends under the old one.
+    pub fn under(&self, in_force: &Arc<InForce>) -> Arc<Self> {
+        let gone = !in_force.has(&in_force.listener(&self.peer.listener));
+        let under = if gone { &self.in_force } else { in_force };
+        let mut caller = Self::made(self.peer.clone(), under.clone());
+        caller.parting |= gone;
+        Arc::new(caller)
     }
 }
 

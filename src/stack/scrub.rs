@@ -2,7 +2,6 @@
 //! What could mean two things gets a 400; nothing is repaired.
 
 use super::body::Body;
-use super::force::ForceHeader;
 use super::forwarded::Said;
 use super::headers;
 use super::request::{Bearer, Caught, Scrubbed};
@@ -15,18 +14,16 @@ use http::header::{self, HeaderMap};
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderValue, Method, Response, Version};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 #[derive(Clone)]
 pub struct Scrub<S> {
     inner: S,
-    force: Option<Arc<ForceHeader>>,
 }
 
 impl<S> Scrub<S> {
-    pub(super) fn new(inner: S, force: Option<Arc<ForceHeader>>) -> Self {
-        Self { inner, force }
+    pub(super) fn new(inner: S) -> Self {
+        Self { inner }
     }
 }
 
@@ -43,14 +40,14 @@ where
     }
 
     fn call(&mut self, caught: Caught) -> Self::Future {
-        match scrub(caught, self.force.as_deref()) {
+        match scrub(caught) {
             Ok(scrubbed) => Either::Right(self.inner.call(scrubbed)),
             Err(fault) => Either::Left(ready(Err(fault))),
         }
     }
 }
 
-fn scrub(mut caught: Caught, force: Option<&ForceHeader>) -> Result<Scrubbed, Fault> {
+fn scrub(mut caught: Caught) -> Result<Scrubbed, Fault> {
     let head = &mut caught.head;
     // A tunnel's inside cannot be given a token; an answer to TRACE would show the caller the token that the upstream got.
     if head.method == Method::CONNECT || head.method == Method::TRACE {
@@ -67,7 +64,7 @@ fn scrub(mut caught: Caught, force: Option<&ForceHeader>) -> Result<Scrubbed, Fa
     let trailers = headers::strip_hop_by_hop(&mut head.headers);
     caught.said = Said::read(&head.headers, &caught.from, caught.origin);
     headers::strip_hearsay(&mut head.headers);
-    let force = force.is_some_and(|header| header.take(&mut head.headers, caught.origin));
+    let force = caught.from.in_force.force.as_ref().is_some_and(|header| header.take(&mut head.headers, caught.origin));
     headers::join_cookies(&mut head.headers);
     // The body is asked for, and so `100 Continue` sent, only once the request was let through.
     head.headers.remove(header::EXPECT);

@@ -202,7 +202,7 @@ impl Builder {
         let verifier = Verifier::new(verify, issuer.clone(), clock.clone(), cache.max_entries);
         let exchanger = Arc::new(Exchanger::new(exchange::Settings { profile, extra_params: Vec::new() }, issuer.clone(), handles));
         let exchange = Exchange::new(clock.clone());
-        exchange.set([(NAME.into(), exchanger.clone())].into());
+        exchange.add([&exchanger]);
         let tokens = Cache::new(cache, Arc::new(exchange), clock, control, metrics.clone());
         issuer.start();
         Ok(Engine { verifier, exchanger, tokens, metrics, max_ttl })

@@ -20,7 +20,7 @@ use std::time::Duration;
 /// Checks all endpoints for as long as the upstream lives.
 pub(super) async fn run(weak: Weak<Upstream>, clock: Clock) {
     loop {
-        let Some(upstream) = weak.upgrade() else { return };
+        let Some(upstream) = super::upkeep::kept(&weak) else { return };
         let Some(health) = &upstream.settings.health else { return };
         let began = clock.millis();
         let members = upstream.members.load_full();

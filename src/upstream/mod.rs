@@ -58,6 +58,7 @@ pub struct Upstream {
     /// Whether the members are known: at once, or after the first look-up.
     looked_up: signal::Sender<bool>,
     started: AtomicBool,
+    retired: AtomicBool,
     metrics: Arc<UpstreamMetrics>,
 }
 
@@ -77,6 +78,7 @@ impl Upstream {
             choice: Choice::new(settings.balance),
             looked_up: signal::Sender::new(known),
             started: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             metrics,
             settings,
         };

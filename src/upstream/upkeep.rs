@@ -34,6 +34,11 @@ impl Upstream {
         }
     }
 
+    /// No configuration has it any more: nothing runs beside its requests from now on. Those that still come are sent as before.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
     /// Its gauges as of `now`.
     pub(super) fn tell(&self, now: u64) {
         let members = self.members.load_full();
@@ -44,17 +49,25 @@ impl Upstream {
 
 /// An ejection ends by itself: so the gauges are looked after, and not only set when something happens.
 async fn gauges(weak: Weak<Upstream>, clock: Clock) {
-    while let Some(upstream) = weak.upgrade() {
+    while let Some(upstream) = kept(&weak) {
         upstream.tell(clock.millis());
         drop(upstream);
         tokio::time::sleep(LOOK).await;
     }
 }
 
+/// The upstream, as long as some configuration has it.
+pub(super) fn kept(weak: &Weak<Upstream>) -> Option<Arc<Upstream>> {
+    weak.upgrade().filter(|upstream| !upstream.retired.load(Ordering::Relaxed))
+}
+
 /// Waits until the clock is at `due`. `false`: the upstream is gone.
 pub(super) async fn reached(weak: &Weak<Upstream>, clock: &Clock, due: u64) -> bool {
-    while weak.strong_count() > 0 && clock.millis() < due {
+    while clock.millis() < due {
+        if kept(weak).is_none() {
+            return false;
+        }
         tokio::time::sleep(LOOK.min(Duration::from_millis(due.saturating_sub(clock.millis())))).await;
     }
-    weak.strong_count() > 0
+    kept(weak).is_some()
 }

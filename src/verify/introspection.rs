@@ -61,6 +61,10 @@ impl Introspection {
         });
     }
 
+    pub fn remember_at_most(&self, max: usize, now: u64) {
+        self.active.rebound(max, usize::MAX, now);
+    }
+
     pub fn knows(&self, digest: &Digest, now: u64) -> bool {
         self.active.get(digest, now, |_| ()).is_some() || self.refused.get(digest, now, |_| ()).is_some()
     }

@@ -96,6 +96,15 @@ impl Verifier {
         Arc::new(Self { settings, issuer, clock, remembered: Bounded::new(max_remembered), introspection })
     }
 
+    /// Another bound on what is remembered.
+    pub fn remember_at_most(&self, max: usize) {
+        let now = self.clock.millis();
+        self.remembered.rebound(max, usize::MAX, now);
+        if let Some(asked) = &self.introspection {
+            asked.remember_at_most(max, now);
+        }
+    }
+
     /// Whether everything is there that it takes to verify a token.
     pub fn ready(&self) -> bool {
         match self.settings.by {

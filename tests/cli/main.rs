@@ -10,9 +10,11 @@ mod health;
 #[allow(dead_code, reason = "the kit is the gateway tests'; these need its world")]
 #[path = "../gateway/kit.rs"]
 mod kit;
+mod load;
 mod log;
 mod program;
 mod refusals;
+mod reload;
 mod start;
 mod usage;
 #[path = "../gateway/wire.rs"]

@@ -86,6 +86,26 @@ impl Program {
         program
     }
 
+    /// Puts another text into its configuration file, as a whole.
+    pub fn rewrite(&self, text: &str) {
+        let path = &self.file.as_ref().expect("it runs on a file").path;
+        let next = path.with_extension("next");
+        std::fs::write(&next, text).unwrap();
+        std::fs::rename(next, path).unwrap();
+    }
+
+    /// Waits until `message` was logged so many times.
+    pub async fn until_said(&mut self, message: &str, times: usize) {
+        for _ in 0..2000 {
+            if self.log().iter().filter(|l| l["message"] == message).count() >= times {
+                return;
+            }
+            assert!(self.child.try_wait().unwrap().is_none(), "it ended before {message:?}: {:?} {:?}", self.out(), self.err());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("never said {times} times: {message:?}: {:?}", self.out());
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }

@@ -35,6 +35,8 @@ mod paths;
 mod preflight;
 mod proxy;
 mod proxy_protocol;
+mod reload;
+mod reload_file;
 mod retries;
 mod rewrite;
 mod routing;

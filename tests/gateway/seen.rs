@@ -17,6 +17,8 @@ use std::time::Duration;
 /// Every family of this version: name, kind, labels.
 const FAMILIES: &[(&str, &str, &[&str])] = &[
     ("cambist_build_info", "gauge", &["revision", "version"]),
+    ("cambist_config_last_reload_success_timestamp_seconds", "gauge", &[]),
+    ("cambist_config_last_reload_successful", "gauge", &[]),
     ("cambist_forced_updates_total", "counter", &["cause", "result"]),
     ("cambist_http_request_duration_seconds", "histogram", &["route"]),
     ("cambist_http_requests_in_flight", "gauge", &["listener"]),
@@ -294,7 +296,7 @@ async fn the_status_tells_what_runs_and_what_failed_and_nothing_of_callers() {
     let g = World::new().await.gateway(ROUTES, "cache: { max_entries: 1000 }").await;
     traffic(&g).await;
     let status = g.status().await;
-    assert_eq!(keys(&status), ["cache", "failures", "issuers", "listeners", "ready", "uptime_seconds", "version"]);
+    assert_eq!(keys(&status), ["cache", "config", "failures", "issuers", "listeners", "ready", "uptime_seconds", "version"]);
     assert_eq!(status["cache"], json!({ "entries": 3, "max_entries": 1000 }));
     assert_eq!(status["issuers"], json!([{ "name": "main", "url": g.world.iam.issuer(), "keys_loaded": true }]));
     assert_eq!((&status["listeners"][0]["name"], &status["listeners"][0]["address"]), (&json!("main"), &json!(g.address().to_string())));

@@ -63,7 +63,7 @@ fn bodies() -> Vec<Row> {
     let good = |more: &str| format!(r#"{{"access_token":"x","token_type":"Bearer","issued_token_type":"t","expires_in":60{more}}}"#);
     vec![
         row("packs its answer", Misbehave::Packed(0), BAD),
-        row("sends thirty megabytes in thirty kilobytes", Misbehave::Packed(30_000_000), BAD),
+        row("sends a megabyte in a kilobyte", Misbehave::Packed(1_000_000), BAD),
         row("answers nothing", text(""), BAD),
         row("answers HTML", Misbehave::answer(StatusCode::OK, "text/html", "<html>Sign in</html>"), BAD),
         row("breaks its JSON off", text(r#"{"access_token":"x","token_type":"Bear"#), BAD),

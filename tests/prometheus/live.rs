@@ -1,8 +1,8 @@
 //! A real Prometheus scrapes a running gateway under load with our rules. Whatever alerts and panels compare is there: an
 //! expression that never has a sample never fires, and looks like peace.
 
-use crate::kit::{Running, until};
-use crate::stage::{self, NOT_THERE_YET, RULES};
+use crate::kit::until;
+use crate::stage::{self, NOT_THERE_YET, RULES, Stage};
 use cambist::demo::fetch::Connection;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
@@ -67,7 +67,7 @@ impl Prometheus {
 }
 
 /// Callers who come and go, each round one more, until the test is over.
-fn load(running: Arc<Running>) -> (tokio::task::JoinHandle<()>, Arc<AtomicUsize>) {
+fn load(running: Arc<Stage>) -> (tokio::task::JoinHandle<()>, Arc<AtomicUsize>) {
     let rounds = Arc::new(AtomicUsize::new(0));
     let counted = rounds.clone();
     let task = tokio::spawn(async move {

@@ -6,6 +6,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[allow(dead_code, reason = "the gateway tests'; these need a part of it")]
+#[path = "../gateway/certs.rs"]
+mod certs;
 mod dashboard;
 #[allow(dead_code, reason = "the kit is the gateway tests'; these need a part of it")]
 #[path = "../gateway/kit.rs"]

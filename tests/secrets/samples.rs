@@ -15,7 +15,7 @@ use cambist::listen::{Bound, Hooks, WorkerContext, Workers};
 use cambist::metrics::{Metrics, UNMATCHED};
 use cambist::revocation::Revocations;
 use cambist::route::Table;
-use cambist::stack::{Admission, ForceRoute, HostRewrite, Injection, ReplayRoom, Route, Routes, Shared, Stack, Targets, TokenMode};
+use cambist::stack::{ForceRoute, HostRewrite, InForce, Injection, ReplayRoom, Route, Routes, Shared, Stack, Targets, TokenMode};
 use cambist::token::{Answer, Ask, Asker, Target, TokenSource};
 use cambist::upstream::{Pools, Upstream};
 use cambist::verify::{Require, Verifier, Verifiers};
@@ -106,18 +106,24 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         metrics: metrics.route(&settings.name),
     };
     let table = Table::build(vec![(settings.rule.clone(), Arc::new(route))]).unwrap();
-    let shared = Shared {
-        routes: ArcSwap::from_pointee(Routes::new(vec![("main".into(), table)])),
-        admission: Admission::new(config.requests),
+    let in_force = InForce {
+        routes: Routes::new(vec![("main".into(), table)]),
         doors: Vec::new(),
+        limits: config.requests,
+        force: None,
+        replays: ReplayRoom::new(0, 0),
+        access_log: true,
+        followed: Vec::new(),
+        held: Box::new(()),
+    };
+    let shared = Shared {
+        in_force: Arc::new(ArcSwap::from_pointee(in_force)),
+        admission: Arc::default(),
         revoked: Revocations::new(Clock::real()),
         tokens: Samples,
         unmatched: metrics.route(UNMATCHED),
         metrics,
         failures: Arc::default(),
-        force: None,
-        replays: ReplayRoom::new(0, 0),
-        access_log: true,
     };
     (Arc::new(shared), issuer)
 }

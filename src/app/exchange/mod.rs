@@ -5,7 +5,8 @@ mod claims;
 mod report;
 
 use super::ConfigFile;
-use super::gateway::{self, MadeIssuer};
+use super::routes::{make_routes, make_upstreams};
+use super::world::{Issuers, MadeIssuer, make_issuers};
 use crate::clock::Clock;
 use crate::config;
 use crate::exchange::Exchange;
@@ -19,7 +20,6 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use http::HeaderValue;
 use report::Report;
-use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -88,8 +88,9 @@ struct Misuse(String);
 
 async fn made(options: &Options, config: config::Config) -> anyhow::Result<Result<Report, Misuse>> {
     let (clock, metrics) = (Clock::real(), Metrics::new());
-    let issuers = gateway::make_issuers(&config, &clock, &metrics, &Handle::current())?;
-    let routes = gateway::make_routes(&config, &issuers, &metrics)?;
+    let issuers = make_issuers(&config, &clock, &metrics, &Handle::current(), None)?;
+    let upstreams = make_upstreams(&config, &metrics, None)?;
+    let routes = make_routes(&config, &issuers, &upstreams, &metrics)?;
     let all: Vec<&Arc<Route>> = routes.by_listener.iter().flat_map(|(_, table)| table.routes()).collect();
     let (route, verifier, target, maker) = match chosen(options, &all, &issuers) {
         Ok(chosen) => chosen,
@@ -98,7 +99,7 @@ async fn made(options: &Options, config: config::Config) -> anyhow::Result<Resul
     let token = token(&options.token_file)?;
     let mut report = Report::new(&options.route, &target, token.trim(), clock.unix());
     let exchange = Exchange::new(clock.clone());
-    exchange.set([(target.issuer.clone(), maker.exchanger.clone())].into());
+    exchange.add([&maker.exchanger]);
     maker.issuer.start();
     let caller = verified(&verifier, token.trim()).await;
     // As the gateway does: who may not call the route is not exchanged for.
@@ -117,7 +118,7 @@ async fn made(options: &Options, config: config::Config) -> anyhow::Result<Resul
 
 type Chosen<'a> = (Arc<Route>, Arc<Verifier>, Arc<Target>, &'a MadeIssuer);
 
-fn chosen<'a>(options: &Options, all: &[&Arc<Route>], issuers: &'a HashMap<Arc<str>, MadeIssuer>) -> Result<Chosen<'a>, Misuse> {
+fn chosen<'a>(options: &Options, all: &[&Arc<Route>], issuers: &'a Issuers) -> Result<Chosen<'a>, Misuse> {
     let Some(route) = all.iter().find(|r| *r.name == *options.route) else {
         let mut names: Vec<&str> = all.iter().map(|r| &*r.name).collect();
         names.sort_unstable();
