@@ -62,7 +62,8 @@ impl<B> Shared<B> {
 
     fn good(&self, now: u64, idle: u64) -> bool {
         let idling = self.streams.load(Ordering::Relaxed) == 0;
-        !self.sender.is_closed() && !(idling && now.saturating_sub(self.since.load(Ordering::Relaxed)) >= idle)
+        let over = idling && now.saturating_sub(self.since.load(Ordering::Relaxed)) >= idle;
+        !over && !self.sender.is_closed()
     }
 }
 
