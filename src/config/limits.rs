@@ -4,11 +4,11 @@
 use super::duration::at_least;
 use super::place::At;
 use super::section::Section;
-use super::size::size;
+use super::size::{rate, size};
 use crate::{listen, stack};
 use std::time::Duration;
 
-const LATER: &[&str] = &["min_body_rate", "h2_streams", "failed_authentication"];
+const LATER: &[&str] = &["failed_authentication"];
 const MOST: usize = 10_000_000;
 /// What the http crate can hold of a URI, in whole KiB, and of headers in one request.
 const LONGEST_URI: u64 = 63 * 1024;
@@ -22,6 +22,10 @@ const SMALLEST_HEAD: u64 = 1024;
 const FEWEST_HEADERS: usize = 16;
 const SHORTEST_URI: u64 = 256;
 const SHORTEST_HEADER_TIMEOUT: Duration = Duration::from_millis(100);
+/// Each may hold a window and a buffer.
+const MOST_STREAMS: usize = 10_000;
+/// Bytes a second that nobody would call slow.
+const FASTEST: u64 = 1024 * 1024;
 const SHORTEST_IDLE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
@@ -33,6 +37,8 @@ pub struct Limits {
     pub uri_bytes: Option<At<u64>>,
     pub header_timeout: Option<At<Duration>>,
     pub idle_timeout: Option<At<Duration>>,
+    pub min_body_rate: Option<At<u64>>,
+    pub h2_streams: Option<At<usize>>,
     pub replay_body: Option<At<u64>>,
     pub replay_total: Option<At<u64>>,
 }
@@ -48,6 +54,8 @@ pub fn read(root: &mut Section) -> Limits {
         uri_bytes: section.take("uri_bytes", |v| size(v, SHORTEST_URI, LONGEST_URI)),
         header_timeout: section.take("header_timeout", |v| at_least(v, SHORTEST_HEADER_TIMEOUT)),
         idle_timeout: section.take("idle_timeout", |v| at_least(v, SHORTEST_IDLE)),
+        min_body_rate: section.take("min_body_rate", |v| rate(v, FASTEST)),
+        h2_streams: section.take("h2_streams", |v| v.count(1, MOST_STREAMS)),
         replay_body: section.take("replay_body", |v| size(v, 1, LARGEST_REPLAY)),
         replay_total: section.take("replay_total", |v| size(v, 1, MOST_REPLAYS)),
     };
@@ -64,6 +72,8 @@ pub fn settings(written: Limits) -> (listen::Limits, stack::Limits) {
         uri_bytes,
         header_timeout,
         idle_timeout,
+        min_body_rate,
+        h2_streams,
         replay_body,
         replay_total,
     } = written;
@@ -84,13 +94,16 @@ pub fn settings(written: Limits) -> (listen::Limits, stack::Limits) {
         head_fields: 2 * requests.header_count + 112,
         header_timeout: header_timeout.map_or(Duration::from_secs(10), |at| at.value),
         idle_timeout: idle_timeout.map_or(Duration::from_secs(75), |at| at.value),
+        min_body_rate: min_body_rate.map_or(100, |at| at.value),
+        h2_streams: h2_streams.and_then(|at| u32::try_from(at.value).ok()).unwrap_or(100),
     };
     (connections, requests)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::config;
+    use super::super::Code;
+    use super::super::sample::{config, refused};
     use super::*;
 
     #[test]
@@ -115,5 +128,17 @@ mod tests {
             let found = config(&format!("limits: {limits}\n"));
             assert!(found.connections.head_bytes >= 8192 + found.requests.header_bytes + found.requests.uri_bytes, "{limits}");
         }
+    }
+
+    #[test]
+    fn rates_as_people_write_them() {
+        let read = |text: &str| config(&format!("limits: {{ min_body_rate: {text}, h2_streams: 7 }}\n")).connections;
+        assert_eq!(["100B/s", "1KiB/s", "1MiB/s"].map(|text| read(text).min_body_rate), [100, 1024, 1 << 20]);
+        assert_eq!((read("1B/s").h2_streams, config("").connections.h2_streams, config("").connections.min_body_rate), (7, 100, 100));
+        for bad in ["100", "100B", "0B/s", "2MiB/s", "100/s", "100 B/m", "off"] {
+            let codes = refused(&format!("limits: {{ min_body_rate: {bad} }}\n"));
+            assert!(matches!(codes[..], [Code::Quantity | Code::Range]), "{bad}: {codes:?}");
+        }
+        assert_eq!(refused("limits: { h2_streams: 0 }\n"), [Code::Range]);
     }
 }

@@ -29,6 +29,21 @@ pub fn size(value: &Value, least: u64, most: u64) -> Option<u64> {
     }
 }
 
+/// Bytes a second, from one to `most`: `100B/s`.
+pub fn rate(value: &Value, most: u64) -> Option<u64> {
+    let how = "write a size and `/s`, as in `100B/s` or `1KiB/s`";
+    let Some(text) = value.scalar() else { return value.wrong_type("a rate", how) };
+    let size = text.strip_suffix("/s").filter(|size| size.ends_with('B'));
+    match size.and_then(|size| size.parse::<ByteSize>().ok()) {
+        Some(ByteSize(bytes)) if (1..=most).contains(&bytes) => Some(bytes),
+        Some(_) => {
+            let range = format_args!("choose a rate from `1B/s` to `{}/s`", written(most)).to_string();
+            value.refuse(Code::Range, format_args!("{} makes no sense here", quoted(text)), range)
+        }
+        None => value.refuse(Code::Quantity, format_args!("{} is no number of bytes a second", quoted(text)), how),
+    }
+}
+
 /// A size, or `off`.
 pub fn or_off(value: &Value, most: u64) -> Option<Option<u64>> {
     if value.scalar() == Some("off") { Some(None) } else { size(value, 1, most).map(Some) }

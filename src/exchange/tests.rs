@@ -2,6 +2,7 @@
 
 mod counted;
 mod grants;
+mod makers;
 
 use super::*;
 use crate::issuer::testing::{Canned, Iam, Lines, Signer, TOKEN, b64};
@@ -174,21 +175,6 @@ async fn a_token_goes_to_its_own_issuer_only() {
 }
 
 #[tokio::test]
-async fn a_target_is_exchanged_by_who_made_it_as_long_as_anybody_needs_it() {
-    let s = scene(Profile::Keycloak).await;
-    let (old, newer) = (s.target(), s.exchanger());
-    s.iam.answer(TOKEN, Canned::json(200, &good("t")));
-    s.exchange.add([&newer]);
-    let newest = s.target_of(&newer);
-    assert!(s.exchange(&s.caller(BEARER), &old).await.is_ok());
-    let end = s.exchange(&s.caller(BEARER), &newest).await;
-    assert!(matches!(end, Err(Fault::IssuerUnavailable { .. })), "it has no endpoint yet: {end:?}");
-    drop(newer);
-    assert_eq!(s.exchange(&s.caller(BEARER), &newest).await.unwrap_err().code(), "misconfigured");
-    assert!(s.exchange(&s.caller(BEARER), &old).await.is_ok());
-}
-
-#[tokio::test]
 async fn answers_that_are_not_what_was_asked_for() {
     let s = scene(Profile::Keycloak).await;
     let cases = [
@@ -302,43 +288,6 @@ async fn generations_grow() {
     let first = s.ask(Canned::json(200, &good("a"))).await.unwrap().generation;
     assert!(s.ask(Canned::json(200, &good("b"))).await.unwrap().generation > first);
     assert!(crate::token::next_generation() > first);
-}
-
-#[tokio::test]
-async fn every_way_to_fail_has_its_fault_and_its_count() {
-    let s = scene(Profile::Keycloak).await;
-    let error = |status, error: &str, words: &str| Canned::json(status, &json!({"error": error, "error_description": words}));
-    let cases = [
-        (error(400, "invalid_request", "Invalid token"), "invalid_token", "denied"),
-        (error(403, "access_denied", "Client is not within the token audience"), "target_refused", "denied"),
-        (error(401, "unauthorized_client", "Invalid client or Invalid client credentials"), "misconfigured", "misconfigured"),
-        (Canned::text(503, "").header("retry-after", "3"), "issuer_unavailable", "unavailable"),
-        (Canned::text(500, "oops"), "bad_issuer_answer", "bad_answer"),
-        (Canned::text(307, "").header("location", "/elsewhere"), "bad_issuer_answer", "bad_answer"),
-        (Canned { cut: true, ..Canned::default() }, "bad_issuer_answer", "bad_answer"),
-        (Canned { delay: Duration::from_secs(60), ..Canned::text(200, "{}") }, "issuer_timeout", "timeout"),
-    ];
-    for (canned, code, result) in cases {
-        let line = format!(r#"cambist_token_exchanges_total{{audience="orders-api",issuer="main",result="{result}"}} "#);
-        let count = || {
-            let text = String::from_utf8(s.metrics.encode()).unwrap();
-            text.lines().find_map(|l| l.strip_prefix(&line)).map_or(0, |n| n.parse::<u64>().unwrap())
-        };
-        let before = count();
-        let fault = s.ask(canned).await.unwrap_err();
-        assert_eq!((fault.code(), count()), (code, before + 1));
-        assert!(!fault.why().unwrap().cause.is_empty());
-        // What it asked for with Retry-After is over.
-        s.clock.turn(Duration::from_secs(3));
-    }
-    assert_eq!(s.iam.count("/elsewhere"), 0);
-    s.iam.stop();
-    let mut code = "";
-    for _ in 0..2 {
-        // A pooled connection may die under the first.
-        code = s.exchange(&s.caller(BEARER), &s.target()).await.unwrap_err().code();
-    }
-    assert_eq!(code, "issuer_unavailable");
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 //! One caller's connection as the tick sees it: stamps that its socket and its answers leave, and what is to become of it. It
 //! has no timer and does no I/O; the driver does what it asks for.
 
+use super::pace::{Pace, Upload};
 use super::shop::{Desk, Gate};
 use super::switch::Tunnel;
 use crate::clock::Ticked;
 use futures_util::task::AtomicWaker;
+use http::HeaderMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
@@ -14,6 +16,9 @@ const NONE: u64 = u64::MAX;
 
 /// How long a drain waits for the first byte of a connection that was accepted just before, in milliseconds.
 const FIRST_BYTE: u64 = 1000;
+
+/// So many requests of a connection may be taken back, and then no more than half of them.
+const TAKEN_BACK: usize = 500;
 
 /// How long an HTTP/2 peer has to take its leave after GOAWAY, in milliseconds.
 const LEAVE: u64 = 1000;
@@ -59,6 +64,16 @@ pub struct Connection {
     served: AtomicUsize,
     /// Once the guard has refused a message: how many came before it.
     owed: AtomicUsize,
+    /// Of `in_flight`, those whose answers have to be taken at the least rate.
+    metered: AtomicUsize,
+    /// Requests that the caller took back before they were answered.
+    taken_back: AtomicUsize,
+    /// Bodies of HTTP/2 that are ready, and that the caller leaves no room for.
+    offered: AtomicUsize,
+    /// The socket takes no more for now.
+    blocked: AtomicBool,
+    /// Of what the caller takes.
+    pace: Pace,
     /// Something that was written may not be out yet.
     unflushed: AtomicBool,
     /// The caller speaks another protocol from here on, and what that carries.
@@ -88,6 +103,11 @@ impl Connection {
             heard: AtomicBool::new(false),
             served: AtomicUsize::new(0),
             owed: AtomicUsize::new(usize::MAX),
+            metered: AtomicUsize::new(0),
+            taken_back: AtomicUsize::new(0),
+            offered: AtomicUsize::new(0),
+            blocked: AtomicBool::new(false),
+            pace: Pace::default(),
             unflushed: AtomicBool::new(false),
             switched: AtomicBool::new(false),
             tunnel: Mutex::new(None),
@@ -111,12 +131,16 @@ impl Connection {
     }
 
     /// A request's head is complete; its answer is out when the guard goes.
-    pub(super) fn begin(self: &Arc<Self>, uploads: bool) -> InFlight {
+    /// `metered`: it is to be taken at the least rate.
+    pub(super) fn begin(self: &Arc<Self>, uploads: bool, metered: bool) -> InFlight {
         self.uploads.store(uploads, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.served.fetch_add(1, Ordering::Relaxed);
         self.head_since.store(NONE, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
+        if metered {
+            self.metered.fetch_add(1, Ordering::Relaxed);
+        }
+        InFlight { connection: Arc::clone(self), metered, offered: false, answered: false }
     }
 
     /// A handshake has begun: whoever is that far has something to say.
@@ -139,8 +163,39 @@ impl Connection {
     }
 
     /// Bytes went out: an answer that hyper has already let go of may still be on its way to a slow reader.
-    pub(super) fn wrote(&self) {
+    pub(super) fn wrote(&self, bytes: usize) {
+        self.pace.moved(bytes);
+        self.quiet();
+    }
+
+    /// Whether the socket took what it was given.
+    pub(super) fn took(&self, it_did: bool) {
+        self.blocked.store(!it_did, Ordering::Relaxed);
+    }
+
+    /// The body of a request that has come, where it has to come at the least rate.
+    pub fn upload(&self, headers: &HeaderMap) -> Option<Arc<Upload>> {
+        Upload::new(&self.desk, headers)
+    }
+
+    /// A stream of HTTP/2 was reset while its answer was being made. Work that is asked for only to be taken back costs the
+    /// caller nothing, so there is an end to it.
+    fn takes_back(&self) {
+        let taken_back = self.taken_back.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.is_http2() && taken_back >= TAKEN_BACK && 2 * taken_back > self.served.load(Ordering::Relaxed) {
+            self.cut();
+        }
+    }
+
+    fn quiet(&self) {
         self.quiet_since.store(self.desk.now(), Ordering::Relaxed);
+    }
+
+    /// Whether the caller keeps us waiting with what is ready for it. Streams of gRPC and what follows an upgrade are left to
+    /// the upstream's `idle`.
+    fn waits_for_reader(&self) -> bool {
+        let left_alone = self.has_switched() || (self.busy() && self.metered.load(Ordering::Relaxed) == 0);
+        !left_alone && (self.blocked.load(Ordering::Relaxed) || self.offered.load(Ordering::Relaxed) > 0)
     }
 
     /// hyper has begun to write, or has written all that it holds: it flushes only then.
@@ -253,6 +308,9 @@ impl Ticked for Connection {
         if self.desk.shop.draining.load(Ordering::Relaxed) || self.gate.draining.load(Ordering::Relaxed) {
             self.tick_draining(now);
         }
+        if self.pace.is_slow(now, self.waits_for_reader(), self.desk.patience().rate()) {
+            return self.cut();
+        }
         if self.busy() {
             return;
         }
@@ -272,20 +330,52 @@ impl Ticked for Connection {
 }
 
 /// One request in flight.
-pub(super) struct InFlight(Arc<Connection>);
+pub(super) struct InFlight {
+    connection: Arc<Connection>,
+    metered: bool,
+    /// Its answer's body is ready, and waits for the caller to make room.
+    offered: bool,
+    answered: bool,
+}
 
 impl InFlight {
     /// Its answer accepts an upgrade: what comes next is no HTTP/1. The connection is busy until it is gone.
     pub(super) fn switches(&self, to: Option<Box<dyn Tunnel>>) {
-        self.0.switched.store(true, Ordering::Relaxed);
-        self.0.in_flight.fetch_add(1, Ordering::Relaxed);
-        *self.0.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = to;
+        self.connection.switched.store(true, Ordering::Relaxed);
+        self.connection.in_flight.fetch_add(1, Ordering::Relaxed);
+        *self.connection.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = to;
+    }
+
+    /// Its answer has begun.
+    pub(super) fn answers(&mut self) {
+        self.answered = true;
+    }
+
+    /// Whether more of its answer's body is there than the caller has room for: hyper asks a body of HTTP/2 for more when there
+    /// is room. On HTTP/1 the socket tells.
+    pub(super) fn offers(&mut self, offers: bool) {
+        if offers == self.offered || !self.metered || !self.connection.is_http2() {
+            return;
+        }
+        self.offered = offers;
+        if offers {
+            self.connection.offered.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.connection.offered.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.wrote();
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.offers(false);
+        if !self.answered {
+            self.connection.takes_back();
+        }
+        self.connection.quiet();
+        if self.metered {
+            self.connection.metered.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.connection.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

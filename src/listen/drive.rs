@@ -58,7 +58,7 @@ impl Protocol {
             .pipeline_flush(false);
         builder
             .http2()
-            .max_concurrent_streams(100)
+            .max_concurrent_streams(limits.h2_streams)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .adaptive_window(false)

@@ -8,6 +8,7 @@ mod drive;
 mod greet;
 mod guard;
 mod linger;
+mod pace;
 mod plain;
 mod proxy;
 mod refusal;
@@ -25,6 +26,7 @@ mod worker;
 pub use bind::{Bound, Error, Place};
 pub use connection::Connection;
 pub use greet::{Tls, Unwelcome};
+pub use pace::Upload;
 pub use plain::serve_plain;
 pub use shop::Hooks;
 pub use switch::{CallersEnd, Ended, Switch, Tunnel};
@@ -79,6 +81,10 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Between requests.
     pub idle_timeout: Duration,
+    /// Bytes a second: request bodies that come, and answers that are taken, more slowly are broken off.
+    pub min_body_rate: u64,
+    /// Requests at once on one connection of HTTP/2.
+    pub h2_streams: u32,
 }
 
 /// Who is at the other end of a connection.

@@ -2,6 +2,7 @@
 //! looks at no request.
 
 use super::connection::{Connection, InFlight};
+use super::pace::is_grpc;
 use super::switch::Switch;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -27,7 +28,7 @@ impl<S> Counted<S> {
     }
 }
 
-impl<S, RB> hyper::service::Service<Request<Incoming>> for Counted<S>
+impl<S, RB: Body> hyper::service::Service<Request<Incoming>> for Counted<S>
 where
     S: tower::Service<Request<Incoming>, Response = Response<RB>, Error = Infallible> + Clone,
 {
@@ -36,7 +37,9 @@ where
     type Future = Answer<S>;
 
     fn call(&self, request: Request<Incoming>) -> Answer<S> {
-        let guard = Some(self.connection.begin(!request.body().is_end_stream()));
+        let uploads = !request.body().is_end_stream();
+        // A call of gRPC has a body always.
+        let guard = Some(self.connection.begin(uploads, !uploads || !is_grpc(request.headers())));
         let mut inner = self.inner.borrow_mut();
         // A service that is ready is called in place. hyper-util's adapter clones the whole stack for every request.
         let state = match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
@@ -63,7 +66,7 @@ pin_project! {
     }
 }
 
-impl<S, RB> Future for Answer<S>
+impl<S, RB: Body> Future for Answer<S>
 where
     S: tower::Service<Request<Incoming>, Response = Response<RB>, Error = Infallible>,
 {
@@ -75,11 +78,15 @@ where
             StateProjected::Called { future } => ready!(future.poll(cx)),
             StateProjected::Waiting { future } => ready!(future.poll(cx)),
         };
-        let guard = me.guard.take();
+        let mut guard = me.guard.take();
         if let (Ok(answer), Some(guard)) = (&mut answer, &guard)
             && answer.status() == StatusCode::SWITCHING_PROTOCOLS
         {
             guard.switches(answer.extensions_mut().remove::<Switch>().and_then(|switch| switch.take()));
+        }
+        if let (Some(guard), Ok(answer)) = (&mut guard, &answer) {
+            guard.answers();
+            guard.offers(!answer.body().is_end_stream());
         }
         Poll::Ready(answer.map(|a| a.map(|inner| CountedBody { inner, guard })))
     }
@@ -99,7 +106,14 @@ impl<RB: Body> Body for CountedBody<RB> {
     type Error = RB::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<RB::Data>, RB::Error>>> {
-        self.project().inner.poll_frame(cx)
+        let me = self.project();
+        let mut inner = me.inner;
+        let frame = inner.as_mut().poll_frame(cx);
+        if let Some(guard) = me.guard {
+            // Until it is asked again, what it gave has found no room.
+            guard.offers(matches!(frame, Poll::Ready(Some(Ok(_)))) && !inner.is_end_stream());
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

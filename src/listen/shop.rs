@@ -12,6 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
+type OnUnwelcome = Arc<dyn Fn(&str, Unwelcome) + Send + Sync>;
+type OnCertificates = Arc<dyn Fn(&str, i64) + Send + Sync>;
+
 /// Who is told of what happens before any request exists.
 #[derive(Clone)]
 pub struct Hooks {
@@ -20,9 +23,9 @@ pub struct Hooks {
     /// A connection over `max_connections` was turned away; the listener's name is given.
     pub turned_away: Arc<dyn Fn(&str) + Send + Sync>,
     /// A connection was closed before HTTP; the listener's name is given.
-    pub unwelcome: Arc<dyn Fn(&str, Unwelcome) + Send + Sync>,
+    pub unwelcome: OnUnwelcome,
     /// A listener's certificates have been read; when the first of them is over, in seconds since 1970.
-    pub certificates: Arc<dyn Fn(&str, i64) + Send + Sync>,
+    pub certificates: OnCertificates,
 }
 
 impl Default for Hooks {
@@ -124,6 +127,7 @@ impl Drop for Seat {
 pub(super) struct Desk {
     pub(super) shop: Arc<Shop>,
     protocol: ArcSwap<Protocol>,
+    ticker: Weak<Ticker>,
     patience: Patience,
     /// As of the last tick or accept: reading the clock on every read and write would cost more than it tells.
     now: AtomicU64,
@@ -135,6 +139,8 @@ pub(super) struct Desk {
 pub(super) struct Patience {
     header: AtomicU64,
     idle: AtomicU64,
+    /// In bytes a second.
+    rate: AtomicU64,
 }
 
 impl Patience {
@@ -143,10 +149,15 @@ impl Patience {
         let patience = |limit| millis(limit).saturating_add(millis(Ticker::PERIOD));
         self.header.store(patience(limits.header_timeout), Ordering::Relaxed);
         self.idle.store(patience(limits.idle_timeout), Ordering::Relaxed);
+        self.rate.store(limits.min_body_rate, Ordering::Relaxed);
     }
 
     pub(super) fn header(&self) -> u64 {
         self.header.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn rate(&self) -> u64 {
+        self.rate.load(Ordering::Relaxed)
     }
 
     pub(super) fn idle(&self) -> u64 {
@@ -155,12 +166,13 @@ impl Patience {
 }
 
 impl Desk {
-    pub(super) fn new(shop: Arc<Shop>, limits: &Limits, ticker: &Ticker) -> Arc<Self> {
+    pub(super) fn new(shop: Arc<Shop>, limits: &Limits, ticker: &Arc<Ticker>) -> Arc<Self> {
         let patience = Patience::default();
         patience.set(limits);
         let desk = Arc::new(Self {
             protocol: ArcSwap::from_pointee(Protocol::new(limits)),
             patience,
+            ticker: Arc::downgrade(ticker),
             now: AtomicU64::new(ticker.clock().millis()),
             clock: ticker.clock().clone(),
             shop,
@@ -178,6 +190,13 @@ impl Desk {
 
     pub(super) fn protocol(&self) -> Arc<Protocol> {
         self.protocol.load_full()
+    }
+
+    /// Has `it` looked at on every tick.
+    pub(super) fn watch(&self, it: Weak<dyn Ticked>) {
+        if let Some(ticker) = self.ticker.upgrade() {
+            ticker.watch(it);
+        }
     }
 
     pub(super) fn patience(&self) -> &Patience {

@@ -85,6 +85,14 @@ impl Stamped {
         matches!(self.speech, Speech::Refused(_) | Speech::Broken)
     }
 
+    fn wrote(&self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.connection.took(wrote.is_ready());
+        if let Poll::Ready(Ok(n)) = &wrote {
+            self.connection.wrote(*n);
+        }
+        wrote
+    }
+
     fn refuse(&mut self, refused: &Refused) {
         let trace = rand::random::<u128>().max(1);
         let (reason, cause, trace_id) = ("bad_request", refused.cause, format_args!("{trace:032x}"));
@@ -134,16 +142,14 @@ impl AsyncRead for Stamped {
 impl AsyncWrite for Stamped {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.connection.flushed(false);
-        let n = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
-        self.connection.wrote();
-        Poll::Ready(Ok(n))
+        let wrote = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.wrote(wrote)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         self.connection.flushed(false);
-        let n = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
-        self.connection.wrote();
-        Poll::Ready(Ok(n))
+        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.wrote(wrote)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -154,6 +160,7 @@ impl AsyncWrite for Stamped {
         // Under TLS, what was written may wait here still.
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         self.connection.flushed(flushed.is_ready());
+        self.connection.took(flushed.is_ready());
         flushed
     }
 

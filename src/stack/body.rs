@@ -6,6 +6,7 @@ use super::headers;
 use super::journal::Journal;
 use super::replay::Tape;
 use super::tunnel::Joining;
+use crate::listen::Upload;
 use crate::token::SubjectToken;
 use bytes::Bytes;
 use http::HeaderName;
@@ -25,6 +26,7 @@ pub struct RequestBody {
     limit: Option<Limit>,
     tape: Option<Arc<Tape>>,
     trailers: Option<Box<Passing>>,
+    upload: Option<Arc<Upload>>,
 }
 
 /// Which trailers do not pass: beside those that never do, names and a token.
@@ -46,6 +48,10 @@ struct Limit {
 #[derive(Debug, thiserror::Error)]
 #[error("the request body is larger than the route's max_body")]
 struct TooLarge;
+
+#[derive(Debug, thiserror::Error)]
+#[error("the request body came more slowly than limits.min_body_rate")]
+struct TooSlow;
 
 impl RequestBody {
     pub(super) fn limit(&mut self, bytes: u64, journal: &Arc<Journal>) {
@@ -76,6 +82,11 @@ impl RequestBody {
         }
     }
 
+    /// It has to come at the least rate.
+    pub(super) fn pace(&mut self, upload: Arc<Upload>) {
+        self.upload = Some(upload);
+    }
+
     fn ended(&self) {
         if let Some(tape) = &self.tape {
             tape.ended();
@@ -85,13 +96,13 @@ impl RequestBody {
 
 impl From<Incoming> for RequestBody {
     fn from(body: Incoming) -> Self {
-        Self { inner: Inner::Wire(body), limit: None, tape: None, trailers: None }
+        Self { inner: Inner::Wire(body), limit: None, tape: None, trailers: None, upload: None }
     }
 }
 
 impl From<Bytes> for RequestBody {
     fn from(body: Bytes) -> Self {
-        Self { inner: Inner::Fixed(Full::new(body)), limit: None, tape: None, trailers: None }
+        Self { inner: Inner::Fixed(Full::new(body)), limit: None, tape: None, trailers: None, upload: None }
     }
 }
 
@@ -102,7 +113,13 @@ impl HttpBody for RequestBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let me = &mut *self;
         let frame = match &mut me.inner {
-            Inner::Wire(body) => std::task::ready!(Pin::new(body).poll_frame(cx)).map(|f| f.map_err(BoxError::from)),
+            Inner::Wire(body) => match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(frame) => frame.map(|f| f.map_err(BoxError::from)),
+                Poll::Pending if me.upload.as_ref().is_some_and(|upload| upload.waits(cx)) => {
+                    return Poll::Ready(Some(Err(Box::new(TooSlow))));
+                }
+                Poll::Pending => return Poll::Pending,
+            },
             Inner::Fixed(body) => std::task::ready!(Pin::new(body).poll_frame(cx)).map(|f| f.map_err(BoxError::from)),
         };
         let data = match &frame {
@@ -122,6 +139,9 @@ impl HttpBody for RequestBody {
             me.ended();
             return Poll::Ready(None);
         };
+        if let Some(upload) = &me.upload {
+            upload.came(data.len());
+        }
         if let Some(limit) = &mut me.limit {
             let Some(left) = limit.left.checked_sub(data.len() as u64) else {
                 limit.journal.body_was_too_large();

@@ -9,7 +9,7 @@ use super::forwarded::Origin;
 use super::in_force::InForce;
 use super::journal::{Journal, Passed, TraceId};
 use super::request::{Caller, Caught};
-use crate::listen;
+use crate::listen::{self, Upload};
 use crate::metrics::{InFlight, ListenerMetrics, RouteMetrics};
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
@@ -98,8 +98,13 @@ where
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         self.keep_up();
-        let (caught, guard) = self.open(request.map(RequestBody::from));
-        Measuring { inner: self.inner.call(caught), guard: Some(guard) }
+        let mut request = request.map(RequestBody::from);
+        let upload = if request.body().is_end_stream() { None } else { self.from.peer.connection.upload(request.headers()) };
+        if let Some(upload) = &upload {
+            request.body_mut().pace(upload.clone());
+        }
+        let (caught, guard) = self.open(request);
+        Measuring { inner: self.inner.call(caught), guard: Some(guard), upload }
     }
 }
 
@@ -109,6 +114,7 @@ pin_project! {
         #[pin]
         inner: F,
         guard: Option<Guard>,
+        upload: Option<Arc<Upload>>,
     }
 }
 
@@ -118,6 +124,9 @@ impl<F: Future<Output = Result<Response<Body>, Infallible>>> Future for Measurin
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let me = self.project();
         let Ok(mut answer) = std::task::ready!(me.inner.poll(cx));
+        if let Some(upload) = me.upload.take() {
+            upload.answered();
+        }
         let status = answer.status();
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return Poll::Ready(Ok(switched(answer, me.guard.take())));

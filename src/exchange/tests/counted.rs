@@ -30,3 +30,40 @@ async fn a_renewal_that_was_put_off_is_no_exchange() {
         assert!(text.contains(line), "{line}");
     }
 }
+
+#[tokio::test]
+async fn every_way_to_fail_has_its_fault_and_its_count() {
+    let s = scene(Profile::Keycloak).await;
+    let error = |status, error: &str, words: &str| Canned::json(status, &json!({"error": error, "error_description": words}));
+    let cases = [
+        (error(400, "invalid_request", "Invalid token"), "invalid_token", "denied"),
+        (error(403, "access_denied", "Client is not within the token audience"), "target_refused", "denied"),
+        (error(401, "unauthorized_client", "Invalid client or Invalid client credentials"), "misconfigured", "misconfigured"),
+        (Canned::text(503, "").header("retry-after", "3"), "issuer_unavailable", "unavailable"),
+        (Canned::text(500, "oops"), "bad_issuer_answer", "bad_answer"),
+        (Canned::text(307, "").header("location", "/elsewhere"), "bad_issuer_answer", "bad_answer"),
+        (Canned { cut: true, ..Canned::default() }, "bad_issuer_answer", "bad_answer"),
+        (Canned { delay: Duration::from_secs(60), ..Canned::text(200, "{}") }, "issuer_timeout", "timeout"),
+    ];
+    for (canned, code, result) in cases {
+        let line = format!(r#"cambist_token_exchanges_total{{audience="orders-api",issuer="main",result="{result}"}} "#);
+        let count = || {
+            let text = String::from_utf8(s.metrics.encode()).unwrap();
+            text.lines().find_map(|l| l.strip_prefix(&line)).map_or(0, |n| n.parse::<u64>().unwrap())
+        };
+        let before = count();
+        let fault = s.ask(canned).await.unwrap_err();
+        assert_eq!((fault.code(), count()), (code, before + 1));
+        assert!(!fault.why().unwrap().cause.is_empty());
+        // What it asked for with Retry-After is over.
+        s.clock.turn(Duration::from_secs(3));
+    }
+    assert_eq!(s.iam.count("/elsewhere"), 0);
+    s.iam.stop();
+    let mut code = "";
+    for _ in 0..2 {
+        // A pooled connection may die under the first.
+        code = s.exchange(&s.caller(BEARER), &s.target()).await.unwrap_err().code();
+    }
+    assert_eq!(code, "issuer_unavailable");
+}

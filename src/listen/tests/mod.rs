@@ -113,6 +113,8 @@ const LIMITS: Limits = Limits {
     head_fields: 512,
     header_timeout: Duration::from_secs(10),
     idle_timeout: Duration::from_secs(75),
+    min_body_rate: 100,
+    h2_streams: 100,
 };
 
 impl Door {
