@@ -126,6 +126,7 @@ fn make_route(
         require: settings.require.clone(),
         token,
         max_body: settings.max_body,
+        websocket: settings.websocket,
         force: settings.force,
         headers: settings.headers.clone(),
         strip_prefix: settings.rewrite.strip_prefix.clone(),

@@ -133,7 +133,8 @@ fn private_key(value: &Value) -> Option<PrivateKey> {
     Some(PrivateKey { key: found.credential(), algorithm, key_id: key_id.map(|at| at.value) })
 }
 
-fn certificate(value: &Value) -> Option<Identity> {
+/// A certificate and its key, which belong together.
+pub fn certificate(value: &Value) -> Option<Identity> {
     let mut section = value.section(&[])?;
     let read = |v: &Value| {
         let path = path(v)?;

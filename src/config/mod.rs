@@ -46,6 +46,7 @@ mod ties;
 mod timeouts;
 mod token_headers;
 mod tree;
+mod upstream_tls;
 mod upstreams;
 mod url;
 mod verification;

@@ -18,7 +18,6 @@ use crate::stack::{IssuerChoice, Retries, RouteSettings, TokenMode};
 use crate::upstream::{self, Endpoint};
 use std::time::Duration;
 
-const LATER: &[&str] = &["websocket"];
 const LARGEST_BODY: u64 = 1 << 50;
 const MODES: &[(&str, Mode)] = &[
     ("exchange", Mode::Exchange),
@@ -63,6 +62,7 @@ pub struct Route {
     pub rate_limit: Option<At<RateLimit>>,
     pub max_body: Option<At<Option<u64>>>,
     pub as_written: Option<At<bool>>,
+    pub websocket: Option<At<bool>>,
     pub timeouts: Timeouts,
     pub retries: Option<At<Retries>>,
 }
@@ -82,7 +82,7 @@ impl Route {
 /// `None`: the section is missing.
 pub fn read(root: &mut Section) -> Option<Vec<Route>> {
     let value = root.value("routes")?;
-    named(&value, "route", |value, name| value.section(LATER).map(|section| one(section, name))).or(Some(Vec::new()))
+    named(&value, "route", |value, name| value.section(&[]).map(|section| one(section, name))).or(Some(Vec::new()))
 }
 
 fn one(mut section: Section, name: At<String>) -> Route {
@@ -118,6 +118,7 @@ fn one(mut section: Section, name: At<String>) -> Route {
     rate_limit::check(s, rate_limit.as_ref(), &callers);
     let max_body = s.take("max_body", |v| size::or_off(v, LARGEST_BODY));
     let as_written = s.take("paths", |v| v.choice(&[("strict", false), ("as_written", true)], &[]));
+    let websocket = s.take("websocket", |v| v.boolean());
     let timeouts = timeouts::read(s);
     let retries = s.take("retries", retries);
     section.finish();
@@ -139,6 +140,7 @@ fn one(mut section: Section, name: At<String>) -> Route {
         rate_limit,
         max_body,
         as_written,
+        websocket,
         timeouts,
         retries,
     }
@@ -175,6 +177,7 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
         rate_limit,
         max_body,
         as_written,
+        websocket,
         timeouts,
         retries,
     } = route;
@@ -196,6 +199,7 @@ pub fn settings(route: Route, found: &Found) -> RouteSettings {
             Mode::Passthrough => TokenMode::Passthrough,
         },
         max_body: max_body.and_then(|at| at.value),
+        websocket: websocket.is_some_and(|at| at.value),
         force: force_update::route_settings(force_update),
         headers: token_headers::settings(headers),
         rewrite: rewrite::settings(rewrite),

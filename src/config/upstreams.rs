@@ -6,12 +6,13 @@ use super::place::At;
 use super::reading::Value;
 use super::section::{Section, named};
 use super::timeouts::{self, Timeouts};
+use super::upstream_tls;
 use super::url::endpoint;
-use crate::upstream::{self, Balance, Eject, Endpoint, Endpoints, Health};
+use crate::upstream::{self, Balance, Eject, Endpoint, Endpoints, Health, Protocol, TlsSettings};
 use http::uri::PathAndQuery;
 use std::time::Duration;
 
-const LATER: &[&str] = &["protocol", "tls"];
+const PROTOCOLS: &[(&str, Protocol)] = &[("auto", Protocol::Auto), ("http1", Protocol::Http1), ("http2", Protocol::Http2)];
 const DNS_REFRESH: Duration = Duration::from_secs(10);
 /// Whoever looks up or checks more often does harm.
 const OFTEN: Duration = Duration::from_millis(500);
@@ -23,6 +24,8 @@ pub struct Upstream {
     pub name: At<String>,
     /// `None`: nowhere, or it could not be read.
     pub endpoints: Option<Endpoints>,
+    pub protocol: Option<At<Protocol>>,
+    pub tls: Option<At<TlsSettings>>,
     pub balance: Option<At<Balance>>,
     pub health: Option<At<Health>>,
     pub eject: Option<At<Option<Eject>>>,
@@ -37,11 +40,13 @@ pub fn read(root: &mut Section) -> Vec<Upstream> {
 }
 
 fn one(value: &Value, name: At<String>) -> Upstream {
-    let Some(mut section) = value.section(LATER) else {
+    let Some(mut section) = value.section(&[]) else {
         let timeouts = Timeouts::default();
         return Upstream {
             name,
             endpoints: None,
+            protocol: None,
+            tls: None,
             balance: None,
             health: None,
             eject: None,
@@ -54,6 +59,8 @@ fn one(value: &Value, name: At<String>) -> Upstream {
     let read = Upstream {
         name,
         endpoints: endpoints(s),
+        protocol: s.take("protocol", |v| v.choice(PROTOCOLS, &[])),
+        tls: s.take("tls", upstream_tls::read),
         balance: s.take("balance", |v| v.choice(BALANCES, &[])),
         health: s.take("health", health),
         eject: s.take("eject", eject),
@@ -61,6 +68,7 @@ fn one(value: &Value, name: At<String>) -> Upstream {
         timeouts: timeouts::read(s),
         pool_idle: s.take("pool_idle", positive),
     };
+    upstream_tls::check(&section, read.tls.as_ref(), read.endpoints.as_ref());
     section.finish();
     read
 }
@@ -133,9 +141,11 @@ fn eject(value: &Value) -> Option<Option<Eject>> {
 }
 
 pub fn settings(written: Upstream) -> Option<upstream::Settings> {
-    let Upstream { name, endpoints, balance, health, eject, max_connections, timeouts, pool_idle } = written;
+    let Upstream { name, endpoints, protocol, tls, balance, health, eject, max_connections, timeouts, pool_idle } = written;
     let by_default = upstream::Settings::to(name.value, endpoints?);
     Some(upstream::Settings {
+        protocol: protocol.map_or(by_default.protocol, |at| at.value),
+        tls: tls.map_or_else(TlsSettings::default, |at| at.value),
         balance: balance.map_or(by_default.balance, |at| at.value),
         health: health.map(|at| at.value),
         eject: eject.map_or(by_default.eject, |at| at.value),
@@ -172,6 +182,8 @@ mod tests {
         let expected = upstream::Settings {
             name: "orders".into(),
             endpoints: Endpoints::Listed(vec![at(true, "o", 1)]),
+            protocol: Protocol::Auto,
+            tls: TlsSettings::default(),
             balance: Balance::LeastLoaded,
             timeouts: Default::default(),
             health: None,

@@ -3,6 +3,7 @@
 
 use super::pace::{Pace, Upload};
 use super::shop::{Desk, Gate};
+use super::switch::Tunnel;
 use crate::clock::Ticked;
 use futures_util::task::AtomicWaker;
 use http::HeaderMap;
@@ -75,8 +76,9 @@ pub struct Connection {
     pace: Pace,
     /// Something that was written may not be out yet.
     unflushed: AtomicBool,
-    /// The caller speaks another protocol from here on.
+    /// The caller speaks another protocol from here on, and what that carries.
     switched: AtomicBool,
+    tunnel: Mutex<Option<Box<dyn Tunnel>>>,
     http2: AtomicBool,
     /// The last request had a body, of which some may be unread or still to come.
     uploads: AtomicBool,
@@ -108,6 +110,7 @@ impl Connection {
             pace: Pace::default(),
             unflushed: AtomicBool::new(false),
             switched: AtomicBool::new(false),
+            tunnel: Mutex::new(None),
             http2: AtomicBool::new(false),
             uploads: AtomicBool::new(false),
             farewell: AtomicU8::new(Farewell::Close as u8),
@@ -212,6 +215,11 @@ impl Connection {
 
     pub(super) fn has_switched(&self) -> bool {
         self.switched.load(Ordering::Relaxed)
+    }
+
+    /// What it carries since it has switched.
+    pub(super) fn tunnel(&self) -> Option<Box<dyn Tunnel>> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The connection opened with HTTP/2's preface.
@@ -331,9 +339,11 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    /// Its answer accepts an upgrade or a tunnel: what comes next is no HTTP/1.
-    pub(super) fn switches(&self) {
+    /// Its answer accepts an upgrade: what comes next is no HTTP/1. The connection is busy until it is gone.
+    pub(super) fn switches(&self, to: Option<Box<dyn Tunnel>>) {
         self.connection.switched.store(true, Ordering::Relaxed);
+        self.connection.in_flight.fetch_add(1, Ordering::Relaxed);
+        *self.connection.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = to;
     }
 
     /// Its answer has begun.

@@ -7,6 +7,7 @@ use super::proxy::Ends;
 use super::service::Counted;
 use super::shop::{Desk, Gate, Seat};
 use super::stamped::Stamped;
+use super::switch::{Ended, Tunnel};
 use super::{Handler, Limits, Peer};
 use crate::clock::Ticker;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -119,6 +120,9 @@ pub(super) fn start<H: Handler>(accepted: Accepted, handler: &H, desk: &Arc<Desk
 
 async fn drive<H: Handler>(stream: Stamped, spoken: Spoken, service: H::Service, connection: Arc<Connection>) {
     speak::<H>(stream, spoken, service, &connection).await;
+    if let Some(tunnel) = connection.tunnel() {
+        carry(tunnel, &connection).await;
+    }
     if let Some(left) = connection.left()
         && let Ok(left) = TcpStream::from_std(left.into())
     {
@@ -129,7 +133,8 @@ async fn drive<H: Handler>(stream: Stamped, spoken: Spoken, service: H::Service,
 /// Speaks HTTP until hyper is done, or the tick has it cut.
 async fn speak<H: Handler>(stream: Stamped, spoken: Spoken, service: H::Service, connection: &Arc<Connection>) {
     let protocol = connection.desk().protocol();
-    let mut http = pin!(protocol.builder(spoken).serve_connection(TokioIo::new(stream), Counted::new(service, Arc::clone(connection))));
+    let io = TokioIo::new(stream);
+    let mut http = pin!(protocol.builder(spoken).serve_connection_with_upgrades(io, Counted::new(service, Arc::clone(connection))));
     let (mut driven, mut told, mut idle) = (false, false, false);
     let end = poll_fn(|cx| {
         if !driven || connection.asked() != Asked::Nothing {
@@ -163,11 +168,36 @@ async fn speak<H: Handler>(stream: Stamped, spoken: Spoken, service: H::Service,
     .await;
     match end {
         None if connection.parts(Farewell::Refuse) => {}
+        // Its socket is the tunnel's now.
+        Some(Ok(())) if connection.has_switched() => {}
         Some(Ok(())) if connection.uploads() && !idle => connection.part(Farewell::Linger),
         Some(Ok(())) => {}
         None if connection.busy() => connection.part(Farewell::Reset),
         None => {}
         Some(Err(error)) => failed(connection, error.as_ref()),
+    }
+}
+
+/// Carries what an upgrade led to, until it ends or the tick has the connection cut. A drain does not wait for it: nobody knows
+/// when it would end.
+async fn carry(mut tunnel: Box<dyn Tunnel>, connection: &Connection) {
+    let mut told = false;
+    let end = poll_fn(|cx| {
+        connection.driven_by(cx.waker());
+        match connection.asked() {
+            Asked::Nothing => {}
+            Asked::Cut => return Poll::Ready(Ended::Broken),
+            Asked::Close if told => {}
+            Asked::Close => {
+                told = true;
+                tunnel.end();
+            }
+        }
+        tunnel.poll(cx)
+    })
+    .await;
+    if end == Ended::Broken {
+        connection.part(Farewell::Reset);
     }
 }
 

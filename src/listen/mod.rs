@@ -17,6 +17,7 @@ mod service;
 mod shop;
 mod stamped;
 mod stream;
+mod switch;
 #[cfg(test)]
 mod tests;
 mod trusted;
@@ -28,6 +29,7 @@ pub use greet::{Tls, Unwelcome};
 pub use pace::Upload;
 pub use plain::serve_plain;
 pub use shop::Hooks;
+pub use switch::{CallersEnd, Ended, Switch, Tunnel};
 pub use trusted::TrustedProxies;
 pub use worker::{Listening, WorkerContext, Workers};
 

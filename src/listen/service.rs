@@ -3,7 +3,8 @@
 
 use super::connection::{Connection, InFlight};
 use super::pace::is_grpc;
-use http::{Method, Request, Response, StatusCode};
+use super::switch::Switch;
+use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -39,14 +40,13 @@ where
         let uploads = !request.body().is_end_stream();
         // A call of gRPC has a body always.
         let guard = Some(self.connection.begin(uploads, !uploads || !is_grpc(request.headers())));
-        let connect = request.method() == Method::CONNECT;
         let mut inner = self.inner.borrow_mut();
         // A service that is ready is called in place. hyper-util's adapter clones the whole stack for every request.
         let state = match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => State::Called { future: inner.call(request) },
             Poll::Pending => State::Waiting { future: inner.clone().oneshot(request) },
         };
-        Answer { state, guard, connect }
+        Answer { state, guard }
     }
 }
 
@@ -63,7 +63,6 @@ pin_project! {
         #[pin]
         state: State<S>,
         guard: Option<InFlight>,
-        connect: bool,
     }
 }
 
@@ -75,16 +74,15 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let me = self.project();
-        let answer = match me.state.project() {
+        let mut answer = match me.state.project() {
             StateProjected::Called { future } => ready!(future.poll(cx)),
             StateProjected::Waiting { future } => ready!(future.poll(cx)),
         };
         let mut guard = me.guard.take();
-        let status = answer.as_ref().map_or(StatusCode::OK, Response::status);
-        if (status == StatusCode::SWITCHING_PROTOCOLS || (*me.connect && status.is_success()))
-            && let Some(guard) = &guard
+        if let (Ok(answer), Some(guard)) = (&mut answer, &guard)
+            && answer.status() == StatusCode::SWITCHING_PROTOCOLS
         {
-            guard.switches();
+            guard.switches(answer.extensions_mut().remove::<Switch>().and_then(|switch| switch.take()));
         }
         if let (Some(guard), Ok(answer)) = (&mut guard, &answer) {
             guard.answers();

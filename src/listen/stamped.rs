@@ -80,6 +80,11 @@ impl Stamped {
         Ok(())
     }
 
+    /// What came was no HTTP/1 where HTTP/1 was due.
+    pub(super) fn has_refused(&self) -> bool {
+        matches!(self.speech, Speech::Refused(_) | Speech::Broken)
+    }
+
     fn wrote(&self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.connection.took(wrote.is_ready());
         if let Poll::Ready(Ok(n)) = &wrote {

@@ -57,6 +57,7 @@ struct Http {
     duration: HistogramVec,
     overhead: HistogramVec,
     in_flight: IntGaugeVec,
+    upgraded: IntGaugeVec,
     upstream_unauthorized: IntCounterVec,
     rejections: IntCounterVec,
     malformed: IntCounter,
@@ -165,6 +166,7 @@ impl Metrics {
             overhead: Source::ALL.map(|s| self.http.overhead.with_label_values(&[s.label()])),
             overhead_none: self.http.overhead.with_label_values(&["none"]),
             unauthorized: self.http.upstream_unauthorized.with_label_values(&[name]),
+            upgraded: self.http.upgraded.with_label_values(&[name]),
             forced: self.forced.clone(),
         })
     }
@@ -225,6 +227,7 @@ impl Http {
                 &OVERHEAD,
             ),
             in_flight: gauges(r, "cambist_http_requests_in_flight", "Requests whose answer is not out yet.", &["listener"]),
+            upgraded: gauges(r, "cambist_upgraded_connections", "Connections that speak WebSocket or another protocol now.", &["route"]),
             upstream_unauthorized: counters(
                 r,
                 "cambist_upstream_unauthorized_total",
@@ -326,6 +329,7 @@ pub struct RouteMetrics {
     overhead: [Histogram; Source::ALL.len()],
     overhead_none: Histogram,
     unauthorized: IntCounter,
+    upgraded: IntGauge,
     /// Of all routes together.
     pub forced: ForcedUpdates,
 }
@@ -360,5 +364,11 @@ impl RouteMetrics {
 
     pub fn unauthorized(&self) {
         self.unauthorized.inc();
+    }
+
+    /// A connection of this route speaks another protocol, for as long as what is returned lives.
+    pub fn upgraded(&self) -> InFlight {
+        self.upgraded.inc();
+        InFlight(self.upgraded.clone())
     }
 }

@@ -5,8 +5,11 @@ use super::admit::Permit;
 use super::headers;
 use super::journal::Journal;
 use super::replay::Tape;
+use super::tunnel::Joining;
 use crate::listen::Upload;
+use crate::token::SubjectToken;
 use bytes::Bytes;
+use http::HeaderName;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -16,12 +19,20 @@ use std::task::{Context, Poll};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The caller's body. Its trailers are dropped: towards HTTP/1.1 nothing of them may become a header.
+/// The caller's body. Its trailers are dropped, unless it speaks HTTP/2 and says `te: trailers`: towards HTTP/1.1 nothing of them may
+/// become a header.
 pub struct RequestBody {
     inner: Inner,
     limit: Option<Limit>,
     tape: Option<Arc<Tape>>,
+    trailers: Option<Box<Passing>>,
     upload: Option<Arc<Upload>>,
+}
+
+/// Which trailers do not pass: beside those that never do, names and a token.
+struct Passing {
+    names: Vec<HeaderName>,
+    token: Option<SubjectToken>,
 }
 
 enum Inner {
@@ -56,6 +67,21 @@ impl RequestBody {
         self.tape.as_ref()
     }
 
+    /// Its trailers pass, without these and what never passes.
+    pub(super) fn pass_trailers<'a>(&mut self, but: impl Iterator<Item = &'a HeaderName>) {
+        self.trailers = Some(Box::new(Passing { names: but.cloned().collect(), token: None }));
+    }
+
+    pub(super) fn passes_trailers(&self) -> bool {
+        self.trailers.is_some()
+    }
+
+    pub(super) fn no_trailer_holds(&mut self, token: Option<SubjectToken>) {
+        if let Some(passing) = &mut self.trailers {
+            passing.token = token;
+        }
+    }
+
     /// It has to come at the least rate.
     pub(super) fn pace(&mut self, upload: Arc<Upload>) {
         self.upload = Some(upload);
@@ -70,13 +96,13 @@ impl RequestBody {
 
 impl From<Incoming> for RequestBody {
     fn from(body: Incoming) -> Self {
-        Self { inner: Inner::Wire(body), limit: None, tape: None, upload: None }
+        Self { inner: Inner::Wire(body), limit: None, tape: None, trailers: None, upload: None }
     }
 }
 
 impl From<Bytes> for RequestBody {
     fn from(body: Bytes) -> Self {
-        Self { inner: Inner::Fixed(Full::new(body)), limit: None, tape: None, upload: None }
+        Self { inner: Inner::Fixed(Full::new(body)), limit: None, tape: None, trailers: None, upload: None }
     }
 }
 
@@ -102,7 +128,14 @@ impl HttpBody for RequestBody {
             None => None,
         };
         let Some(data) = data else {
-            // The end, or trailers, which are not passed on.
+            if let (Some(passing), Some(Ok(_))) = (&me.trailers, &frame)
+                && let Some(Ok(Ok(trailers))) = frame.map(|frame| frame.map(Frame::into_trailers))
+            {
+                // A tape has no room for them, so such a body is not sent again.
+                let token = passing.token.as_ref().map(SubjectToken::expose);
+                return Poll::Ready(Some(Ok(Frame::trailers(headers::passing_request_trailers(trailers, &passing.names, token)))));
+            }
+            // The end, or trailers that are not passed on.
             me.ended();
             return Poll::Ready(None);
         };
@@ -144,26 +177,51 @@ impl HttpBody for RequestBody {
 /// The answer's body: the upstream's, or a fault's few bytes. What a request holds is let go with it.
 pub struct Body {
     answer: Answer,
-    _permit: Option<Permit>,
+    permit: Option<Permit>,
 }
 
 enum Answer {
-    Upstream { body: crate::upstream::Body, trailers: bool },
+    Upstream {
+        body: crate::upstream::Body,
+        trailers: bool,
+    },
     Fixed(Full<Bytes>),
+    /// A 101: it has no body, and what comes after it is none.
+    Switched(Option<Joining>),
 }
 
 impl Body {
     /// `trailers`: the caller understands them.
     pub(super) fn upstream(body: crate::upstream::Body, trailers: bool) -> Self {
-        Self { answer: Answer::Upstream { body, trailers }, _permit: None }
+        Self { answer: Answer::Upstream { body, trailers }, permit: None }
     }
 
     pub fn fixed(bytes: impl Into<Bytes>) -> Self {
-        Self { answer: Answer::Fixed(Full::new(bytes.into())), _permit: None }
+        Self { answer: Answer::Fixed(Full::new(bytes.into())), permit: None }
+    }
+
+    pub(super) fn switched(joining: Joining) -> Self {
+        Self { answer: Answer::Switched(Some(joining)), permit: None }
+    }
+
+    /// What the upstream's connection has become, where this is its 101's body.
+    pub(super) fn take_switching(&mut self) -> Option<crate::upstream::Switching> {
+        match &mut self.answer {
+            Answer::Upstream { body, .. } => body.take_switching(),
+            Answer::Switched(_) | Answer::Fixed(_) => None,
+        }
+    }
+
+    /// What is to follow a 101, with the place that the request takes.
+    pub(super) fn take_switched(&mut self) -> Option<(Joining, Option<Permit>)> {
+        match &mut self.answer {
+            Answer::Switched(joining) => Some((joining.take()?, self.permit.take())),
+            Answer::Upstream { .. } | Answer::Fixed(_) => None,
+        }
     }
 
     pub(super) fn holding(self, permit: Option<Permit>) -> Self {
-        Self { _permit: permit, ..self }
+        Self { permit, ..self }
     }
 }
 
@@ -173,6 +231,7 @@ impl HttpBody for Body {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.answer {
+            Answer::Switched(_) => Poll::Ready(None),
             Answer::Fixed(body) => Pin::new(body).poll_frame(cx).map_err(BoxError::from),
             Answer::Upstream { body, trailers } => {
                 let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
@@ -189,6 +248,7 @@ impl HttpBody for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.answer {
+            Answer::Switched(_) => true,
             Answer::Fixed(body) => body.is_end_stream(),
             Answer::Upstream { body, .. } => body.is_end_stream(),
         }
@@ -196,6 +256,7 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match &self.answer {
+            Answer::Switched(_) => SizeHint::with_exact(0),
             Answer::Fixed(body) => body.size_hint(),
             Answer::Upstream { body, .. } => body.size_hint(),
         }

@@ -3,15 +3,16 @@
 use super::body::Body;
 use super::headers;
 use super::preflight;
-use super::request::{Bearer, Routed, Scrubbed};
+use super::request::{Bearer, Caught, Routed, Scrubbed};
 use super::rewrite;
 use super::route::{Route, Routes};
+use super::upgrade::Upgrade;
 use crate::fault::{Fault, bad_request};
 use crate::route::Found;
 use crate::route::path::Reading;
 use crate::token::SubjectToken;
 use futures_util::future::{Either, Ready, ready};
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, TE};
 use http::{Method, Response};
 use http_body::Body as _;
 use std::sync::Arc;
@@ -41,6 +42,12 @@ fn find(mut scrubbed: Scrubbed) -> Result<Routed, Fault> {
     let actor = take_tokens(routes, &route, preflight, &mut scrubbed)?;
     headers::strip_aliases(&mut scrubbed.caught.head.headers, &routes.matched);
     rewrite::strip(&route, &mut scrubbed)?;
+    // Elsewhere it is an ordinary request: whoever serves HTTP may leave an upgrade alone.
+    scrubbed.upgrade = scrubbed.upgrade.take().filter(|_| route.websocket).map(Upgrade::without_body).transpose()?;
+    let Caught { head, body, .. } = &mut scrubbed.caught;
+    if head.headers.contains_key(TE) {
+        body.pass_trailers(from.in_force.force.as_ref().map(|force| force.name()).into_iter().chain(&routes.token_headers));
+    }
     Ok(Routed { scrubbed, route, actor, preflight })
 }
 

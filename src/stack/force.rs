@@ -48,6 +48,10 @@ impl ForceHeader {
     }
 
     /// Takes the header out. Whether a caller from `origin` asked for a newer token with it. One who may be anybody does not count.
+    pub(super) fn name(&self) -> &HeaderName {
+        &self.name
+    }
+
     pub(super) fn take(&self, headers: &mut HeaderMap, origin: Origin) -> bool {
         let asked = self.asked(headers);
         let spelt: Vec<HeaderName> = headers.keys().filter(|name| headers::spells(name.as_str(), self.name.as_str())).cloned().collect();

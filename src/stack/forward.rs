@@ -2,17 +2,20 @@
 //! pools and timeouts are the `upstream` room's matter.
 
 use super::body::{Body, RequestBody};
+use super::deadline;
 use super::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use super::headers;
 use super::request::{Authorized, Caller};
 use super::retry::Again;
 use super::rewrite::HostRewrite;
-use crate::fault::Fault;
+use super::tunnel::Joining;
+use super::upgrade::Upgrade;
+use crate::fault::{Fault, Why};
 use crate::upstream::{Pools, Terms};
 use futures_util::future::{BoxFuture, FutureExt};
 use http::header;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, Uri, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -42,16 +45,18 @@ impl tower::Service<Authorized> for Forward {
     }
 }
 
-async fn forward(Forward { pools }: Forward, authorized: Authorized) -> Result<Response<Body>, Fault> {
+async fn forward(Forward { pools }: Forward, mut authorized: Authorized) -> Result<Response<Body>, Fault> {
     let (route, trailers) = (authorized.route.clone(), authorized.trailers);
     let (journal, from) = (authorized.caught.journal.clone(), authorized.caught.from.clone());
-    let mut request = outgoing(authorized);
+    let upgrade = authorized.upgrade.take();
+    let timeouts = if journal.grpc { deadline::shortened(route.timeouts, &authorized.caught.head.headers) } else { route.timeouts };
+    let mut request = outgoing(authorized, upgrade.as_ref());
     let again = Again::keep(&mut request, &route.retries, &from.in_force.replays);
     // Of a request that is sent again, the first time counts.
     if let Some(added) = journal.sent() {
         route.metrics.added(journal.source(), added);
     }
-    let mut terms = Terms::new(route.timeouts, Some(from.cut.clone()));
+    let mut terms = Terms::new(timeouts, Some(from.cut.clone()));
     terms.own_host = route.host == HostRewrite::Upstream;
     (terms.retries, terms.on_connect) = (route.retries.attempts, route.retries.on_connect);
     let sent = loop {
@@ -70,11 +75,19 @@ async fn forward(Forward { pools }: Forward, authorized: Authorized) -> Result<R
         answer.headers_mut().remove(header::TRAILER);
     }
     headers::append_via(answer.headers_mut(), received);
-    Ok(answer)
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(answer);
+    }
+    let joining = upgrade.and_then(|upgrade| {
+        Upgrade::say(upgrade.protocol, answer.headers_mut());
+        Some(Joining::new(upgrade.on, answer.body_mut().take_switching()?))
+    });
+    // Where nobody asked, the pool has made an error of it.
+    joining.map(|joining| answer.map(|_| Body::switched(joining))).ok_or_else(|| Fault::UpstreamError(Why::new("an unasked 101").into()))
 }
 
 /// The request in the form that the upstream gets: origin-form, HTTP/1.1, with what the gateway says of its caller.
-fn outgoing(authorized: Authorized) -> Request<RequestBody> {
+fn outgoing(authorized: Authorized, upgrade: Option<&Upgrade>) -> Request<RequestBody> {
     let Authorized { caught, authority, route, .. } = authorized;
     let (mut head, body, from) = (caught.head, caught.body, caught.from);
     headers::append_via(&mut head.headers, head.version);
@@ -103,6 +116,9 @@ fn outgoing(authorized: Authorized) -> Request<RequestBody> {
     // hyper takes a GET of unknown length for one without a body, and would drop it.
     if !body.is_end_stream() && body.size_hint().exact().is_none() {
         fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if let Some(upgrade) = upgrade {
+        Upgrade::say(upgrade.protocol.clone(), &mut head.headers);
     }
     head.version = Version::HTTP_11;
     Request::from_parts(head, body)

@@ -168,6 +168,20 @@ pub(super) fn passing_trailers(mut trailers: HeaderMap) -> HeaderMap {
     trailers
 }
 
+/// A request's trailers without those that mean something elsewhere, or hold this token.
+pub(super) fn passing_request_trailers(trailers: HeaderMap, forbidden: &[HeaderName], token: Option<&str>) -> HeaderMap {
+    let mut passing = passing_trailers(trailers);
+    let held = |v: &HeaderValue| token.is_some_and(|token| v.to_str().is_ok_and(|v| v.contains(token)));
+    let bad = |(name, value): &(&HeaderName, &HeaderValue)| {
+        means_something(name) || forbidden.iter().any(|f| spells(name.as_str(), f.as_str())) || held(value)
+    };
+    let bad: Vec<HeaderName> = passing.iter().filter(bad).map(|(name, _)| name.clone()).collect();
+    for name in bad {
+        passing.remove(name);
+    }
+    passing
+}
+
 /// HTTP/2 may send a cookie in crumbs; HTTP/1.1 knows one field (RFC 9113 §8.2.3).
 pub(super) fn join_cookies(headers: &mut HeaderMap) {
     let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
@@ -283,6 +297,21 @@ mod tests {
         let mut h = map(&[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]);
         join_cookies(&mut h);
         assert_eq!(h.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn a_requests_trailers_carry_no_token_and_nothing_that_the_gateway_reads() {
+        let actor = HeaderName::from_static("x-actor-token");
+        let given = map(&[
+            ("x-sum", "1"),
+            ("x_actor_token", "t"),
+            ("x-note", "is c4nary it"),
+            ("cookie", "a=b"),
+            ("authorization", "x"),
+            ("te", "x"),
+        ]);
+        let h = passing_request_trailers(given, &[actor], Some("c4nary"));
+        assert_eq!(h.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-sum"]);
     }
 
     #[test]

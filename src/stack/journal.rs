@@ -111,20 +111,23 @@ impl Journal {
     }
 
     /// The end: everything is counted and the access line is written.
-    pub fn close(&self, unmatched: &RouteMetrics, status: StatusCode, bytes: u64, whole: bool) {
+    pub(super) fn close(&self, unmatched: &RouteMetrics, status: StatusCode, passed: Passed) {
         let took = self.started.elapsed();
         let metrics = self.route.get().map(|r| &r.metrics).or_else(|| self.door.get().map(|d| &d.metrics));
         let metrics = metrics.map_or(unmatched, |m| m);
-        metrics.answered(&self.method, status, took);
+        // How long a tunnel stood says nothing of how long anybody waited.
+        let switched = status == StatusCode::SWITCHING_PROTOCOLS;
+        let waited = if switched { Duration::from_micros(self.answered.load(Ordering::Relaxed)) } else { took };
+        metrics.answered(&self.method, status, waited);
         if let Some(fault) = self.fault.get() {
             metrics.rejected(fault);
         }
         if self.path.is_some() && telemetry::access_wanted() {
-            self.access_line(status, bytes, whole, took);
+            self.access_line(status, passed, took);
         }
     }
 
-    fn access_line(&self, status: StatusCode, bytes: u64, whole: bool, took: Duration) {
+    fn access_line(&self, status: StatusCode, Passed { bytes, received, whole }: Passed, took: Duration) {
         let route = self.route.get();
         let (sent, answered) = (self.sent.load(Ordering::Relaxed), self.answered.load(Ordering::Relaxed));
         let total = micros(took);
@@ -139,6 +142,7 @@ impl Journal {
             upstream = route.map_or("-", |r| &r.upstream.settings().name),
             status = status.as_u16(),
             bytes,
+            received,
             whole,
             total_us = total,
             added_us = if sent == 0 { total } else { sent },
@@ -148,6 +152,16 @@ impl Journal {
             trace_id = %self.trace(),
         );
     }
+}
+
+/// What went over the wire.
+pub(super) struct Passed {
+    /// To the caller.
+    pub bytes: u64,
+    /// From the caller; counted for upgraded connections alone.
+    pub received: Option<u64>,
+    /// Both to their end.
+    pub whole: bool,
 }
 
 fn micros(d: Duration) -> u64 {

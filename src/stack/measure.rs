@@ -3,12 +3,13 @@
 
 use super::Shared;
 use super::admit::Admission;
+use super::admit::Permit;
 use super::body::{Body, RequestBody};
 use super::forwarded::Origin;
 use super::in_force::InForce;
-use super::journal::Journal;
+use super::journal::{Journal, Passed, TraceId};
 use super::request::{Caller, Caught};
-use crate::listen::Upload;
+use crate::listen::{self, Upload};
 use crate::metrics::{InFlight, ListenerMetrics, RouteMetrics};
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
@@ -71,7 +72,10 @@ impl<S> Measure<S> {
             unmatched: self.unmatched.clone(),
             status: StatusCode::from_u16(499).unwrap_or_default(),
             bytes: 0,
+            received: None,
             whole: false,
+            _permit: None,
+            _upgraded: None,
             parting: self.from.parting,
             admission: self.admission.clone(),
             _gauge: self.listener.begin(),
@@ -124,6 +128,9 @@ impl<F: Future<Output = Result<Response<Body>, Infallible>>> Future for Measurin
             upload.answered();
         }
         let status = answer.status();
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return Poll::Ready(Ok(switched(answer, me.guard.take())));
+        }
         if me.guard.as_ref().is_some_and(Guard::says_goodbye) {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -139,13 +146,30 @@ impl<F: Future<Output = Result<Response<Body>, Infallible>>> Future for Measurin
     }
 }
 
+/// The guard goes into the tunnel: hyper drops a 101's body with its head.
+fn switched(mut answer: Response<Body>, guard: Option<Guard>) -> Response<Measured> {
+    if let (Some(mut guard), Some((joining, permit))) = (guard, answer.body_mut().take_switched()) {
+        guard.status = StatusCode::SWITCHING_PROTOCOLS;
+        guard.received = Some(0);
+        guard._permit = permit;
+        guard._upgraded = guard.journal.route().map(|route| route.metrics.upgraded());
+        answer.extensions_mut().insert(listen::Switch::new(Box::new(joining.with(guard))));
+    }
+    answer.map(|body| Measured { body, guard: None })
+}
+
 /// Counts the request, and frees what it held, when dropped.
-struct Guard {
+pub(super) struct Guard {
     journal: Arc<Journal>,
     unmatched: Arc<RouteMetrics>,
     status: StatusCode,
     bytes: u64,
+    /// What came from the caller, where that is counted.
+    received: Option<u64>,
     whole: bool,
+    /// Of a tunnel; any other request's is in its body.
+    _permit: Option<Permit>,
+    _upgraded: Option<InFlight>,
     parting: bool,
     admission: Arc<Admission>,
     _gauge: InFlight,
@@ -156,11 +180,24 @@ impl Guard {
     fn says_goodbye(&self) -> bool {
         (self.parting || self.admission.is_ending()) && self.journal.version <= Version::HTTP_11
     }
+
+    /// So many bytes have passed through the tunnel, from the caller and to it.
+    pub(super) fn passed(&mut self, up: u64, down: u64) {
+        (self.received, self.bytes) = (Some(up), down);
+    }
+
+    pub(super) fn ended_whole(&mut self) {
+        self.whole = true;
+    }
+
+    pub(super) fn trace(&self) -> &TraceId {
+        self.journal.trace()
+    }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.journal.close(&self.unmatched, self.status, self.bytes, self.whole);
+        self.journal.close(&self.unmatched, self.status, Passed { bytes: self.bytes, received: self.received, whole: self.whole });
     }
 }
 

@@ -4,6 +4,7 @@
 mod admit;
 mod answer;
 mod body;
+mod deadline;
 mod divert;
 mod failures;
 mod find_route;
@@ -28,6 +29,8 @@ mod rewrite;
 mod route;
 mod scrub;
 mod swap_token;
+mod tunnel;
+mod upgrade;
 mod verify;
 
 use crate::metrics::{ListenerMetrics, Metrics, RouteMetrics};

@@ -84,6 +84,7 @@ where
             route: authorized.route.clone(),
             authority: authorized.authority.clone(),
             trailers: authorized.trailers,
+            upgrade: authorized.upgrade.clone(),
             exchanged: None,
         };
         Some(Box::new(Kept { inner: self.inner.clone(), tokens: self.tokens.clone(), exchanged, replay, request }))

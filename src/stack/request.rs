@@ -5,6 +5,7 @@ use super::forwarded::{Origin, Said, quoted_node};
 use super::in_force::InForce;
 use super::journal::Journal;
 use super::route::Route;
+use super::upgrade::Upgrade;
 use crate::token::{Asker, SubjectToken, Target};
 use crate::{listen, upstream};
 use http::HeaderValue;
@@ -36,6 +37,8 @@ pub struct Scrubbed {
     pub bearer: Bearer,
     /// The caller understands trailers.
     pub trailers: bool,
+    /// The caller asks to go on in another protocol.
+    pub upgrade: Option<Upgrade>,
     /// The caller asks for a newer token than is held, and may.
     pub force: bool,
 }
@@ -104,6 +107,8 @@ pub struct Authorized {
     pub route: Arc<Route>,
     pub authority: HeaderValue,
     pub trailers: bool,
+    /// What the route lets it become.
+    pub upgrade: Option<Upgrade>,
     /// `None` where no token was exchanged.
     pub exchanged: Option<Exchanged>,
 }

@@ -34,6 +34,8 @@ pub struct RouteSettings {
     pub token: TokenMode,
     /// Bytes; `None`: any.
     pub max_body: Option<u64>,
+    /// Callers may go on in another protocol, if the upstream agrees.
+    pub websocket: bool,
     pub force: ForceRoute,
     pub headers: TokenHeaders,
     pub rewrite: Rewrite,
@@ -145,6 +147,7 @@ pub struct Route {
     pub require: Require,
     pub token: Injection,
     pub max_body: Option<u64>,
+    pub websocket: bool,
     pub force: ForceRoute,
     pub headers: TokenHeaders,
     pub strip_prefix: Option<Box<str>>,

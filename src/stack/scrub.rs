@@ -5,6 +5,7 @@ use super::body::Body;
 use super::forwarded::Said;
 use super::headers;
 use super::request::{Bearer, Caught, Scrubbed};
+use super::upgrade;
 use crate::fault::{Fault, bad_request};
 use crate::route::path;
 use crate::token::SubjectToken;
@@ -59,6 +60,7 @@ fn scrub(mut caught: Caught) -> Result<Scrubbed, Fault> {
     let boldest = path::read(head.uri.path()).map_err(bad_request)?.into_boldest();
     let bearer = one_bearer(&mut head.headers)?;
     headers::refuse_loop(&head.headers)?;
+    let upgrade = upgrade::asked(head);
     let trailers = headers::strip_hop_by_hop(&mut head.headers);
     caught.said = Said::read(&head.headers, &caught.from, caught.origin);
     headers::strip_hearsay(&mut head.headers);
@@ -68,8 +70,12 @@ fn scrub(mut caught: Caught) -> Result<Scrubbed, Fault> {
     head.headers.remove(header::EXPECT);
     // Towards HTTP/1.1 no trailers are sent, so none are announced.
     head.headers.remove(header::TRAILER);
+    if trailers && head.version == Version::HTTP_2 {
+        // gRPC. Towards HTTP/1.1 it goes nevertheless: there it would speak of our own connection.
+        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
     let trailers = trailers || head.version == Version::HTTP_2;
-    Ok(Scrubbed { host, authority, boldest, bearer, trailers, force, caught })
+    Ok(Scrubbed { host, authority, boldest, bearer, trailers, upgrade, force, caught })
 }
 
 /// hyper has framed the body already; what it let through in doubt is refused here.

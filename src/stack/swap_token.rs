@@ -168,6 +168,15 @@ fn counted(answer: Result<Granted, Fault>, ask: Ask, at_once: bool, verified: &V
 fn authorized(verified: Verified, injected: Injected) -> Authorized {
     let Verified { routed, caller } = verified;
     let mut caught = routed.scrubbed.caught;
+    let token = match &caller {
+        _ if !caught.body.passes_trailers() => None,
+        Known::Caller(asker) => asker.caller().map(|caller| caller.token.clone()),
+        Known::Anybody(Bearer::Token(token)) => Some(token.clone()),
+        Known::Anybody(_) | Known::Preflight => None,
+    };
+    if !matches!(routed.route.token, Injection::Callers) {
+        caught.body.no_trailer_holds(token);
+    }
     let (headers, places) = (&mut caught.head.headers, &routed.route.headers);
     let exchanged = match injected {
         Injected::Nothing => None,
@@ -185,6 +194,6 @@ fn authorized(verified: Verified, injected: Injected) -> Authorized {
             Some(Exchanged { asker, target, generation, cached: source.cached() })
         }
     };
-    let (authority, trailers) = (routed.scrubbed.authority, routed.scrubbed.trailers);
-    Authorized { caught, route: routed.route, authority, trailers, exchanged }
+    let (authority, trailers, upgrade) = (routed.scrubbed.authority, routed.scrubbed.trailers, routed.scrubbed.upgrade);
+    Authorized { caught, route: routed.route, authority, trailers, upgrade, exchanged }
 }

@@ -4,10 +4,11 @@
 use super::Error;
 use super::connection::Lease;
 use super::error::in_full;
-
+use super::switched::Switching;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,12 +18,23 @@ pub struct Body {
     /// The connection, until the body is whole or broken.
     lease: Option<Box<dyn Lease>>,
     broken: bool,
+    switched: Option<OnUpgrade>,
 }
 
 impl Body {
     /// `lease` is `None` where the connection is needed no more.
     pub(super) fn new(incoming: Incoming, lease: Option<Box<dyn Lease>>) -> Self {
-        Self { incoming, lease, broken: false }
+        Self { incoming, lease, broken: false, switched: None }
+    }
+
+    /// The empty body of a 101 that was asked for.
+    pub(super) fn switched(incoming: Incoming, upgrade: OnUpgrade, lease: Box<dyn Lease>) -> Self {
+        Self { incoming, lease: Some(lease), broken: false, switched: Some(upgrade) }
+    }
+
+    /// What the connection has become, where this is a 101's body.
+    pub fn take_switching(&mut self) -> Option<Switching> {
+        Some(Switching::new(self.switched.take()?, self.lease.take()?))
     }
 
     fn whole(&mut self) {
@@ -70,6 +82,15 @@ impl http_body::Body for Body {
                 let broken = lease.member().broken(in_full(&error));
                 me.fail(broken)
             }
+            // hyper takes a reset with CANCEL for an end, and one with NO_ERROR, which is one only while we still send.
+            Poll::Ready(None)
+                if lease.is_http2()
+                    && !http_body::Body::is_end_stream(&me.incoming)
+                    && (lease.watch().whole() || http_body::Body::size_hint(&me.incoming).lower() > 0) =>
+            {
+                let error = lease.member().broken("its stream was reset before the answer was whole".to_owned());
+                me.fail(error)
+            }
             Poll::Ready(None) => {
                 me.whole();
                 Poll::Ready(None)
@@ -89,7 +110,7 @@ impl http_body::Body for Body {
 impl Drop for Body {
     fn drop(&mut self) {
         // hyper's server lets go of a body of known length with its last byte, and of a HEAD's without a look.
-        if http_body::Body::is_end_stream(self) {
+        if self.switched.is_none() && http_body::Body::is_end_stream(self) {
             self.whole();
         }
     }

@@ -1,13 +1,15 @@
-//! A new connection to an upstream: name, TCP, TLS, HTTP/1.1. The addresses of a name are tried in turn, each with its share of
+//! A new connection to an upstream: name, TCP, TLS, HTTP/1.1 or 2. The addresses of a name are tried in turn, each with its share of
 //! the time that is left. It keeps nothing: pools do.
 
 use super::error::in_full;
+use super::greeted::{self, Talking};
 use super::heard::Heard;
 use super::outgoing::Outgoing;
-use super::{Endpoint, Error, Settings};
+use super::secure::Tls;
+use super::{Endpoint, Error, Protocol, Settings};
 use bytes::Bytes;
 use http::HeaderValue;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use std::net::SocketAddr;
@@ -18,20 +20,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
-
-/// What TLS to an upstream needs, made once.
-pub(super) struct Tls {
-    connector: TlsConnector,
-}
-
-impl Tls {
-    pub(super) fn new(settings: &Settings) -> Result<Self, Error> {
-        let unusable = |why: String| Error::Unusable { upstream: settings.name.clone(), why };
-        let config = crate::tls::client(None, &[b"http/1.1"]).map_err(|e| unusable(e.to_string()))?;
-        Ok(Self { connector: TlsConnector::from(config) })
-    }
-}
 
 /// Where a connection goes, and whom TLS must find there.
 #[derive(Clone)]
@@ -42,16 +30,27 @@ pub(super) struct Peer {
     /// The endpoint's own `Host`.
     pub host: HeaderValue,
     server_name: Option<ServerName<'static>>,
+    protocol: Protocol,
 }
 
 impl Peer {
-    pub(super) fn new(upstream: &Arc<str>, endpoint: &Endpoint) -> Result<Self, Error> {
-        let unusable =
-            |e| Error::Unusable { upstream: upstream.clone(), why: format!("`{}` can be no TLS server name: {e}", endpoint.host) };
-        let server_name = if endpoint.tls { Some(ServerName::try_from(endpoint.host.clone()).map_err(unusable)?) } else { None };
-        let no_host = |e| Error::Unusable { upstream: upstream.clone(), why: format!("`{}` can be no Host: {e}", endpoint.host) };
+    pub(super) fn new(settings: &Settings, endpoint: &Endpoint) -> Result<Self, Error> {
+        let unusable = |why: String| Error::Unusable { upstream: settings.name.clone(), why };
+        let name = settings.tls.server_name.as_ref().unwrap_or(&endpoint.host);
+        let no_name = |e| unusable(format!("`{name}` can be no TLS server name: {e}"));
+        let server_name = if endpoint.tls { Some(ServerName::try_from(name.clone()).map_err(no_name)?) } else { None };
+        let no_host = |e| unusable(format!("`{}` can be no Host: {e}", endpoint.host));
         let host = HeaderValue::try_from(endpoint.authority()).map_err(no_host)?;
-        Ok(Self { endpoint: endpoint.clone(), address: None, host, server_name })
+        Ok(Self { endpoint: endpoint.clone(), address: None, host, server_name, protocol: settings.protocol })
+    }
+
+    /// Whether a connection to it may turn out to be one for many.
+    pub(super) fn may_share(&self) -> bool {
+        match self.protocol {
+            Protocol::Auto => self.endpoint.tls,
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+        }
     }
 
     /// The same, at this address of its name.
@@ -76,20 +75,30 @@ impl fmt::Display for Peer {
     }
 }
 
-/// The sending half, and what ends the task that drives the connection.
-pub(super) type Opened<B> = (SendRequest<Outgoing<B>>, AbortHandle);
+/// A connection's sending half.
+pub(super) enum Opened<B> {
+    /// With what ends the task that drives the connection.
+    Http1(http1::SendRequest<Outgoing<B>>, AbortHandle),
+    Http2(Talking<B>),
+}
 
-/// Opens a connection within `limit`, or says why there is none.
-pub(super) async fn open<B>(peer: &Peer, tls: Option<&Tls>, limit: Duration) -> Result<Opened<B>, String>
+/// Opens a connection within `limit`, or says why there is none. `http1`: in HTTP/1.1, whatever else may be spoken.
+pub(super) async fn open<B>(peer: &Peer, tls: Option<&Arc<Tls>>, limit: Duration, http1: bool) -> Result<Opened<B>, String>
 where
     B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let until = Instant::now() + limit;
+    let known = !http1 && peer.protocol == Protocol::Http2;
     let dial = async {
         let tcp = Heard::new(tcp(peer, until).await?);
         match (tls, &peer.server_name) {
-            (Some(tls), Some(name)) => drive(tls.connector.connect(name.clone(), tcp).await?).await,
+            (Some(tls), Some(name)) => {
+                let io = tls.connect(name, tcp, http1).await?;
+                let agreed = io.get_ref().1.alpn_protocol() == Some(b"h2");
+                if agreed || known { Ok(Opened::Http2(greeted::open(io).await?)) } else { drive(io).await }
+            }
+            _ if known => Ok(Opened::Http2(greeted::open(tcp).await?)),
             _ => drive(tcp).await,
         }
     };
@@ -127,7 +136,7 @@ where
     let (sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(io::Error::other)?;
     let task = tokio::spawn(async move {
         // Its errors come back through the request or the body that they broke.
-        let _ = connection.await;
+        let _ = connection.with_upgrades().await;
     });
-    Ok((sender, task.abort_handle()))
+    Ok(Opened::Http1(sender, task.abort_handle()))
 }

@@ -3,33 +3,32 @@
 
 use super::error::in_full;
 use super::member::Member;
-use super::outgoing::Outgoing;
 use super::pool::Pools;
+use super::sender::Sender;
 use super::slots::Slot;
 use super::watch::{Cut, Sent, Watch};
 use super::{Body, Error, Waited};
-use http::{Response, StatusCode};
+use http::header::UPGRADE;
+use http::{HeaderValue, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use std::sync::{Arc, Weak};
-use tokio::task::AbortHandle;
 
 /// A connection that an answer's body holds.
 pub(super) trait Lease: Send {
     fn member(&self) -> &Member;
     fn watch(&self) -> &Watch;
+    fn is_http2(&self) -> bool;
     /// The answer is whole. The connection goes back to its pool, or is closed if the request is not.
     fn give_back(self: Box<Self>);
     /// The answer's body ended in `error`.
     fn blame(&self, error: &Error);
 }
 
-/// One connection; dropping it closes it at once, whatever it carries.
+/// One connection, or one stream of a shared one; dropping it ends it at once, whatever it carries.
 pub(super) struct Connection<B: 'static> {
     pub member: Arc<Member>,
-    pub sender: SendRequest<Outgoing<B>>,
-    pub task: AbortHandle,
+    pub sender: Sender<B>,
     pub watch: Arc<Watch>,
     /// When it was put back, in milliseconds.
     pub since: u64,
@@ -54,11 +53,15 @@ impl<B> Connection<B> {
 }
 
 impl<B: Send> Connection<B> {
-    pub fn answered(mut self: Box<Self>, response: Response<Incoming>, cut: Option<Arc<dyn Cut>>) -> Result<Response<Body>, Error> {
+    /// `asked`: the protocol that the request wanted to go on with.
+    pub fn answered(
+        mut self: Box<Self>,
+        response: Response<Incoming>,
+        asked: Option<&HeaderValue>,
+        cut: Option<Arc<dyn Cut>>,
+    ) -> Result<Response<Body>, Error> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            let error = self.member.broken("101 Switching Protocols, which nobody asked for".to_owned());
-            self.blame(&error);
-            return Err(error);
+            return self.switched(response, asked);
         }
         self.bad = matches!(response.status().as_u16(), 502..=504);
         let (head, incoming) = response.into_parts();
@@ -70,6 +73,22 @@ impl<B: Send> Connection<B> {
             Some(self)
         };
         Ok(Response::from_parts(head, Body::new(incoming, lease)))
+    }
+
+    fn switched(self: Box<Self>, mut response: Response<Incoming>, asked: Option<&HeaderValue>) -> Result<Response<Body>, Error> {
+        let mut named = response.headers().get_all(UPGRADE).iter();
+        let why = match (asked, named.next(), named.next()) {
+            (None, ..) => "101 Switching Protocols, which nobody asked for",
+            (Some(asked), Some(named), None) if named.as_bytes().eq_ignore_ascii_case(asked.as_bytes()) => {
+                let upgrade = hyper::upgrade::on(&mut response);
+                self.watch.answered(None);
+                return Ok(response.map(|incoming| Body::switched(incoming, upgrade, self)));
+            }
+            _ => "101 Switching Protocols, to another protocol than was asked for",
+        };
+        let error = self.member.broken(why.to_owned());
+        self.blame(&error);
+        Err(error)
     }
 
     pub fn broken(&self, error: &hyper::Error) -> Error {
@@ -90,17 +109,29 @@ impl<B: Send> Lease for Connection<B> {
         &self.watch
     }
 
+    fn is_http2(&self) -> bool {
+        matches!(self.sender, Sender::Http2(_))
+    }
+
     fn give_back(self: Box<Self>) {
         if self.bad {
             self.member.failed(self.watch.now());
         } else {
             self.member.served();
         }
-        if self.watch.whole()
-            && let Some(pools) = self.pools.upgrade()
-        {
-            self.watch.rest();
-            pools.put(self);
+        match &self.sender {
+            // One that still sends has its stream reset when it is dropped.
+            Sender::Http2(stream) if self.watch.whole() => {
+                self.watch.rest();
+                stream.ended(&self.watch);
+            }
+            Sender::Http1(..) if self.watch.whole() => {
+                if let Some(pools) = self.pools.upgrade() {
+                    self.watch.rest();
+                    pools.put(self);
+                }
+            }
+            Sender::Http1(..) | Sender::Http2(_) => {}
         }
     }
 
@@ -114,7 +145,9 @@ impl<B: Send> Lease for Connection<B> {
 impl<B> Drop for Connection<B> {
     fn drop(&mut self) {
         self.watch.rest();
-        // Letting go of the sender alone would leave hyper sending the rest of a request body that nobody waits for.
-        self.task.abort();
+        if !self.watch.whole() {
+            self.watch.abandon();
+        }
+        self.sender.end();
     }
 }

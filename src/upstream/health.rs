@@ -1,10 +1,13 @@
 //! Active health checks: a GET of a path on every endpoint, over a connection of its own. An answer of 2xx or 3xx is healthy;
 //! what follows from the outcome is the endpoint's matter.
 
-use super::connect::{self, Tls};
+use super::connect::{self, Opened};
 use super::error::in_full;
+use super::http2::Shared;
 use super::member::Member;
 use super::outgoing::Outgoing;
+use super::secure::Tls;
+use super::sender::Sender;
 use super::{Health, Upstream};
 use crate::clock::Clock;
 use bytes::Bytes;
@@ -38,16 +41,19 @@ async fn check(upstream: &Upstream, member: &Arc<Member>, health: &Health) {
 }
 
 /// Why the endpoint is not healthy, if it is not.
-async fn ask(member: &Member, tls: Option<&Tls>, health: &Health, limit: Duration) -> Result<(), String> {
-    let (mut sender, task) = connect::open(&member.peer, tls, limit).await?;
-    let _closed = Closed(task);
+async fn ask(member: &Member, tls: Option<&Arc<Tls>>, health: &Health, limit: Duration) -> Result<(), String> {
+    let sender = match connect::open(&member.peer, tls, limit, false).await? {
+        Opened::Http1(sender, task) => Sender::Http1(sender, task),
+        Opened::Http2(sender) => Sender::Http2(Shared::new(sender, &member.peer.endpoint, 0).first()),
+    };
+    let mut sender = Closed(sender);
     let mut request = Request::new(Outgoing::new(Empty::<Bytes>::new()));
     *request.uri_mut() = health.path.clone().into();
     let headers = request.headers_mut();
     headers.insert(header::HOST, member.peer.host.clone());
     headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("cambist/", env!("CARGO_PKG_VERSION"), " health")));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    let answer = sender.send_request(request).await.map_err(|e| in_full(&e))?;
+    let answer = sender.0.send(request).await.map_err(|e| in_full(e.error()))?;
     match answer.status() {
         status if status.is_success() || status.is_redirection() => Ok(()),
         status => Err(format!("{} answers {status}", health.path)),
@@ -55,10 +61,10 @@ async fn ask(member: &Member, tls: Option<&Tls>, health: &Health, limit: Duratio
 }
 
 /// Closes the connection, whatever becomes of the answer.
-struct Closed(tokio::task::AbortHandle);
+struct Closed(Sender<Empty<Bytes>>);
 
 impl Drop for Closed {
     fn drop(&mut self) {
-        self.0.abort();
+        self.0.end();
     }
 }

@@ -19,7 +19,7 @@ where
     pub(super) async fn lease(&self, upstream: &Upstream, terms: &mut Terms) -> Result<Box<Connection<B>>, Error> {
         // Boxed, what is rare and large: unboxed it would make every request's future five times as big.
         match upstream.pick(self.now(), &terms.tried).map(Slot::free) {
-            Some(Ok(slot)) => match self.rested(slot.member()).await {
+            Some(Ok(slot)) => match self.rested(slot.member(), terms.http1).await {
                 Some(connection) => Ok(connection.used(slot)),
                 None => Box::pin(self.connected(upstream, Some(slot), None, terms)).await,
             },
@@ -48,7 +48,7 @@ where
                     };
                     let slot = self.place(upstream, member, terms, until).await?;
                     // Whoever gave the place back may have left a connection.
-                    if let Some(connection) = self.rested(slot.member()).await {
+                    if let Some(connection) = self.rested(slot.member(), terms.http1).await {
                         return Ok(connection.used(slot));
                     }
                     slot
@@ -56,7 +56,7 @@ where
             };
             let member = slot.member();
             terms.opened += 1;
-            let error = match self.open(upstream, member, self.share(upstream, terms, until)).await {
+            let error = match self.open(upstream, member, self.share(upstream, terms, until), terms.http1).await {
                 Ok(connection) => return Ok(connection.used(slot)),
                 Err(error) => error,
             };

@@ -27,6 +27,8 @@ pub(super) struct Member {
     healthy: AtomicBool,
     /// Checks in a row that say otherwise than `healthy`.
     doubts: AtomicU32,
+    /// What ALPN came to last: whether one connection serves many.
+    shares: AtomicBool,
     /// It takes no new request: what is under way ends, and no connection is kept.
     gone: AtomicBool,
 }
@@ -46,12 +48,22 @@ impl Member {
             ejected_until: AtomicU64::new(0),
             healthy: AtomicBool::new(true),
             doubts: AtomicU32::new(0),
+            shares: AtomicBool::new(true),
             gone: AtomicBool::new(false),
         })
     }
 
     pub fn leave(&self) {
         self.gone.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it pays to wait for a connection that another request opens.
+    pub fn shares(&self) -> bool {
+        self.shares.load(Ordering::Relaxed)
+    }
+
+    pub fn spoke_http2(&self, http2: bool) {
+        self.shares.store(http2, Ordering::Relaxed);
     }
 
     pub fn gone(&self) -> bool {

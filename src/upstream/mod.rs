@@ -5,17 +5,22 @@ mod body;
 mod connect;
 mod connection;
 mod error;
+mod greeted;
 mod health;
 mod heard;
+mod http2;
 mod lease;
 mod member;
 mod members;
 mod outgoing;
 mod pool;
 mod resolve;
+mod secure;
 mod send;
+mod sender;
 mod settings;
 mod slots;
+mod switched;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -25,8 +30,10 @@ pub use body::Body;
 pub use error::{Error, Waited};
 pub use pool::Pools;
 pub use resolve::{Resolve, System};
+pub use secure::TlsSettings;
 pub use send::Terms;
-pub use settings::{Balance, Eject, Endpoint, Endpoints, Health, MAX_CONNECTIONS, POOL_IDLE, Settings, Timeouts};
+pub use settings::{Balance, Eject, Endpoint, Endpoints, Health, MAX_CONNECTIONS, POOL_IDLE, Protocol, Settings, Timeouts};
+pub use switched::{Switching, UpstreamsEnd};
 pub use watch::Cut;
 
 use crate::metrics::UpstreamMetrics;
@@ -34,6 +41,7 @@ use arc_swap::ArcSwap;
 use connect::Peer;
 use member::Member;
 use members::{Choice, Members};
+use secure::Tls;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::watch as signal;
@@ -42,7 +50,7 @@ use tokio::sync::watch as signal;
 /// connections go, and what is under way ends in peace. Two with equal settings do the same: one may stay for the other.
 pub struct Upstream {
     settings: Settings,
-    tls: Option<connect::Tls>,
+    tls: Option<Arc<Tls>>,
     /// What is written; a name's addresses are made of the first.
     written: Vec<Peer>,
     members: ArcSwap<Members>,
@@ -59,8 +67,8 @@ impl Upstream {
     /// When TLS is asked for and the host is no name or address, or no certificate authorities can be found.
     pub fn new(settings: Settings, metrics: Arc<UpstreamMetrics>) -> Result<Arc<Self>, Error> {
         let endpoints = settings.endpoints.written();
-        let tls = if endpoints.iter().any(|e| e.tls) { Some(connect::Tls::new(&settings)?) } else { None };
-        let written = endpoints.iter().map(|e| Peer::new(&settings.name, e)).collect::<Result<Vec<_>, _>>()?;
+        let tls = if endpoints.iter().any(|e| e.tls) { Some(Tls::new(&settings)?) } else { None };
+        let written = endpoints.iter().map(|e| Peer::new(&settings, e)).collect::<Result<Vec<_>, _>>()?;
         let known = matches!(settings.endpoints, Endpoints::Listed(_));
         let all = if known { written.iter().map(|peer| Member::new(&settings, peer.clone())).collect() } else { Vec::new() };
         let upstream = Self {
@@ -76,6 +84,15 @@ impl Upstream {
         };
         upstream.tell(0);
         Ok(Arc::new(upstream))
+    }
+
+    /// Whether requests may go to it in HTTP/2.
+    pub fn may_speak_http2(&self) -> bool {
+        match self.settings.protocol {
+            Protocol::Auto => self.tls.is_some(),
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+        }
     }
 
     pub fn settings(&self) -> &Settings {

@@ -10,6 +10,10 @@ use std::task::{Context, Poll};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+#[derive(Debug, thiserror::Error)]
+#[error("nobody waits for the answer any more")]
+struct Abandoned;
+
 pub(super) struct Outgoing<B> {
     inner: B,
     /// What a body of known length still owes. hyper drops such a body without polling it to its end.
@@ -49,6 +53,9 @@ where
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.watch.as_ref().is_some_and(|watch| !watch.poll_wanted(cx)) {
+            return Poll::Ready(Some(Err(Box::new(Abandoned))));
+        }
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Pending => {
                 self.tell(Sent::CallersTurn);

@@ -1,9 +1,11 @@
 //! One worker's connections to all endpoints: the last one used goes first, and what was idle too long, or whose endpoint is no
 //! more, is dropped. It sends nothing.
 
-use super::connect;
+use super::connect::{self, Opened};
 use super::connection::Connection;
+use super::http2::{Groups, Shared, Stream};
 use super::member::Member;
+use super::sender::Sender;
 use super::watch::Watch;
 use super::{Error, Upstream};
 use crate::clock::{Clock, Ticked, Ticker};
@@ -26,6 +28,7 @@ pub struct Pools<B: 'static> {
     /// As of the last tick.
     now: AtomicU64,
     idle: Mutex<Idle<B>>,
+    shared: Groups<B>,
     me: Weak<Self>,
 }
 
@@ -36,25 +39,72 @@ where
 {
     pub fn new(ticker: Arc<Ticker>) -> Arc<Self> {
         let now = AtomicU64::new(ticker.clock().millis());
-        let pools = Arc::new_cyclic(|me: &Weak<Self>| Self { ticker, now, idle: Mutex::default(), me: me.clone() });
+        let pools =
+            Arc::new_cyclic(|me: &Weak<Self>| Self { ticker, now, idle: Mutex::default(), shared: Groups::default(), me: me.clone() });
         let watched: Weak<Self> = Arc::downgrade(&pools);
         pools.ticker.watch(watched);
         pools
     }
 
-    /// A new connection, until then.
-    pub(super) async fn open(&self, upstream: &Upstream, member: &Arc<Member>, until: Instant) -> Result<Box<Connection<B>>, Error> {
+    /// A new connection, until then; or a place on one that another request has opened meanwhile. `http1`: in HTTP/1.1.
+    pub(super) async fn open(
+        &self,
+        upstream: &Upstream,
+        member: &Arc<Member>,
+        until: Instant,
+        http1: bool,
+    ) -> Result<Box<Connection<B>>, Error> {
+        let mut _turn = None;
+        if !http1 && member.peer.may_share() && member.shares() {
+            _turn = tokio::time::timeout_at(until, self.shared.opening(member).acquire_owned()).await.ok().and_then(Result::ok);
+            if let Some(stream) = self.shared.stream(member) {
+                return Ok(self.on_stream(member, stream));
+            }
+        }
         let limit = until.saturating_duration_since(Instant::now());
-        let opened = connect::open(&member.peer, upstream.tls.as_ref(), limit).await;
-        let (sender, task) = opened.map_err(|why| member.unreachable(why))?;
+        let opened = connect::open(&member.peer, upstream.tls.as_ref(), limit, http1).await;
+        match opened.map_err(|why| member.unreachable(why))? {
+            Opened::Http1(sender, task) => {
+                if !http1 {
+                    member.spoke_http2(false);
+                }
+                Ok(self.connection(member, Sender::Http1(sender, task), self.watch()))
+            }
+            Opened::Http2(sender) => {
+                member.spoke_http2(true);
+                let shared = Shared::new(sender, &member.peer.endpoint, self.now());
+                let stream = shared.first();
+                self.shared.add(member, shared);
+                Ok(self.on_stream(member, stream))
+            }
+        }
+    }
+
+    fn connection(&self, member: &Arc<Member>, sender: Sender<B>, watch: Arc<Watch>) -> Box<Connection<B>> {
+        Box::new(Connection { member: member.clone(), sender, watch, since: 0, slot: None, bad: false, pools: self.me.clone() })
+    }
+
+    fn on_stream(&self, member: &Arc<Member>, stream: Stream<B>) -> Box<Connection<B>> {
+        let watch = stream.watch().unwrap_or_else(|| self.watch());
+        self.connection(member, Sender::Http2(stream), watch)
+    }
+
+    fn watch(&self) -> Arc<Watch> {
         let watch = Watch::new(self.clock().clone());
         let watched: Weak<Watch> = Arc::downgrade(&watch);
         self.ticker.watch(watched);
-        Ok(Box::new(Connection { member: member.clone(), sender, task, watch, since: 0, slot: None, bad: false, pools: self.me.clone() }))
+        watch
     }
 
     /// The connection that was used last, if one is good.
-    pub(super) async fn rested(&self, member: &Member) -> Option<Box<Connection<B>>> {
+    /// `http1`: one that speaks HTTP/1.1.
+    pub(super) async fn rested(&self, member: &Arc<Member>, http1: bool) -> Option<Box<Connection<B>>> {
+        if !http1
+            && member.peer.may_share()
+            && let Some(stream) = self.shared.stream(member)
+        {
+            return Some(self.on_stream(member, stream));
+        }
         let now = self.now();
         let mut looked = false;
         loop {
@@ -98,6 +148,7 @@ impl<B> Pools<B> {
 impl<B: Send> Ticked for Pools<B> {
     fn tick(&self, now: u64) {
         self.now.store(now, Ordering::Relaxed);
+        self.shared.tick(now);
         // Dropped outside the lock.
         let mut over = Vec::new();
         self.with_idle(|idle| {

@@ -6,7 +6,7 @@ use super::outgoing::Outgoing;
 use super::watch::Cut;
 use super::{Body, Error, Pools, Timeouts, Upstream};
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{HOST, UPGRADE};
 use http::{Request, Response};
 use std::pin::pin;
 use std::sync::Arc;
@@ -30,11 +30,14 @@ pub struct Terms {
     answered_by: Option<u64>,
     /// Connections that were opened.
     pub(super) opened: usize,
+    /// It is to become another protocol, which only HTTP/1.1 can.
+    pub(super) http1: bool,
 }
 
 impl Terms {
     pub fn new(timeouts: Timeouts, cut: Option<Arc<dyn Cut>>) -> Self {
-        Self { timeouts, own_host: false, cut, retries: 0, on_connect: true, since: None, tried: Vec::new(), answered_by: None, opened: 0 }
+        let (since, tried, answered_by) = (None, Vec::new(), None);
+        Self { timeouts, own_host: false, cut, retries: 0, on_connect: true, since, tried, answered_by, opened: 0, http1: false }
     }
 
     /// The request is to be sent once more, elsewhere if there is an elsewhere. `false`: that has been done often enough.
@@ -69,6 +72,8 @@ where
     async fn exchange(&self, upstream: &Upstream, request: Request<B>, terms: &mut Terms) -> Result<Response<Body>, Error> {
         let since = *terms.since.get_or_insert_with(|| self.clock().millis());
         let mut request = request.map(Outgoing::new);
+        let asked = request.headers().get(UPGRADE).cloned();
+        terms.http1 = asked.is_some();
         loop {
             let mut connection = self.lease(upstream, terms).await?;
             if terms.own_host {
@@ -76,11 +81,14 @@ where
             }
             request.body_mut().watched_by(&connection.watch);
             connection.watch.begin(&terms.timeouts, since, request.body().whole());
-            let sent = pin!(connection.sender.try_send_request(request));
-            let error = match connection.watch.unless_expired(&connection.member.upstream, sent).await {
+            let sent = {
+                let sending = pin!(connection.sender.send(request));
+                connection.watch.unless_expired(&connection.member.upstream, sending).await
+            };
+            let error = match sent {
                 Ok(Ok(response)) => {
                     terms.answered_by = Some(connection.member.id);
-                    return connection.answered(response, terms.cut.take());
+                    return connection.answered(response, asked.as_ref(), terms.cut.take());
                 }
                 Ok(Err(mut unsent)) => match unsent.take_message() {
                     Some(unsent) if terms.opened < 2 => {

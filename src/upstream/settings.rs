@@ -1,5 +1,6 @@
 //! An upstream as the configuration describes it. It judges nothing: the configuration has, and two that are equal mean the same.
 
+use super::secure::TlsSettings;
 use http::uri::PathAndQuery;
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +12,8 @@ pub struct Settings {
     /// Its name in the configuration, or the authority of the URL that a route gave instead; a metric label.
     pub name: Arc<str>,
     pub endpoints: Endpoints,
+    pub protocol: Protocol,
+    pub tls: TlsSettings,
     pub balance: Balance,
     pub timeouts: Timeouts,
     /// `None`: nobody asks how endpoints are.
@@ -32,6 +35,8 @@ impl Settings {
         Self {
             name: name.into(),
             endpoints,
+            protocol: Protocol::default(),
+            tls: TlsSettings::default(),
             balance: Balance::default(),
             timeouts: Timeouts::default(),
             health: None,
@@ -40,6 +45,17 @@ impl Settings {
             pool_idle: POOL_IDLE,
         }
     }
+}
+
+/// Which HTTP an upstream is spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// What ALPN comes to over TLS; HTTP/1.1 in clear text.
+    #[default]
+    Auto,
+    Http1,
+    /// By prior knowledge.
+    Http2,
 }
 
 /// How one endpoint of several is chosen.

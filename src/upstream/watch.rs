@@ -34,6 +34,8 @@ pub(super) enum Sent {
     CallersTurn,
     /// It ended in an error.
     Broken,
+    /// Nobody waits for the answer any more: the rest of it is not worth sending.
+    Abandoned,
 }
 
 pub(super) struct Watch {
@@ -48,6 +50,8 @@ pub(super) struct Watch {
     answered: AtomicBool,
     sent: AtomicU8,
     waiter: AtomicWaker,
+    /// Of the body on its way up.
+    sender: AtomicWaker,
     cut: Mutex<Option<Arc<dyn Cut>>>,
 }
 
@@ -62,6 +66,7 @@ impl Watch {
             answered: AtomicBool::new(false),
             sent: AtomicU8::new(Sent::Whole as u8),
             waiter: AtomicWaker::new(),
+            sender: AtomicWaker::new(),
             cut: Mutex::new(None),
         })
     }
@@ -90,7 +95,7 @@ impl Watch {
         match how_far {
             Sent::Whole if !self.answered.load(Ordering::Relaxed) => self.put_off(&self.response),
             Sent::Whole | Sent::Part => self.moved(),
-            Sent::CallersTurn | Sent::Broken => {}
+            Sent::CallersTurn | Sent::Broken | Sent::Abandoned => {}
         }
     }
 
@@ -107,6 +112,18 @@ impl Watch {
         self.answered.store(true, Ordering::Relaxed);
         *self.cut.lock().unwrap_or_else(PoisonError::into_inner) = cut;
         self.moved();
+    }
+
+    /// Whoever sends the request's body is to stop.
+    pub(super) fn abandon(&self) {
+        self.sent(Sent::Abandoned);
+        self.sender.wake();
+    }
+
+    /// Whether the body is still worth sending. `true` has whoever asks woken when it no longer is.
+    pub(super) fn poll_wanted(&self, cx: &mut Context<'_>) -> bool {
+        self.sender.register(cx.waker());
+        !self.has_sent(Sent::Abandoned)
     }
 
     /// Nothing is waited for any more.

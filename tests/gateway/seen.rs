@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Every family of this version: name, kind, labels.
-const FAMILIES: [(&str, &str, &[&str]); 36] = [
+const FAMILIES: &[(&str, &str, &[&str])] = &[
     ("cambist_build_info", "gauge", &["revision", "version"]),
     ("cambist_config_last_reload_success_timestamp_seconds", "gauge", &[]),
     ("cambist_config_last_reload_successful", "gauge", &[]),
@@ -40,6 +40,7 @@ const FAMILIES: [(&str, &str, &[&str]); 36] = [
     ("cambist_token_exchange_duration_seconds", "histogram", &["issuer"]),
     ("cambist_token_exchanges_in_flight", "gauge", &["issuer"]),
     ("cambist_token_exchanges_total", "counter", &["audience", "issuer", "result"]),
+    ("cambist_upgraded_connections", "gauge", &["route"]),
     ("cambist_upstream_endpoints", "gauge", &["upstream"]),
     ("cambist_upstream_endpoints_healthy", "gauge", &["upstream"]),
     ("cambist_upstream_request_duration_seconds", "histogram", &["upstream"]),
@@ -160,7 +161,7 @@ async fn families_and_labels_are_those_that_are_promised_and_hold_nothing_of_a_r
     let promised: BTreeSet<&str> = FAMILIES.iter().map(|(name, ..)| *name).collect();
     let there: BTreeSet<&str> = s.0.keys().map(String::as_str).collect();
     assert_eq!(there, promised);
-    for (name, kind, labels) in FAMILIES {
+    for &(name, kind, labels) in FAMILIES {
         let family = &s.0[name];
         assert_eq!((family.kind.as_str(), family.labels()), (kind, labels.iter().copied().collect()), "{name}");
         assert!(family.help.ends_with('.') || name.starts_with("cambist_build"), "{name}: {}", family.help);

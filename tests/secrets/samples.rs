@@ -95,6 +95,7 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         require: Require::default(),
         token: Injection::Exchange(Targets::new(vec![Arc::new(target)])),
         max_body: None,
+        websocket: false,
         force: ForceRoute::default(),
         headers: settings.headers.clone(),
         strip_prefix: None,

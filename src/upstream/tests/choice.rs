@@ -12,7 +12,7 @@ const EJECT: Eject = Eject { failures: 2, time: Duration::from_secs(10) };
 fn members(count: u16) -> Vec<Arc<Member>> {
     let endpoints: Vec<_> = (1..=count).map(|port| Endpoint { tls: false, host: "127.0.0.1".into(), port }).collect();
     let settings = Settings { eject: Some(EJECT), ..Settings::to("orders", Endpoints::Listed(endpoints.clone())) };
-    endpoints.iter().map(|e| Member::new(&settings, Peer::new(&"orders".into(), e).unwrap())).collect()
+    endpoints.iter().map(|e| Member::new(&settings, Peer::new(&settings, e).unwrap())).collect()
 }
 
 /// How often each was chosen, by its port.

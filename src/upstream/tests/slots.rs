@@ -9,8 +9,8 @@ use std::pin::pin;
 
 fn member(max: usize) -> Arc<Member> {
     let endpoint = Endpoint { tls: false, host: "127.0.0.1".into(), port: 1 };
-    let peer = Peer::new(&"orders".into(), &endpoint).unwrap();
-    let settings = Settings { max_connections: max, ..Settings::to("orders", Endpoints::Listed(vec![endpoint])) };
+    let settings = Settings { max_connections: max, ..Settings::to("orders", Endpoints::Listed(vec![endpoint.clone()])) };
+    let peer = Peer::new(&settings, &endpoint).unwrap();
     Member::new(&settings, peer)
 }
 
