@@ -1,8 +1,9 @@
 //! What the admin listener shows of a running gateway, and what it may have done to it. It judges nobody: who asks has been let in.
 
+use super::explain;
 use super::lasting::Lasting;
 use super::reload::{self, Reloaded};
-use crate::admin::{Program, Reload};
+use crate::admin::{Program, Question, Reload};
 use crate::cache::{Purge, Purged};
 use crate::metrics::Metrics;
 use crate::stack::{Injection, Route, Targets};
@@ -55,6 +56,12 @@ impl Program for Status {
         };
         let lasting = self.lasting.clone();
         async move { reload::now(&lasting).await.map_or(Reload::NoFile, told) }.boxed()
+    }
+
+    fn explain(&self, question: &Question) -> Result<Value, String> {
+        let mut told = explain::explained(&self.lasting.world.load().config, question)?;
+        explain::add_verdicts(&mut told, &self.lasting.shared, question)?;
+        Ok(told)
     }
 
     fn status(&self) -> Value {

@@ -19,6 +19,7 @@ mod dns;
 mod eject;
 mod endpoints;
 mod exchange;
+mod explained;
 mod flood;
 mod forwarded;
 mod frames;
