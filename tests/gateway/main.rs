@@ -15,6 +15,7 @@ mod cache_life;
 mod cache_repair;
 mod certs;
 mod connection_limits;
+mod corpus;
 mod dns;
 mod eject;
 mod endpoints;
