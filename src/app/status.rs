@@ -100,5 +100,5 @@ fn route(route: &Route) -> Value {
         Injection::Nothing => ("strip", None),
         Injection::Callers => ("passthrough", None),
     };
-    json!({ "name": route.name, "upstream": route.upstream.settings().name, "token": token, "audience": audience })
+    json!({ "name": route.name, "upstream": route.upstream.name(), "token": token, "audience": audience })
 }
