@@ -130,6 +130,11 @@ impl Anywhere {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.with(|all| all.len())
+    }
+
     fn with<R>(&self, f: impl FnOnce(&mut HashMap<Endpoint, Kept>) -> R) -> R {
         f(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
