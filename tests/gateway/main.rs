@@ -36,6 +36,8 @@ mod issuer_protection;
 mod kit;
 mod life;
 mod limits;
+mod outbound;
+mod outbound_clients;
 mod paths;
 mod preflight;
 mod proxy;

@@ -87,7 +87,8 @@ fn sent(stage: &Stage, case: &Case) -> Vec<u8> {
 }
 
 fn kind_of(name: &str) -> u8 {
-    let kinds = ["DATA", "HEADERS", "PRIORITY", "RST_STREAM", "SETTINGS", "PUSH_PROMISE", "PING", "GOAWAY", "WINDOW_UPDATE", "CONTINUATION"];
+    let kinds =
+        ["DATA", "HEADERS", "PRIORITY", "RST_STREAM", "SETTINGS", "PUSH_PROMISE", "PING", "GOAWAY", "WINDOW_UPDATE", "CONTINUATION"];
     kinds.iter().position(|kind| *kind == name).map_or_else(|| name.strip_prefix('#').unwrap().parse().unwrap(), |at| at as u8)
 }
 
