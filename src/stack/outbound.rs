@@ -51,8 +51,9 @@ pub(super) fn refuse_tunnel(head: &Parts, from: &Caller) -> Result<(), Fault> {
     if head.method != Method::CONNECT || from.outbound.is_none() {
         return Ok(());
     }
-    let target = head.uri.authority().map_or("an authority", |a| a.as_str());
-    Err(Fault::NoTunnel(Why::new(format!("a tunnel (CONNECT) to {target} was asked for")).into()))
+    // Without what may stand before an `@`.
+    let target = head.uri.authority().map_or("-", |a| a.as_str().rsplit('@').next().unwrap_or_default());
+    Err(Fault::NoTunnel(Why::new(format!("a tunnel (CONNECT) to {} was asked for", told(target))).into()))
 }
 
 /// `host` and `authority` are the request's one host, as `scrub` has read it.
@@ -94,7 +95,7 @@ pub(super) fn bare(host: &str) -> &str {
 
 /// What an outbound listener has no way for.
 pub(super) fn refused(aim: Aim, from: &Caller, authority: &HeaderValue, names_it: bool) -> Fault {
-    let (listener, asked) = (&from.listener, authority.to_str().unwrap_or("-"));
+    let (listener, asked) = (&from.listener, told(authority.to_str().unwrap_or("-")));
     let (cause, cure) = match aim {
         Aim::Either => return no_route(Why::new("no route takes this host and path")),
         Aim::Gateway => (
@@ -113,6 +114,11 @@ pub(super) fn refused(aim: Aim, from: &Caller, authority: &HeaderValue, names_it
         ),
     };
     no_route(Why::new(cause).cure(cure))
+}
+
+/// In lower case a token that somebody wrote for a host is none any more.
+fn told(authority: &str) -> String {
+    authority.chars().take(260).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,3 @@
-import java.net.InetSocketAddress;
-import java.net.ProxySelector;
 import java.net.URI;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
@@ -7,14 +5,12 @@ import java.net.http.HttpResponse.BodyHandlers;
 import java.time.Duration;
 
 /**
- * Asks for URLs as Java programs do: with the JDK's own client, through the proxy that HTTP_PROXY names (which the client does not
- * read by itself). Prints a line for each answer: the status and the body, or the error. The token is in TOKEN.
+ * Asks for URLs as Java programs do: with the JDK's own client, through the proxy of the system properties http.proxyHost and
+ * https.proxyHost (it does not read HTTP_PROXY). Prints a line for each answer: the status and the body, or the error. The token is in TOKEN.
  */
 class Outbound {
     public static void main(String[] urls) throws InterruptedException {
-        URI proxy = URI.create(System.getenv("HTTP_PROXY"));
-        HttpClient client =
-                HttpClient.newBuilder().proxy(ProxySelector.of(new InetSocketAddress(proxy.getHost(), proxy.getPort()))).build();
+        HttpClient client = HttpClient.newHttpClient();
         for (String url : urls) {
             HttpRequest request = HttpRequest.newBuilder(URI.create(url)).timeout(Duration.ofSeconds(20))
                     .header("Authorization", "Bearer " + System.getenv("TOKEN")).build();

@@ -1,12 +1,13 @@
 //! The outbound proxy: an authority chooses the route, what cannot be given a token is refused, and what no route names goes on only
 //! where the operator said so, never to addresses that give secrets away.
 
+use crate::certs::Authority;
 use crate::dns::Line;
 use crate::kit::{Running, World, request};
 use crate::wire::{Message, Puppet, Wire};
 use cambist::config;
 use http::{Request, Uri};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
@@ -239,6 +240,24 @@ async fn http2_names_scheme_and_authority_with_every_request() {
     assert_eq!(ask("GET", "http://other.svc/orders").await, (404, "no_route".into()));
     assert_eq!(ask("GET", "https://orders.shop.svc/orders").await, (400, "bad_request".into()));
     assert_eq!(ask("CONNECT", "orders.shop.svc:443").await, (405, "no_tunnel".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxys_certificate_is_its_own_and_not_that_of_whom_it_is_asked_for() {
+    let ca = Authority::new();
+    ca.put("proxy", &["proxy.test"]);
+    ca.put("orders", &["orders.shop.svc"]);
+    let open = async |mode: &str| {
+        let g = World::new().await.gateway(ORDERS, &ca.listener(&["proxy", "orders"], "", mode)).await;
+        let sender = ca.caller().connect(g.address(), "proxy.test").await.unwrap().http1().await;
+        (g, sender)
+    };
+    for (mode, status) in [(", mode: outbound", 200), ("", 421)] {
+        let (g, mut sender) = open(mode).await;
+        let asked = Request::get("http://orders.shop.svc/orders").header("host", "orders.shop.svc");
+        let asked = asked.header("authorization", format!("Bearer {}", g.token("ada"))).body(Full::default()).unwrap();
+        assert_eq!(sender.send_request(asked).await.unwrap().status(), status, "{mode}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

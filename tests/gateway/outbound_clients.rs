@@ -1,4 +1,4 @@
-//! Real clients under `HTTP_PROXY`: curl, Python's requests, reqwest, and the client of Java's library. Who is not installed is not
+//! Real clients behind the proxy, by their own ways to be told of one: curl, Python's requests, reqwest, and the client of Java's library. Who is not installed is not
 //! asked, and that is said; with `CAMBIST_REQUIRE_CLIENTS=1` all of them must be.
 
 use crate::kit::{Running, World};
@@ -94,7 +94,9 @@ async fn javas_own_client() {
     }
     let g = proxy().await;
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/Outbound.java");
-    let printed = run(&g, "java", &[program, KNOWN, UNKNOWN, TUNNEL]).await;
+    let at = ["http", "https"].map(|s| [format!("-D{s}.proxyHost=127.0.0.1"), format!("-D{s}.proxyPort={}", g.address().port())]);
+    let arguments: Vec<&str> = at.iter().flatten().map(String::as_str).chain([program, KNOWN, UNKNOWN, TUNNEL]).collect();
+    let printed = run(&g, "java", &arguments).await;
     three_answers(&printed);
     the_right_token_came(&g);
 }
