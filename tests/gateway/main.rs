@@ -39,6 +39,7 @@ mod preflight;
 mod proxy;
 mod proxy_protocol;
 mod rate_limits;
+mod readings;
 mod real_clients;
 mod reload;
 mod reload_file;
