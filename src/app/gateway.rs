@@ -5,7 +5,7 @@ use super::changes::Changes;
 use super::lasting::Lasting;
 use super::listeners::Listeners;
 use super::reload::{self, Reloaded, Source};
-use super::status::Status;
+use super::status::{self, Status};
 use super::turned_away::{self, TurnedAway};
 use super::world::{Rooms, World};
 use crate::cache::Cache;
@@ -68,6 +68,7 @@ impl Gateway {
         let lasting = Arc::new(Lasting::new(rooms, shared, world, workers, listeners, turned_away));
         let (alive, gone) = watch::channel(());
         let status = Arc::new(Status::new(lasting.clone()));
+        control.spawn(status::watch(Arc::downgrade(&status)));
         let metrics_address = serve(&control, metrics_socket, gone.clone(), |_| admin::probes(status.clone()))?;
         let admin_address =
             admin_socket.map(|(s, a)| serve(&control, s, gone, |at| admin::operators(status.clone(), a, at))).transpose()?;
