@@ -43,6 +43,7 @@ mod preflight;
 mod proxy;
 mod proxy_protocol;
 mod rate_limits;
+mod readings;
 mod real_clients;
 mod real_python;
 mod reload;
