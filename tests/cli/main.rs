@@ -2,10 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "../gateway/certs.rs"]
+#[allow(dead_code, reason = "callers under TLS need a part of it")]
+mod certs;
 mod check;
 mod demo;
 mod end;
 mod exchange;
+#[path = "../gateway/frames.rs"]
+#[allow(dead_code, reason = "it writes more kinds of frames than these need")]
+mod frames;
 mod health;
 #[allow(dead_code, reason = "the kit is the gateway tests'; these need its world")]
 #[path = "../gateway/kit.rs"]
@@ -15,6 +21,7 @@ mod log;
 mod program;
 mod refusals;
 mod reload;
+mod slow;
 mod start;
 mod usage;
 #[path = "../gateway/wire.rs"]
