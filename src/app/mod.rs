@@ -3,6 +3,7 @@
 mod asking;
 mod changes;
 mod check;
+mod completions;
 mod demo;
 mod doors;
 mod exchange;
@@ -14,6 +15,7 @@ mod listeners;
 mod reload;
 mod routes;
 mod run;
+mod schema;
 mod standing;
 mod status;
 mod turned_away;
@@ -48,6 +50,10 @@ enum Verb {
     Exchange(exchange::Options),
     /// Say which route a request would take and why no other, and what the issuer would be asked for.
     Explain(explain::Options),
+    /// Write the JSON Schema of the configuration, for editors that complete and check it.
+    Schema,
+    /// Write a script that completes this command line in a shell.
+    Completions(completions::Options),
     /// Ask a running gateway on this machine whether it is ready: for containers without a shell. Exit code 1 if it is not.
     Healthcheck(healthcheck::Options),
     /// Show a real exchange on this machine, with nothing to install: a development IAM, two backends and the gateway.
@@ -98,6 +104,8 @@ pub fn main() -> ExitCode {
         Verb::Check(options) => check::check(&options),
         Verb::Exchange(options) => exchange::exchange(&options),
         Verb::Explain(options) => explain::explain(&options),
+        Verb::Schema => schema::schema(),
+        Verb::Completions(options) => completions::completions(&options),
         Verb::Healthcheck(options) => healthcheck::healthcheck(&options),
         Verb::Demo(options) => demo::demo(&options),
     }

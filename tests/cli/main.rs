@@ -17,6 +17,7 @@ mod program;
 mod refusals;
 mod reload;
 mod said;
+mod schema;
 mod start;
 mod usage;
 #[path = "../gateway/wire.rs"]
