@@ -10,8 +10,10 @@ mod exchange;
 mod explain;
 pub mod gateway;
 mod healthcheck;
+mod init;
 mod lasting;
 mod listeners;
+mod online;
 mod reload;
 mod routes;
 mod run;
@@ -44,7 +46,9 @@ struct Cli {
 enum Verb {
     /// Serve: the gateway itself.
     Run(ConfigFile),
-    /// Look for every mistake in a configuration file, without the network. Exit code 1 if there is one.
+    /// Write a first configuration for an issuer, made of what its discovery document says.
+    Init(init::Options),
+    /// Look for every mistake in a configuration file; with --online, at its issuers too. Exit code 1 if there is one.
     Check(check::Options),
     /// Make one exchange as a route would, and explain what came of it. Exit code 1 if it is refused.
     Exchange(exchange::Options),
@@ -106,6 +110,7 @@ pub fn main() -> ExitCode {
         Verb::Explain(options) => explain::explain(&options),
         Verb::Schema => schema::schema(),
         Verb::Completions(options) => completions::completions(&options),
+        Verb::Init(options) => init::init(&options),
         Verb::Healthcheck(options) => healthcheck::healthcheck(&options),
         Verb::Demo(options) => demo::demo(&options),
     }

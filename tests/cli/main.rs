@@ -8,11 +8,13 @@ mod end;
 mod exchange;
 mod explain;
 mod health;
+mod init;
 #[allow(dead_code, reason = "the kit is the gateway tests'; these need its world")]
 #[path = "../gateway/kit.rs"]
 mod kit;
 mod load;
 mod log;
+mod online;
 mod program;
 mod refusals;
 mod reload;
