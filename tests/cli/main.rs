@@ -14,15 +14,18 @@ mod explain;
 #[allow(dead_code, reason = "it writes more kinds of frames than these need")]
 mod frames;
 mod health;
+mod init;
 #[allow(dead_code, reason = "the kit is the gateway tests'; these need its world")]
 #[path = "../gateway/kit.rs"]
 mod kit;
 mod load;
 mod log;
+mod online;
 mod program;
 mod refusals;
 mod reload;
 mod said;
+mod schema;
 mod slow;
 mod start;
 mod usage;
