@@ -68,7 +68,7 @@ fn complaints(path: &[&str], value: Value) -> Report {
         // Looked at only beside the method that it belongs to.
         let method = match *key {
             "private_key" => "private_key_jwt",
-            "client_certificate" => "tls_client_auth",
+            "client_certificate" if path[0] == "issuers" => "tls_client_auth",
             _ => return json!({ *key: inside }),
         };
         json!({ *key: inside, "token_endpoint_auth_method": method })

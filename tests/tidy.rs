@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 6] = [
 ];
 
 /// Outside crates and the rooms that may name them. A crate that is not listed here (http, bytes, serde, …) is a word of its own.
-const DOORS: [(&str, &[&str]); 19] = [
+const DOORS: [(&str, &[&str]); 20] = [
     ("dashmap", &["bounded"]),
     ("foldhash", &["bounded", "upstream"]),
     ("reqwest", &["issuer"]),
@@ -33,6 +33,7 @@ const DOORS: [(&str, &[&str]); 19] = [
     // The stack and the admin listener name hyper's request body, which `listen` hands them.
     ("hyper", &["listen", "upstream", "stack", "admin", "demo"]),
     ("hyper_util", &["listen", "upstream", "demo"]),
+    ("h2", &["upstream"]),
     ("tower", &["stack", "listen", "admin", "swap", "demo"]),
     ("tower_http", &["stack", "admin"]),
     ("tracing_subscriber", &["telemetry"]),

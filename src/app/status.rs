@@ -5,9 +5,10 @@ mod rooms;
 mod routes;
 mod verdict;
 
+use super::explain;
 use super::lasting::Lasting;
 use super::reload::{self, Reloaded};
-use crate::admin::{Program, Reload};
+use crate::admin::{Program, Question, Reload};
 use crate::cache::{Purge, Purged};
 use crate::metrics::Metrics;
 use crate::token::Subject;
@@ -67,6 +68,12 @@ impl Program for Status {
         };
         let lasting = self.lasting.clone();
         async move { reload::now(&lasting).await.map_or(Reload::NoFile, told) }.boxed()
+    }
+
+    fn explain(&self, question: &Question) -> Result<Value, String> {
+        let mut told = explain::explained(&self.lasting.world.load().config, question)?;
+        explain::add_verdicts(&mut told, &self.lasting.shared, question)?;
+        Ok(told)
     }
 
     fn status(&self) -> Value {

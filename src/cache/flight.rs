@@ -83,6 +83,11 @@ impl<K: Eq + Hash + Copy, T, O: Clone> Flights<K, T, O> {
         self.airborne.claim(key, |flights| flights.is_empty().then(|| self.start(key, false, about(), flights)))
     }
 
+    /// Whether there is a flight for `key`.
+    pub(super) fn under_way(&self, key: K) -> bool {
+        self.airborne.claim(key, |flights| !flights.is_empty())
+    }
+
     fn start(&self, key: K, forced: bool, about: T, flights: &mut Vec<Arc<Flight<T, O>>>) -> Landing<K, T, O> {
         let state = State { phase: Phase::Flying, grounded: false, awaited: false, wakers: Vec::new() };
         // Drawn under the claim: whoever joins later sees a generation that is not younger than the exchange.
@@ -115,7 +120,13 @@ impl<K: Eq + Hash + Copy, T, O: Clone> Flights<K, T, O> {
 }
 
 impl<T, O> Flight<T, O> {
+    /// One that is over is not joined, though its key may not be free yet: what came of it, where it was kept, is found there; and a
+    /// failure that is not to be remembered is nobody's but theirs who waited for it.
     fn joinable(&self, freshness: Freshness) -> bool {
+        matches!(self.state().phase, Phase::Flying) && self.new_enough(freshness)
+    }
+
+    fn new_enough(&self, freshness: Freshness) -> bool {
         match freshness {
             Freshness::Any => true,
             Freshness::NewerThan(seen) => self.generation > seen,
@@ -243,5 +254,23 @@ impl<K: Eq + Hash + Copy, T, O> Drop for Landing<K, T, O> {
         // After a landing it has an outcome already. Otherwise whoever waits is told that there will be none.
         self.flight.settle(Phase::Lost, true);
         self.airborne.claim(self.key, |flights| flights.retain(|f| !Arc::ptr_eq(f, &self.flight)));
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_over_is_joined_by_nobody_even_before_its_key_is_free() {
+        for freshness in [Freshness::Any, Freshness::NewerThan(0)] {
+            let flights: Flights<u8, (), Result<u64, ()>> = Flights::new();
+            let Boarded::Started(landing) = flights.board(7, Freshness::Any, || (), || None) else { panic!("nobody else is here") };
+            assert!(matches!(flights.board(7, freshness, || (), || None), Boarded::Joined(_)));
+            // What `land` does first; the thread that lands may stand still before it frees the key.
+            landing.flight.settle(Phase::Landed(Err(())), false);
+            assert!(matches!(flights.board(7, freshness, || (), || None), Boarded::Started(_)));
+            drop(landing);
+        }
     }
 }

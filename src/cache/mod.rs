@@ -7,8 +7,10 @@ mod life;
 mod purge;
 mod refusals;
 mod store;
+mod verdict;
 
 pub use purge::{Purge, Purged};
+pub use verdict::{HeldFor, Verdict};
 
 use crate::clock::{Clock, millis};
 use crate::fault::{Fault, Reach, Why};

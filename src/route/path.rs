@@ -29,6 +29,15 @@ impl PathPattern {
         }
     }
 
+    /// Whether it takes this path.
+    pub fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(text) => text == path,
+            Self::Prefix(text) if text == "/" => true,
+            Self::Prefix(text) => path.strip_prefix(text.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        }
+    }
+
     /// The pattern in its boldest reading.
     pub(super) fn folded(&self) -> Self {
         let fold = |text: &str| read(text).map_or_else(|_| text.to_owned(), |r| r.boldest().to_owned());

@@ -73,6 +73,16 @@ impl<R> Table<R> {
         self.routes.iter().map(|(_, r)| r)
     }
 
+    pub(super) fn all(&self) -> &[(Rule, R)] {
+        &self.routes
+    }
+
+    /// The most specific rule that takes the path as it is written, and where it stands.
+    pub(super) fn winner(&self, host: &str, path: &str, method: &Method, headers: &HeaderMap) -> Option<(usize, &Rule)> {
+        let at = self.look(&self.written, host, path, method, headers).ok()?;
+        Some((at, &self.routes[at].0))
+    }
+
     /// `host` is lower case, without port and trailing dot; empty where the request has none.
     pub fn find(&self, host: &str, path: &Reading<'_>, method: &Method, headers: &HeaderMap) -> Found<'_, R> {
         let found = self.look(&self.written, host, path.written, method, headers);

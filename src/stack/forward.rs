@@ -51,7 +51,7 @@ async fn forward(Forward { pools }: Forward, mut authorized: Authorized) -> Resu
     let upgrade = authorized.upgrade.take();
     let timeouts = if journal.grpc { deadline::shortened(route.timeouts, &authorized.caught.head.headers) } else { route.timeouts };
     let mut request = outgoing(authorized, upgrade.as_ref());
-    let again = Again::keep(&mut request, &route.retries, &from.in_force.replays);
+    let again = Again::keep(&mut request, &route.retries, route.upstream.may_speak_http2(), &from.in_force.replays);
     // Of a request that is sent again, the first time counts.
     if let Some(added) = journal.sent() {
         route.metrics.added(journal.source(), added);
@@ -61,7 +61,7 @@ async fn forward(Forward { pools }: Forward, mut authorized: Authorized) -> Resu
     (terms.retries, terms.on_connect) = (route.retries.attempts, route.retries.on_connect);
     let sent = loop {
         let sent = pools.send(&route.upstream, request, &mut terms).await.map(|answer| answer.map(|body| Body::upstream(body, trailers)));
-        match sent.as_ref().ok().and_then(|answer| again.as_ref()?.after(answer, &route.retries)) {
+        match again.as_ref().and_then(|again| again.after(&sent, &route.retries)) {
             // The answer that is not taken goes first: its connection is closed or free before another is looked for.
             Some(once_more) if terms.again(Some(from.cut.clone())) => request = once_more,
             _ => break sent,

@@ -64,12 +64,14 @@ pub use headers::may_hold_tokens;
 pub use hold_off::FailedAuthentication;
 pub use in_force::InForce;
 pub use limit_rate::{CountedBy, RateLimit, RouteRate};
+pub use preflight::asked_for as preflight_for;
 pub use rates::{Limiter, Rate};
 pub use replay::ReplayRoom;
 pub use request::Caught;
 pub use retry::Retries;
-pub use rewrite::{HostRewrite, Rewrite};
+pub use rewrite::{HostRewrite, Rewrite, rest};
 pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenHeaders, TokenMode};
+pub use scrub::normal_host;
 
 /// What all workers' stacks share, through all configurations.
 pub struct Shared<T> {

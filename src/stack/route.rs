@@ -193,6 +193,10 @@ impl Targets {
     pub fn first(&self) -> Option<&Arc<Target>> {
         self.0.first()
     }
+
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Target>> {
+        self.0.iter()
+    }
 }
 
 impl Route {

@@ -130,7 +130,10 @@ fn http_only(head: &Parts) -> Result<(), Fault> {
 }
 
 /// Lower case, without port and trailing dot.
-pub(super) fn normal_host(authority: &HeaderValue) -> Result<String, Fault> {
+///
+/// # Errors
+/// When it is no host.
+pub fn normal_host(authority: &HeaderValue) -> Result<String, Fault> {
     let text = authority.to_str().map_err(|_| bad_request("a Host with characters that no host has"))?;
     if text.is_empty() {
         return Ok(String::new());

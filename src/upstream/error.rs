@@ -20,6 +20,9 @@ pub enum Error {
     /// The answer broke off, before or after its headers, or was no HTTP.
     #[error("upstream {upstream} broke off: {why}")]
     Broken { upstream: Arc<str>, why: String },
+    /// It said by itself that it has not looked at the request (RFC 9113 §8.7): that may be sent again, whatever the method.
+    #[error("upstream {upstream} refused the request unread: {why}")]
+    Refused { upstream: Arc<str>, why: String },
     /// The caller stopped sending before its request was whole.
     #[error("the caller stopped sending its request")]
     CallerStalled,
@@ -56,7 +59,7 @@ impl Error {
             Self::Unusable { .. } | Self::Unreachable { .. } => "upstream_unreachable",
             Self::Overloaded { .. } => "overloaded",
             Self::Timeout { .. } => "upstream_timeout",
-            Self::Broken { .. } => "upstream_error",
+            Self::Broken { .. } | Self::Refused { .. } => "upstream_error",
             Self::CallerStalled | Self::CallerBroken(_) => "bad_request",
         }
     }
@@ -64,12 +67,16 @@ impl Error {
     fn cure(&self) -> Option<&'static str> {
         match self {
             Self::Unusable { .. } => Some("correct the upstream's settings"),
+            Self::Unreachable { why, .. } | Self::Broken { why, .. } if why.contains("CertificateRequired") => {
+                Some("the backend wants a certificate of ours: write the upstream's tls.client_certificate")
+            }
             Self::Unreachable { .. } => Some("see whether the backend runs and its name, port and TLS are as configured"),
             Self::Overloaded { .. } => Some("find out why the backend is slow, add endpoints, or raise the upstream's max_connections"),
             Self::Timeout { waited: Waited::Response, .. } => Some("find out why the backend is slow, or raise timeouts.response"),
             Self::Timeout { waited: Waited::Idle, .. } => Some("raise timeouts.idle if this backend is silent for longer"),
             Self::Timeout { waited: Waited::Total, .. } => Some("raise or remove timeouts.total; it also ends streams"),
             Self::Broken { .. } => Some("look for a crash or a protocol error in the backend's log"),
+            Self::Refused { .. } => Some("it is ending or has too much to do: add endpoints, or let it end more slowly"),
             Self::CallerStalled | Self::CallerBroken(_) => None,
         }
     }
@@ -86,7 +93,7 @@ impl From<Error> for Fault {
             Error::Unusable { .. } | Error::Unreachable { .. } => Self::UpstreamUnreachable(why),
             Error::Overloaded { .. } => Self::Overloaded(why),
             Error::Timeout { .. } => Self::UpstreamTimeout(why),
-            Error::Broken { .. } => Self::UpstreamError(why),
+            Error::Broken { .. } | Error::Refused { .. } => Self::UpstreamError(why),
             Error::CallerStalled | Error::CallerBroken(_) => Self::BadRequest(why),
         }
     }
@@ -116,7 +123,8 @@ mod tests {
             Error::Unreachable { upstream: upstream.clone(), why: why() },
             Error::Overloaded { upstream: upstream.clone(), max: 2 },
             Error::Timeout { upstream: upstream.clone(), waited: Waited::Idle },
-            Error::Broken { upstream, why: why() },
+            Error::Broken { upstream: upstream.clone(), why: why() },
+            Error::Refused { upstream, why: why() },
             Error::CallerStalled,
             Error::CallerBroken(why()),
         ];

@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod end;
 mod exchange;
+mod explain;
 mod health;
 #[allow(dead_code, reason = "the kit is the gateway tests'; these need its world")]
 #[path = "../gateway/kit.rs"]
@@ -15,6 +16,7 @@ mod log;
 mod program;
 mod refusals;
 mod reload;
+mod said;
 mod start;
 mod usage;
 #[path = "../gateway/wire.rs"]

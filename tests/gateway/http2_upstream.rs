@@ -187,7 +187,9 @@ fn grpc(path: &str, token: &str, body: Body) -> Request<Body> {
     request.header("te", "trailers").body(body).unwrap()
 }
 
-fn open_body() -> (mpsc::Sender<Result<Frame<Bytes>, Box<dyn std::error::Error + Send + Sync>>>, Body) {
+type Frames = mpsc::Sender<Result<Frame<Bytes>, Box<dyn std::error::Error + Send + Sync>>>;
+
+fn open_body() -> (Frames, Body) {
     let (to, from) = mpsc::channel(4);
     (to, stream(from))
 }

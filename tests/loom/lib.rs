@@ -275,6 +275,20 @@ mod tests {
     }
 
     #[test]
+    fn who_was_told_of_a_failure_and_asks_again_is_not_told_of_the_same_one() {
+        loom::model(|| {
+            let world = World::new();
+            let Boarded::Started(landing) = world.board(Freshness::Any) else { panic!("nobody else is here") };
+            let wait = landing.wait();
+            // It comes to something that is not kept.
+            let flying = thread::spawn(move || landing.settle(0));
+            assert_eq!(block_on(wait), Some(0));
+            assert!(matches!(world.board(Freshness::Any), Boarded::Started(_)));
+            flying.join().unwrap();
+        });
+    }
+
+    #[test]
     fn a_renewal_retires_unless_somebody_waits() {
         loom::model(|| {
             let world = World::new();

@@ -7,10 +7,14 @@ const $ = (id) => document.getElementById(id);
 
 // ---- words and numbers
 
-/** What somebody else wrote, made visible: no control character acts, no direction is turned, nothing is endless. */
+/** What somebody else wrote, made visible: nothing is endless, no control character acts, no direction is turned. */
 function plain(value) {
-  let text = typeof value === "string" ? value : value === undefined ? "" : JSON.stringify(value);
-  if (text.length > LONGEST) text = `${text.slice(0, LONGEST)} … (${text.length - LONGEST} more characters)`;
+  const text = typeof value === "string" ? value : value === undefined ? "" : JSON.stringify(value);
+  return visible(text.length > LONGEST ? `${text.slice(0, LONGEST)} … (${text.length - LONGEST} more characters)` : text);
+}
+
+/** All text goes through here on its way into a node. */
+function visible(text) {
   return text.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g,
     (c) => c < " " ? String.fromCharCode(0x2400 + c.charCodeAt(0)) : `‹U+${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}›`);
 }
@@ -55,7 +59,7 @@ const list = (values) => (values && values.length ? values.join(", ") : "");
 function el(name, attributes, ...children) {
   const node = document.createElement(name);
   for (const [key, value] of Object.entries(attributes || {})) if (value !== false && value !== null) node.setAttribute(key, value === true ? "" : value);
-  node.append(...children.filter((c) => c !== null && c !== undefined && c !== false));
+  node.append(...children.filter((c) => c !== null && c !== undefined && c !== false).map((c) => typeof c === "string" ? visible(c) : c));
   return node;
 }
 
@@ -67,7 +71,8 @@ function svg(name, attributes, ...children) {
 }
 
 function say(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  const words = visible(text);
+  if (node.textContent !== words) node.textContent = words;
 }
 
 /** Replaces what is in `parent` where `data` is other than the last time. */
@@ -75,7 +80,7 @@ function fill(parent, data, make) {
   const now = JSON.stringify(data === undefined ? null : data);
   if (parent.told === now) return;
   parent.told = now;
-  parent.replaceChildren(...[make()].flat());
+  parent.replaceChildren(...[make()].flat().map((c) => typeof c === "string" ? visible(c) : c));
 }
 
 /** One child of `parent` for each item, in their order; those that stay are the same nodes. */
@@ -98,7 +103,7 @@ function each(parent, items, key, make, change) {
 const facts = (...pairs) => pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").flatMap(([name, value]) =>
   [el("dt", {}, name), el("dd", {}, value instanceof Node ? value : plain(String(value)))]);
 const tag = (kind, words) => el("span", { class: `tag ${kind}` }, words);
-const figure = (name, value, more) => [el("dt", {}, name), el("dd", {}, value, more ? el("small", {}, more) : null)];
+const figure = (name, value, more) => el("div", {}, el("dt", {}, name), el("dd", {}, value, more ? el("small", {}, more) : null));
 
 function spark(values, words) {
   const most = Math.max(...values, 0.001), last = Math.max(values.length - 1, 1);
@@ -157,11 +162,11 @@ function verdict(s) {
   const slow = s.routes.find((r) => r.traffic && slowest > 0 && r.traffic.added_p99_seconds === slowest);
   const flight = s.listeners.reduce((all, l) => all + l.requests_in_flight, 0);
   $("figures").replaceChildren(
-    ...figure("Requests/s", rate(sum((t) => t.requests_per_second)), `${count(flight)} in flight`),
-    ...figure("Hit ratio", share(s.cache.hit_ratio), "of look-ups in ten minutes"),
-    ...figure("Added, p99", took(slowest || null), slow ? `the slowest: ${plain(slow.name).slice(0, 40)}` : "of the slowest route"),
-    ...figure("Refused", count(sum((t) => t.refused)), `of ${count(sum((t) => t.requests))} in ten minutes`),
-    ...figure("Up for", ago(s.uptime_seconds), `since ${date(s.now - s.uptime_seconds)}`));
+    figure("Requests/s", rate(sum((t) => t.requests_per_second)), `${count(flight)} in flight`),
+    figure("Hit ratio", share(s.cache.hit_ratio), "of look-ups in ten minutes"),
+    figure("Added, p99", took(slowest || null), slow ? `the slowest: ${plain(slow.name).slice(0, 40)}` : "of the slowest route"),
+    figure("Refused", count(sum((t) => t.refused)), `of ${count(sum((t) => t.requests))} in ten minutes`),
+    figure("Up for", ago(s.uptime_seconds), `since ${date(s.now - s.uptime_seconds)}`));
 }
 
 function rule(r) {
@@ -219,7 +224,7 @@ function latency(e) {
 
 function issuers(s) {
   $("issuers-empty").hidden = s.issuers.length > 0;
-  each($("issuers-cards"), s.issuers, (i) => i.name, () => el("article", { class: "card" }), (card, i) => fill(card, [i, i.last_error && i.last_error.at && Math.floor((s.now - i.last_error.at) / 60)], () => {
+  each($("issuers-cards"), s.issuers, (i) => i.name, () => el("article", { class: "card issuer" }), (card, i) => fill(card, [i, i.last_error && i.last_error.at && Math.floor((s.now - i.last_error.at) / 60)], () => {
     const state = i.circuit !== "closed" ? tag("bad", { open: "circuit open", probing: "being probed", paused: "asked for a pause" }[i.circuit] || plain(i.circuit))
       : i.up === null ? tag("", "not asked yet") : i.up ? tag("good", "up") : tag("bad", "down");
     const error = i.last_error;
@@ -262,9 +267,9 @@ const RESULTS = { hit: "at once", refresh: "at once, renewed behind", coalesced:
 function cache(s) {
   const c = s.cache;
   fill($("cache-figures"), [c.entries, c.max_entries, c.bytes, c.max_bytes, c.hit_ratio], () => [
-    ...figure("Entries", count(c.entries), `of ${count(c.max_entries)} at most`),
-    ...figure("Memory", bytes(c.bytes), `of ${bytes(c.max_bytes)} at most`),
-    ...figure("Hit ratio", share(c.hit_ratio), "in ten minutes")]);
+    figure("Entries", count(c.entries), `of ${count(c.max_entries)} at most`),
+    figure("Memory", bytes(c.bytes), `of ${bytes(c.max_bytes)} at most`),
+    figure("Hit ratio", share(c.hit_ratio), "in ten minutes")]);
   fill($("cache-chart"), c.lookups_steps, () => {
     const steps = [...Array(Math.max(0, s.history.steps + 1 - c.lookups_steps.length)).fill(c.lookups_names.map(() => 0)), ...c.lookups_steps];
     const columns = steps.map((counts, i) => ({ parts: c.lookups_names.map((name, k) => [name, counts[k]]), title: `${(steps.length - 1 - i) * s.history.step_seconds} s ago: ` + c.lookups_names.map((name, k) => `${name} ${counts[k]}`).join(", ") }));
