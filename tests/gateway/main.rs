@@ -51,6 +51,7 @@ mod routing;
 mod scrape;
 mod seen;
 mod slow_clients;
+mod status;
 mod streaming;
 mod timeouts;
 mod tls;

@@ -287,7 +287,7 @@ await test("the route tester says who wins, and why nobody else does", async (op
   await page.waitForSelector("#tester-told .checks");
   const told = await text(page, "#tester-told");
   assert.ok(/orders-export\s+wins/.test(told) && told.includes("orders does not") && told.includes("for orders-api"), told);
-  assert.ok((await text(page, "#tester-cli")).includes("/v1/explain?method=GET&url=%2Forders%2Fexport"));
+  assert.ok((await text(page, "#tester-cli")).includes(`cambist explain --gateway ${URL_OF} GET /orders/export`));
   await shot(page, "tester-wide-light");
   await page.fill("#tester-url", `/${HOSTILE.replace(/[\u0000-\u001f]/g, "")}`);
   await page.press("#tester-url", "Enter");

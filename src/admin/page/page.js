@@ -134,7 +134,7 @@ function bars(columns, words) {
 
 // ---- the command line beside each view
 
-const quoted = (text) => `'${text.replace(/'/g, "'\\''")}'`;
+const quoted = (text) => /^[\w./:-]+$/.test(text) && !text.startsWith("-") ? text : `'${text.replace(/'/g, "'\\''")}'`;
 
 function command(place, text) {
   fill(place, text, () => {
@@ -214,7 +214,7 @@ function failures(s) {
 
 function latency(e) {
   const last = e.counts.reduce((at, n, i) => n ? i : at, -1), first = e.counts.findIndex((n) => n);
-  if (last < 0) return [el("p", { class: "dim" }, "No exchange in ten minutes.")];
+  if (last < 0) return [];
   const from = Math.max(0, first - 1), to = Math.min(e.counts.length - 1, last + 1);
   const name = (i) => i < e.bounds_seconds.length ? `up to ${took(e.bounds_seconds[i])}` : `over ${took(e.bounds_seconds.at(-1))}`;
   const columns = e.counts.slice(from, to + 1).map((n, i) => ({ parts: [["bar-of", n]], title: `${name(from + i)}: ${n}` }));
@@ -232,7 +232,7 @@ function issuers(s) {
       el("header", {}, el("h3", {}, el("bdi", {}, plain(i.name))), state),
       el("p", { class: "sub mono" }, plain(i.url)),
       el("dl", { class: "facts" }, ...facts(
-        ["Exchanges", `${count(i.exchanges.count)}; half within ${took(i.exchanges.p50_seconds)}, 99 % within ${took(i.exchanges.p99_seconds)}`],
+        ["Exchanges", !i.exchanges.count ? "none" : `${count(i.exchanges.count)}; half within ${took(i.exchanges.p50_seconds)}, 99 % within ${took(i.exchanges.p99_seconds)}`],
         ["In flight", `${count(i.in_flight)} of ${count(i.max_in_flight)}`],
         ["Breaker", i.circuit + (i.left_in_peace_seconds ? `, for ${ago(i.left_in_peace_seconds)}` : "")],
         ["Keys", i.keys_loaded ? `fetched ${ago(i.keys_age_seconds)} ago` : "none have come in"],
@@ -252,9 +252,9 @@ function upstreams(s) {
     return [
       el("header", {}, el("h3", {}, el("bdi", {}, plain(u.name))), all === 0 ? tag("warn", "no endpoint") : good === all ? tag("good", all === 1 ? "1 endpoint" : `${all} endpoints`) : tag(good ? "warn" : "bad", `${good} of ${all} good`)),
       el("dl", { class: "facts" }, ...facts(
-        ["Answers", `${count(u.answers)}, ${rate(u.answers_per_second)}/s; 99 % within ${took(u.answers_p99_seconds)}`],
+        ["Answers", u.answers ? `${count(u.answers)}, ${rate(u.answers_per_second)}/s; 99 % within ${took(u.answers_p99_seconds)}` : "none"],
         ["No answer", el("span", { class: u.failed ? "hot" : "dim" }, count(u.failed))],
-        ["Health", u.checked ? "checked" : "not checked: add `health` to have it looked at"],
+        ["Health", u.checked ? "checked" : all > 1 ? "not checked" : null],
         ["Why none", u.why_none])),
       el("ul", { class: "endpoints" }, ...u.endpoints.slice(0, 100).map((e) => el("li", {}, el("code", {}, plain(e.endpoint)),
         el("span", {}, `${count(e.in_use)} in use `, e.ejected_for_seconds !== null ? tag("warn", `left out ${ago(e.ejected_for_seconds)}`) : e.healthy ? tag("good", "good") : tag("bad", "unhealthy"))))),
@@ -343,7 +343,8 @@ async function ask() {
 
 function testerCommand(method, url, headers) {
   const query = [`method=${encodeURIComponent(method)}`, `url=${encodeURIComponent(url)}`, ...headers.map((h) => `header=${encodeURIComponent(h)}`)].join("&");
-  command($("tester-cli"), `curl -s ${quoted(`${location.origin}/v1/explain?${query}`)} | jq .`);
+  const more = headers.map((h) => ` -H ${quoted(h)}`).join("");
+  command($("tester-cli"), `cambist explain --gateway ${location.origin}${more} ${quoted(method)} ${quoted(url)}`);
   return `/v1/explain?${query}`;
 }
 
