@@ -11,6 +11,7 @@ pub mod gateway;
 mod healthcheck;
 mod lasting;
 mod listeners;
+mod outbound;
 mod reload;
 mod routes;
 mod run;
