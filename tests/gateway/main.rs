@@ -54,6 +54,7 @@ mod routing;
 mod scrape;
 mod seen;
 mod slow_clients;
+mod status;
 mod streaming;
 mod timeouts;
 mod tls;
