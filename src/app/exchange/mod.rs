@@ -146,11 +146,15 @@ async fn asking(way: &Way, given: &Given) -> Result<Asker, Fault> {
     asker(&way.require, caller, actor)
 }
 
-async fn verified(verifiers: &Verifiers, token: &str) -> Result<Caller, Fault> {
-    let none = |_| bad_request("a bearer token with characters that no header has");
-    // Some keep it with the scheme in front.
+/// A token as it stands in a file: some keep it with the scheme in front.
+pub(super) fn bearer(token: &str) -> Result<SubjectToken, Fault> {
+    let (token, none) = (token.trim(), |_| bad_request("a bearer token with characters that no header has"));
     let header = HeaderValue::try_from(if token.contains(' ') { token.to_owned() } else { format!("Bearer {token}") }).map_err(none)?;
-    let token = SubjectToken::from_authorization(&header).map_err(bad_request)?.ok_or(Fault::NoToken)?;
+    SubjectToken::from_authorization(&header).map_err(bad_request)?.ok_or(Fault::NoToken)
+}
+
+async fn verified(verifiers: &Verifiers, token: &str) -> Result<Caller, Fault> {
+    let token = bearer(token)?;
     let verifier = verifiers.of(&token)?;
     verifier.issuer().start();
     keys(verifier.issuer()).await;

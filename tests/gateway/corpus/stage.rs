@@ -74,7 +74,8 @@ impl Stage {
         assert_eq!(heard.len(), wanted.len(), "requests at the backend: {}", shown(&heard));
         for (i, (heard, wanted)) in heard.iter().zip(wanted).enumerate() {
             self.is(heard, &wanted);
-            let behind: Vec<u8> = wanted.iter().filter(|(mark, text)| mark == "<!" && text != "truncated").flat_map(|w| self.bytes(&w.1)).collect();
+            let behind: Vec<u8> =
+                wanted.iter().filter(|(mark, text)| mark == "<!" && text != "truncated").flat_map(|w| self.bytes(&w.1)).collect();
             if !behind.is_empty() {
                 until("bytes behind a 101", || self.backend.since(before).get(i).is_some_and(|h| h.behind == behind)).await;
             }
