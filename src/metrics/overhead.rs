@@ -85,7 +85,8 @@ mod tests {
         b.added(None, Duration::from_secs(2));
         let text = String::from_utf8(metrics.encode()).unwrap();
         let lines: Vec<&str> = text.lines().filter(|l| l.starts_with("cambist_overhead_duration_seconds")).collect();
-        for line in ["_count{token_source=\"hit\"} 4", "_bucket{token_source=\"hit\",le=\"0.000025\"} 3", "_count{token_source=\"none\"} 1"] {
+        for line in ["_count{token_source=\"hit\"} 4", "_bucket{token_source=\"hit\",le=\"0.000025\"} 3", "_count{token_source=\"none\"} 1"]
+        {
             assert!(lines.contains(&format!("cambist_overhead_duration_seconds{line}").as_str()), "{line}\n{lines:#?}");
         }
         assert!(!lines.iter().any(|line| line.contains("route=")), "{lines:#?}");

@@ -12,7 +12,13 @@ use serde_json::{Map, Value, json};
 /// Results of look-ups that had a token at once.
 const AT_ONCE: [usize; 2] = [0, 1];
 
-pub(super) fn route(settings: &RouteSettings, config: &Config, running: Option<&Route>, ring: Option<&Ring<RouteReading>>, at: u64) -> Value {
+pub(super) fn route(
+    settings: &RouteSettings,
+    config: &Config,
+    running: Option<&Route>,
+    ring: Option<&Ring<RouteReading>>,
+    at: u64,
+) -> Value {
     let Rule { hosts, path, methods, headers, as_written: _ } = &settings.rule;
     let exact = matches!(path, PathPattern::Exact(_));
     let (token, audience) = running.map_or(("none", None), mode);

@@ -51,7 +51,8 @@ pub(super) fn problems(status: &Value, unix: u64) -> Value {
     let each = found.0.iter().take(MOST).map(|Finding { weight, words, cure }| {
         json!({ "weight": if *weight == Weight::Broken { "broken" } else { "doubtful" }, "words": words, "cure": cure })
     });
-    let more = (more > 0).then(|| json!({ "weight": "doubtful", "words": format!("and {more} more of the kind"), "cure": "see the lists" }));
+    let more =
+        (more > 0).then(|| json!({ "weight": "doubtful", "words": format!("and {more} more of the kind"), "cure": "see the lists" }));
     each.chain(more).collect::<Vec<_>>().into()
 }
 
@@ -59,7 +60,8 @@ fn config(status: &Value, found: &mut Findings) {
     let errors = list(&status["config"]["last_attempt"]["errors"]);
     if let Some(first) = errors.first() {
         let place = first["place"].as_str().map(|place| format!(" at {place}")).unwrap_or_default();
-        let words = format!("the configuration that is written cannot be used{place}: {}; the one before stays in force", text(&first["cause"]));
+        let words =
+            format!("the configuration that is written cannot be used{place}: {}; the one before stays in force", text(&first["cause"]));
         found.add(Weight::Doubtful, words, first["cure"].as_str().unwrap_or("see the configuration below"));
     }
 }
@@ -72,7 +74,9 @@ fn judge_issuer(issuer: &Value, found: &mut Findings) {
         "open" | "probing" => {
             found.add(Weight::Broken, format!("the issuer {name} fails again and again, and is left in peace{because}"), cure);
         }
-        "paused" => found.add(Weight::Broken, format!("the issuer {name} asked not to be called for a while"), "check its load and rate limits"),
+        "paused" => {
+            found.add(Weight::Broken, format!("the issuer {name} asked not to be called for a while"), "check its load and rate limits")
+        }
         _ if issuer["keys_loaded"] == false && !error.is_empty() => {
             found.add(Weight::Broken, format!("the issuer {name} cannot be used{because}"), cure);
         }
