@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 6] = [
 ];
 
 /// Outside crates and the rooms that may name them. A crate that is not listed here (http, bytes, serde, …) is a word of its own.
-const DOORS: [(&str, &[&str]); 20] = [
+const DOORS: [(&str, &[&str]); 21] = [
     ("dashmap", &["bounded"]),
     ("foldhash", &["bounded", "upstream"]),
     ("reqwest", &["issuer"]),
@@ -34,6 +34,7 @@ const DOORS: [(&str, &[&str]); 20] = [
     // The stack and the admin listener name hyper's request body, which `listen` hands them.
     ("hyper", &["listen", "upstream", "stack", "admin", "demo"]),
     ("hyper_util", &["listen", "upstream", "demo"]),
+    ("h2", &["upstream"]),
     ("tower", &["stack", "listen", "admin", "swap", "demo"]),
     ("tower_http", &["stack", "admin"]),
     ("tracing_subscriber", &["telemetry"]),
@@ -200,9 +201,10 @@ fn every_error_has_its_anchor_in_the_docs() {
 }
 
 /// Only the running gateway gives these; all others can be seen with `cambist exchange`, and the page says how.
-const WHILE_RUNNING: [&str; 13] = [
+const WHILE_RUNNING: [&str; 14] = [
     "no_route",
     "method_not_allowed",
+    "no_tunnel",
     "misdirected",
     "body_too_large",
     "uri_too_long",

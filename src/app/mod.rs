@@ -14,6 +14,7 @@ mod init;
 mod lasting;
 mod listeners;
 mod online;
+mod outbound;
 mod reload;
 mod routes;
 mod run;

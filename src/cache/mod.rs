@@ -145,6 +145,11 @@ impl<S: TokenSource> Cache<S> {
         self.shared.store.bytes()
     }
 
+    /// The most that they may take.
+    pub fn max_bytes(&self) -> usize {
+        self.shared.store.max_bytes()
+    }
+
     /// Throws out what is held, and sees to it that nothing comes of what is being exchanged at this moment. What is asked for
     /// afterwards is asked of the issuer anew.
     pub fn purge(&self, purge: &Purge) -> Purged {

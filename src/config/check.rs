@@ -16,7 +16,9 @@ use super::routes::{Mode, Route, To};
 use super::section::BY_TOKEN;
 use super::ties;
 use super::token_headers;
+use super::upstreams::Upstream;
 use super::written::Written;
+use crate::upstream::Protocol;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -43,6 +45,7 @@ pub fn check(written: &Written, reading: &Reading) {
     let names: BTreeSet<&str> = upstreams.iter().map(|u| u.name.value.as_str()).collect();
     for route in routes {
         check_upstream(route, &names, reading);
+        check_websocket(route, upstreams, reading);
         check_listeners(route, listeners.as_deref(), reading);
         check_header(route, force_update, reading);
         token_headers::check_shared(route, force_update, reading);
@@ -101,6 +104,17 @@ fn check_upstream(route: &Route, have: &BTreeSet<&str>, reading: &Reading) {
     if !have.contains(name.as_str()) {
         let have: Vec<&str> = have.iter().copied().collect();
         dangling(route, "upstream", &At { value: name.clone(), place: *place, key: *key }, &have, reading);
+    }
+}
+
+/// An upgrade is HTTP/1.1's.
+fn check_websocket(route: &Route, upstreams: &[Upstream], reading: &Reading) {
+    let (Some(At { value: To::Name(name), .. }), Some(at)) = (&route.upstream, route.websocket.filter(|at| at.value)) else { return };
+    let upstream = upstreams.iter().find(|u| u.name.value == *name);
+    if upstream.and_then(|u| u.protocol).is_some_and(|protocol| protocol.value == Protocol::Http2) {
+        let message = format!("route `{}`: `websocket: true`, and the upstream `{name}` is spoken to in HTTP/2 only", route.name.value);
+        let it = Complaint::error(Code::Websocket, at.key, message);
+        reading.complain(it.cure("write `protocol: auto` or `http1` for the upstream, or take `websocket` out"));
     }
 }
 
@@ -218,7 +232,7 @@ fn unused(written: &Written, reading: &Reading) {
         let used = |r: &Route| r.listeners.as_ref().is_none_or(|at| at.value.iter().any(|l| l.value == name.value));
         let by_api = written.exchange_api.as_ref().is_some_and(|api| api.uses_listener(&name.value))
             || written.logout.as_ref().is_some_and(|logout| logout.uses_listener(&name.value));
-        if !by_api && !routes.iter().any(used) {
+        if !by_api && !listener.needs_no_route() && !routes.iter().any(used) {
             let message = format!("no route answers on the listener `{}`", name.value);
             reading.complain(Complaint::warning(Code::UnusedListener, name.place, message).cure("take it out, or name it in a route"));
         }

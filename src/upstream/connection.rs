@@ -93,11 +93,21 @@ impl<B: Send> Connection<B> {
 
     pub fn broken(&self, error: &hyper::Error) -> Error {
         let why = in_full(error);
+        if unread(error) {
+            return Error::Refused { upstream: self.member.upstream.clone(), why };
+        }
         if self.watch.has_sent(Sent::Broken) {
             return Error::CallerBroken(why);
         }
         self.member.broken(why)
     }
+}
+
+/// Whether an HTTP/2 peer says that it has done nothing with this request: it refused its stream, or told with GOAWAY that it came
+/// too late. A stream that a connection took along when it broke is none of these.
+fn unread(error: &hyper::Error) -> bool {
+    let h2 = std::error::Error::source(error).and_then(|e| e.downcast_ref::<h2::Error>());
+    h2.is_some_and(|e| e.is_remote() && (e.is_go_away() || e.reason() == Some(h2::Reason::REFUSED_STREAM)))
 }
 
 impl<B: Send> Lease for Connection<B> {

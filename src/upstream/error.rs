@@ -12,6 +12,9 @@ pub enum Error {
     /// No connection came about: name, TCP, TLS, or all of them too slow.
     #[error("upstream {upstream} cannot be reached: {why}")]
     Unreachable { upstream: Arc<str>, why: String },
+    /// The caller named an address that nobody may have dialled.
+    #[error("{why}")]
+    Forbidden { upstream: Arc<str>, why: String },
     /// All connections it may have were in use, for as long as one may be waited for.
     #[error("upstream {upstream}: all {max} connections to its endpoint stayed in use for as long as `connect` allows")]
     Overloaded { upstream: Arc<str>, max: usize },
@@ -20,6 +23,9 @@ pub enum Error {
     /// The answer broke off, before or after its headers, or was no HTTP.
     #[error("upstream {upstream} broke off: {why}")]
     Broken { upstream: Arc<str>, why: String },
+    /// It said by itself that it has not looked at the request (RFC 9113 §8.7): that may be sent again, whatever the method.
+    #[error("upstream {upstream} refused the request unread: {why}")]
+    Refused { upstream: Arc<str>, why: String },
     /// The caller stopped sending before its request was whole.
     #[error("the caller stopped sending its request")]
     CallerStalled,
@@ -54,9 +60,10 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unusable { .. } | Self::Unreachable { .. } => "upstream_unreachable",
+            Self::Forbidden { .. } => "no_route",
             Self::Overloaded { .. } => "overloaded",
             Self::Timeout { .. } => "upstream_timeout",
-            Self::Broken { .. } => "upstream_error",
+            Self::Broken { .. } | Self::Refused { .. } => "upstream_error",
             Self::CallerStalled | Self::CallerBroken(_) => "bad_request",
         }
     }
@@ -64,12 +71,19 @@ impl Error {
     fn cure(&self) -> Option<&'static str> {
         match self {
             Self::Unusable { .. } => Some("correct the upstream's settings"),
+            Self::Unreachable { why, .. } | Self::Broken { why, .. } if why.contains("CertificateRequired") => {
+                Some("the backend wants a certificate of ours: write the upstream's tls.client_certificate")
+            }
             Self::Unreachable { .. } => Some("see whether the backend runs and its name, port and TLS are as configured"),
+            Self::Forbidden { .. } => {
+                Some("if it is a backend after all, name it in a route with an upstream: what the configuration names is dialled")
+            }
             Self::Overloaded { .. } => Some("find out why the backend is slow, add endpoints, or raise the upstream's max_connections"),
             Self::Timeout { waited: Waited::Response, .. } => Some("find out why the backend is slow, or raise timeouts.response"),
             Self::Timeout { waited: Waited::Idle, .. } => Some("raise timeouts.idle if this backend is silent for longer"),
             Self::Timeout { waited: Waited::Total, .. } => Some("raise or remove timeouts.total; it also ends streams"),
             Self::Broken { .. } => Some("look for a crash or a protocol error in the backend's log"),
+            Self::Refused { .. } => Some("it is ending or has too much to do: add endpoints, or let it end more slowly"),
             Self::CallerStalled | Self::CallerBroken(_) => None,
         }
     }
@@ -84,9 +98,10 @@ impl From<Error> for Fault {
         let why = why.into();
         match error {
             Error::Unusable { .. } | Error::Unreachable { .. } => Self::UpstreamUnreachable(why),
+            Error::Forbidden { .. } => Self::NoRoute(why),
             Error::Overloaded { .. } => Self::Overloaded(why),
             Error::Timeout { .. } => Self::UpstreamTimeout(why),
-            Error::Broken { .. } => Self::UpstreamError(why),
+            Error::Broken { .. } | Error::Refused { .. } => Self::UpstreamError(why),
             Error::CallerStalled | Error::CallerBroken(_) => Self::BadRequest(why),
         }
     }
@@ -114,9 +129,11 @@ mod tests {
         let all = [
             Error::Unusable { upstream: upstream.clone(), why: why() },
             Error::Unreachable { upstream: upstream.clone(), why: why() },
+            Error::Forbidden { upstream: upstream.clone(), why: why() },
             Error::Overloaded { upstream: upstream.clone(), max: 2 },
             Error::Timeout { upstream: upstream.clone(), waited: Waited::Idle },
-            Error::Broken { upstream, why: why() },
+            Error::Broken { upstream: upstream.clone(), why: why() },
+            Error::Refused { upstream, why: why() },
             Error::CallerStalled,
             Error::CallerBroken(why()),
         ];

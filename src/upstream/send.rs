@@ -1,5 +1,5 @@
 //! A request's way to an upstream: lease a connection to one of its endpoints, send, and judge what came. It sends a request at
-//! most once: only what hyper hands back unsent goes out again, on another connection, whatever the method.
+//! most once: only what hyper hands back unsent goes out again by itself, on another connection, whatever the method.
 
 use super::connection::Lease;
 use super::outgoing::Outgoing;
@@ -95,7 +95,10 @@ where
                         request = unsent;
                         continue;
                     }
-                    _ => connection.broken(&unsent.into_error()),
+                    _ => {
+                        terms.answered_by = Some(connection.member.id);
+                        connection.broken(&unsent.into_error())
+                    }
                 },
                 Err(expired) => expired,
             };

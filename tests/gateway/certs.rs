@@ -85,6 +85,10 @@ impl Authority {
         format!("listeners: {{ main: {{ address: 127.0.0.1:0, tls: {{ certificates: [{}]{more} }}{beside} }} }}\n", pairs.join(", "))
     }
 
+    pub fn certificate(&self) -> CertificateDer<'static> {
+        self.issuer.der().clone()
+    }
+
     pub fn ca_file(&self) -> String {
         self.file("ca.crt").display().to_string()
     }

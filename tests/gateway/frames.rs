@@ -91,6 +91,14 @@ impl Raw {
         raw
     }
 
+    /// The other side of one: the preface is heard, and our SETTINGS and the word that theirs have come are said.
+    pub async fn accept(mut stream: TcpStream) -> Self {
+        stream.read_exact(&mut [0; 24]).await.unwrap();
+        let mut raw = Self { stream, unread: Vec::new(), over: false };
+        raw.send(&[frame(SETTINGS, 0, 0, &[]), frame(SETTINGS, 1, 0, &[])].concat()).await;
+        raw
+    }
+
     /// Sends as much as is taken; `false` once the other side takes no more.
     pub async fn send(&mut self, bytes: &[u8]) -> bool {
         let sent = tokio::time::timeout(Duration::from_secs(2), self.stream.write_all(bytes)).await;
