@@ -33,6 +33,7 @@ impl<S> FindRoute<S> {
 fn find(mut scrubbed: Scrubbed) -> Result<Routed, Fault> {
     let from = scrubbed.caught.from.clone();
     let routes = &from.in_force.routes;
+    said_once(routes, &scrubbed)?;
     let asked = preflight::asked_for(&scrubbed.caught.head);
     let lets_through = |route: &Arc<Route>| route.preflight;
     let (route, preflight) = match asked.and_then(|method| found(routes, &scrubbed, &method).ok()).filter(lets_through) {
@@ -50,6 +51,15 @@ fn find(mut scrubbed: Scrubbed) -> Result<Routed, Fault> {
         body.pass_trailers(from.in_force.force.as_ref().map(|force| force.name()).into_iter().chain(&routes.token_headers));
     }
     Ok(Routed { scrubbed, route, actor, preflight })
+}
+
+/// Of a header that chooses routes in two lines, some backends read the first and some the last.
+fn said_once(routes: &Routes, scrubbed: &Scrubbed) -> Result<(), Fault> {
+    let fields = &scrubbed.caught.head.headers;
+    match routes.matched.iter().find(|name| fields.get_all(*name).iter().nth(1).is_some()) {
+        Some(name) => Err(bad_request(format!("more than one {name}, and routes are chosen by it"))),
+        None => Ok(()),
+    }
 }
 
 fn found(routes: &Routes, scrubbed: &Scrubbed, method: &Method) -> Result<Arc<Route>, Fault> {

@@ -3,6 +3,7 @@
 use super::stage::Stage;
 use super::{Case, judge, read};
 use crate::frames::{Came, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, Raw, frame};
+use crate::kit::until;
 use std::collections::HashMap;
 
 /// Of a stream that only asks whether the connection goes on.
@@ -26,7 +27,12 @@ async fn every_case_of_http_2_comes_out_as_it_should() {
 async fn play(stage: &Stage, case: &Case) {
     let before = stage.backend.count();
     let mut raw = Raw::open(stage.g.address(), &[]).await;
-    raw.send(&sent(stage, case)).await;
+    for (i, steps) in case.steps.split(|(mark, text)| mark == "~" && text == "heard").enumerate() {
+        if i > 0 {
+            until("the backend hears of it", || stage.backend.count() > before).await;
+        }
+        raw.send(&sent(stage, steps)).await;
+    }
     let mut ends = Ends::default();
     for wanted in &case.outcome {
         let (stream, what) = wanted.split_once(": ").map_or((1, &**wanted), |(stream, what)| (stream.parse().unwrap(), what));
@@ -45,10 +51,10 @@ async fn play(stage: &Stage, case: &Case) {
 }
 
 /// The frames of a case: `> KIND STREAM +flag… payload`, and `+ name: value` for the fields of the one before.
-fn sent(stage: &Stage, case: &Case) -> Vec<u8> {
+fn sent(stage: &Stage, steps: &[(String, String)]) -> Vec<u8> {
     let mut frames: Vec<(u8, u8, u32, Vec<u8>)> = Vec::new();
     let mut out = Vec::new();
-    for (mark, text) in &case.steps {
+    for (mark, text) in steps {
         if mark == "+" {
             let fields = &mut frames.last_mut().expect("fields belong to a frame").3;
             match text.strip_prefix("@ ") {
