@@ -134,7 +134,7 @@ const WAYS: &str = "
 fn two(world: &World) -> File {
     let other = "other: { url: \"https://other.example/realms/x\", client_id: gateway, client_secret: s }";
     let issuers = format!("issuers: {{ main: {{ url: \"IAM\", client_id: gateway, client_secret: gateway-secret }}, {other} }}");
-    let api = "exchange_api: { listeners: [main], audiences: { payroll-api: {}, orders-api: {} } }";
+    let api = "exchange_api: { listeners: [main], audiences: { payroll-api: { issuer: by_token }, orders-api: { issuer: main } } }";
     file(&world.yaml(WAYS, &format!("{issuers}\n{api}")))
 }
 

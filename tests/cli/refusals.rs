@@ -226,7 +226,8 @@ impl Row {
     }
 
     fn answer(&self) -> Misbehave {
-        let (error, description) = self.said().split_once(": ").unwrap_or((self.said(), ""));
+        let words = self.words.replace("'…'", "'subject_token'");
+        let (error, description) = words.split_once(": ").unwrap_or((&words, ""));
         Misbehave::refusal(StatusCode::from_u16(self.status).unwrap(), error, description)
     }
 }
@@ -247,6 +248,10 @@ async fn every_refusal_of_the_page_comes_about_as_the_page_says() {
         let Some(trial) = tried else {
             let told = ELSEWHERE.iter().any(|(anchor, _)| *anchor == row.anchor);
             assert!(told, "{} is neither tried nor said to be beyond the development IAM", row.anchor);
+            // What has no words is asked again at once, and answered then.
+            if row.words.is_empty() {
+                continue;
+            }
             // Left as another row wanted it.
             let trial = trial("keycloak-full", &[]);
             let token = prepared(&world, &trial, &files);
