@@ -54,11 +54,6 @@ impl Why {
         self
     }
 
-    pub fn anchored(mut self, anchor: &'static str) -> Self {
-        self.anchor = Some(anchor);
-        self
-    }
-
     /// Control characters are replaced: these words end up in logs and on a terminal.
     pub fn words(mut self, words: &str) -> Self {
         let clean = words.chars().take(Self::WORDS).map(|c| if c.is_control() { '\u{fffd}' } else { c });
@@ -272,16 +267,6 @@ impl Fault {
 
     pub fn code(&self) -> &'static str {
         self.row().code
-    }
-
-    /// The place in `docs/errors.md` that is about it.
-    pub fn anchor(&self) -> &'static str {
-        self.why().and_then(|why| why.anchor).unwrap_or_else(|| self.code())
-    }
-
-    /// Where the documentation is about it.
-    pub fn docs(&self) -> String {
-        format!("docs/errors.md#{}", self.anchor())
     }
 
     /// What only the operator is told, where there is more to say than the code.
