@@ -111,6 +111,11 @@ impl<K: Eq + Hash + Clone, V: Kept> Bounded<K, V> {
         Some(look(&slot.value))
     }
 
+    /// Looks at a value without using it.
+    pub fn peek<R>(&self, key: &K, look: impl FnOnce(&V) -> R) -> Option<R> {
+        self.map.get(key).map(|slot| look(&slot.value))
+    }
+
     /// Changes the value under `key`, made by `new` where there is none, and drops it again if it then weighs nothing.
     /// Afterwards entries go until the bound holds; what was just changed stays.
     pub fn alter<R>(&self, key: &K, now: u64, new: impl FnOnce() -> V, change: impl FnOnce(&mut V) -> R) -> (R, Evicted) {

@@ -200,9 +200,10 @@ fn every_error_has_its_anchor_in_the_docs() {
 }
 
 /// Only the running gateway gives these; all others can be seen with `cambist exchange`, and the page says how.
-const WHILE_RUNNING: [&str; 13] = [
+const WHILE_RUNNING: [&str; 14] = [
     "no_route",
     "method_not_allowed",
+    "no_tunnel",
     "misdirected",
     "body_too_large",
     "uri_too_long",

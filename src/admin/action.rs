@@ -2,7 +2,7 @@
 //! in a file of its own.
 
 use super::answer::{Answer, method_not_allowed, text};
-use super::{Program, STATUS, purge, reload};
+use super::{Program, STATUS, explain, purge, reload};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use std::sync::Arc;
@@ -13,15 +13,18 @@ pub(super) enum Action {
     Purge,
     /// The configuration is read again.
     Reload,
+    /// Nothing is: but the question holds a token, or may.
+    Explain,
 }
 
 impl Action {
-    const ALL: [Self; 2] = [Self::Purge, Self::Reload];
+    const ALL: [Self; 3] = [Self::Purge, Self::Reload, Self::Explain];
 
     fn way(self) -> (Method, &'static str) {
         match self {
             Self::Purge => (Method::DELETE, purge::PATH),
             Self::Reload => (Method::POST, reload::PATH),
+            Self::Explain => (Method::POST, explain::PATH),
         }
     }
 
@@ -33,6 +36,7 @@ impl Action {
         match self {
             Self::Purge => purge::answer(program, &request).await,
             Self::Reload => reload::answer_to(program, &request).await,
+            Self::Explain => explain::answer(program, request).await,
         }
     }
 }
@@ -40,12 +44,14 @@ impl Action {
 /// The answer to who asked for something that there is not.
 pub(super) fn none_such(path: &str) -> Answer {
     let ways = Action::ALL.map(Action::way);
-    let here: Vec<&Method> = ways.iter().filter(|(_, p)| *p == path).map(|(method, _)| method).collect();
+    let looks = [Method::GET, Method::HEAD];
+    let looks = looks.iter().filter(|_| path == explain::PATH);
+    let here: Vec<&Method> = looks.chain(ways.iter().filter(|(_, p)| *p == path).map(|(method, _)| method)).collect();
     if !here.is_empty() {
         return method_not_allowed(&here);
     }
     let all = ways.iter().map(|(method, path)| format!(", {method} {path}")).collect::<String>();
-    text(StatusCode::NOT_FOUND, format!("here are GET {STATUS}{all}\n"))
+    text(StatusCode::NOT_FOUND, format!("here are GET {STATUS}, GET {}{all}\n", explain::PATH))
 }
 
 #[cfg(test)]

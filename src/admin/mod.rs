@@ -3,11 +3,13 @@
 
 mod action;
 mod answer;
+mod explain;
 mod guard;
 mod purge;
 mod reload;
 mod token;
 
+pub use explain::Question;
 pub use reload::Reload;
 
 use crate::cache::{Purge, Purged};
@@ -50,6 +52,11 @@ pub trait Program: Send + Sync + 'static {
     fn purge(&self, what: &Purge) -> Purged;
     /// Reads the configuration file again, now.
     fn reload(&self) -> BoxFuture<'static, Reload>;
+    /// What would become of a request, and why.
+    ///
+    /// # Errors
+    /// What is wrong with the question.
+    fn explain(&self, question: &Question) -> Result<serde_json::Value, String>;
 }
 
 const STATUS: &str = "/v1/status";
@@ -126,6 +133,7 @@ async fn guarded(program: &Arc<dyn Program>, guard: &Guard, request: Request<Inc
     match request.uri().path() {
         STATUS if looks_only(request.method()) => json(&program.status()),
         STATUS => method_not_allowed(&[&Method::GET, &Method::HEAD]),
+        explain::PATH if looks_only(request.method()) => explain::looked(program, request.uri().query().unwrap_or_default()),
         path => match Action::find(path, request.method()) {
             Some(action) => action.take(program, request).await,
             None => action::none_such(path),

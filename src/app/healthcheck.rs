@@ -1,13 +1,11 @@
 //! `healthcheck`: asks the gateway on this machine whether it is ready, for containers that hold neither curl nor a shell.
 
-use super::NamedFile;
+use super::{NamedFile, asking};
 use crate::config;
 use anyhow::{anyhow, bail};
 use clap::Args;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -20,11 +18,6 @@ pub(super) struct Options {
     #[arg(long)]
     live: bool,
 }
-
-/// For the whole conversation: a probe that hangs is a failed probe.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// More than any answer of ours.
-const LONGEST: usize = 64 * 1024;
 
 pub(super) fn healthcheck(options: &Options) -> ExitCode {
     match probe(options) {
@@ -44,34 +37,13 @@ fn probe(options: &Options) -> anyhow::Result<String> {
             .map_err(|report| anyhow!("the configuration does not say where to ask:\n{}", report.render(false)))?,
     };
     let (at, path) = (reachable(address), if options.live { "/livez" } else { "/readyz" });
-    let answer = ask(at, path).map_err(|error| match error.kind() {
-        // A read that waits too long has another kind on each system.
-        ErrorKind::TimedOut | ErrorKind::WouldBlock => anyhow!("{at} did not answer within {PATIENCE:?}"),
-        ErrorKind::ConnectionRefused => anyhow!(error).context(format!("nothing answers at {at}")),
-        _ => anyhow!(error).context(format!("no answer from {at}")),
-    })?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let answer = asking::exchange(at, &request).map_err(|error| asking::told(at, error))?;
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).trim().to_owned();
     if answer.starts_with("HTTP/1.1 200 ") {
         return Ok(body);
     }
     bail!("{at}{path} says: {}", if body.is_empty() { answer.lines().next().unwrap_or("nothing").to_owned() } else { body })
-}
-
-fn ask(at: SocketAddr, path: &str) -> io::Result<String> {
-    let end = Instant::now() + PATIENCE;
-    let left = || Some(end.saturating_duration_since(Instant::now())).filter(|d| !d.is_zero()).ok_or(ErrorKind::TimedOut);
-    let mut socket = TcpStream::connect_timeout(&at, left()?)?;
-    socket.set_write_timeout(Some(left()?))?;
-    socket.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())?;
-    let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
-    while answer.len() < LONGEST {
-        socket.set_read_timeout(Some(left()?))?;
-        match socket.read(&mut piece)? {
-            0 => break,
-            n => answer.extend_from_slice(&piece[..n]),
-        }
-    }
-    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// A listener on all addresses is reached on this machine's own.

@@ -1,14 +1,17 @@
 //! The program: the command line, and what its verbs do. Here the rooms are put together; nothing below knows of it.
 
+mod asking;
 mod changes;
 mod check;
 mod demo;
 mod doors;
 mod exchange;
+mod explain;
 pub mod gateway;
 mod healthcheck;
 mod lasting;
 mod listeners;
+mod outbound;
 mod reload;
 mod routes;
 mod run;
@@ -17,10 +20,12 @@ mod status;
 mod turned_away;
 mod world;
 
-use clap::{Args, Parser, Subcommand};
-use std::io::Write;
-use std::path::PathBuf;
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use zeroize::Zeroizing;
 
 pub use changes::{Changes, Named};
 pub use gateway::Gateway;
@@ -42,6 +47,8 @@ enum Verb {
     Check(check::Options),
     /// Make one exchange as a route would, and explain what came of it. Exit code 1 if it is refused.
     Exchange(exchange::Options),
+    /// Say which route a request would take and why no other, and what the issuer would be asked for.
+    Explain(explain::Options),
     /// Ask a running gateway on this machine whether it is ready: for containers without a shell. Exit code 1 if it is not.
     Healthcheck(healthcheck::Options),
     /// Show a real exchange on this machine, with nothing to install: a development IAM, two backends and the gateway.
@@ -76,6 +83,13 @@ impl NamedFile {
     }
 }
 
+/// How a verb tells what it has to tell.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
 const DEFAULT_CONFIG: &str = "/etc/cambist/cambist.yaml";
 
 /// Reads the command line and does what it says. Exit codes: 0 done, 1 it failed, 2 wrong usage.
@@ -84,6 +98,7 @@ pub fn main() -> ExitCode {
         Verb::Run(ConfigFile { config }) => run::run(&config),
         Verb::Check(options) => check::check(&options),
         Verb::Exchange(options) => exchange::exchange(&options),
+        Verb::Explain(options) => explain::explain(&options),
         Verb::Healthcheck(options) => healthcheck::healthcheck(&options),
         Verb::Demo(options) => demo::demo(&options),
     }
@@ -92,6 +107,28 @@ pub fn main() -> ExitCode {
 /// Data, on stdout. Whoever closed the pipe wants no more of it.
 fn print(line: &str) {
     let _ = writeln!(anstream::stdout(), "{line}");
+}
+
+/// What others wrote, with nothing in it that moves a cursor or turns text around.
+fn clean(text: &str) -> String {
+    let odd = |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if odd(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// A longer token than any that is taken is not worth reading.
+const LONGEST_TOKEN: u64 = 64 * 1024;
+
+/// A token comes from a file, or from stdin (`-`): never from the command line, which everybody on the machine can read.
+fn token_in(file: &Path) -> anyhow::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::new());
+    let read = if file == Path::new("-") {
+        std::io::stdin().take(LONGEST_TOKEN).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|f| f.take(LONGEST_TOKEN).read_to_string(&mut text))
+    };
+    read.with_context(|| format!("cannot read a token from {}", file.display()))?;
+    anyhow::ensure!(!text.trim().is_empty(), "there is no token in {}", file.display());
+    Ok(text)
 }
 
 /// An error, on stderr, as one sentence with what led to it.

@@ -1,24 +1,37 @@
 //! What the admin listener shows of a running gateway, and what it may have done to it. It judges nobody: who asks has been let in.
 
+mod history;
+mod rooms;
+mod routes;
+mod verdict;
+
+use super::explain;
 use super::lasting::Lasting;
 use super::reload::{self, Reloaded};
-use crate::admin::{Program, Reload};
+use crate::admin::{Program, Question, Reload};
 use crate::cache::{Purge, Purged};
 use crate::metrics::Metrics;
-use crate::stack::{Injection, Route, Targets};
 use crate::token::Subject;
 use futures_util::future::{BoxFuture, FutureExt};
+use history::Kept;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// The clock is looked at this often, so that a turned clock or a machine that slept does not wait on.
+const LOOK: Duration = Duration::from_millis(250);
 
 pub(super) struct Status {
     lasting: Arc<Lasting>,
+    history: Kept,
     started: u64,
 }
 
 impl Status {
     pub fn new(lasting: Arc<Lasting>) -> Self {
-        Self { started: lasting.rooms.clock.unix(), lasting }
+        let history = Kept::default();
+        history.look(&lasting);
+        Self { started: lasting.rooms.clock.unix(), history, lasting }
     }
 }
 
@@ -57,25 +70,51 @@ impl Program for Status {
         async move { reload::now(&lasting).await.map_or(Reload::NoFile, told) }.boxed()
     }
 
+    fn explain(&self, question: &Question) -> Result<Value, String> {
+        let mut told = explain::explained(&self.lasting.world.load().config, question)?;
+        explain::add_verdicts(&mut told, &self.lasting.shared, question)?;
+        Ok(told)
+    }
+
     fn status(&self) -> Value {
-        let shared = &self.lasting.shared;
-        let (in_force, world, addresses) = (shared.in_force.load(), self.lasting.world.load(), self.lasting.addresses());
-        let listeners = addresses.iter().map(|(name, address)| {
-            let here = in_force.routes.for_listener(name).into_iter().flat_map(|t| t.routes());
-            json!({ "name": name, "address": address.to_string(), "routes": here.map(|r| route(r)).collect::<Vec<_>>() })
+        let lasting = &*self.lasting;
+        let (in_force, world) = (lasting.shared.in_force.load(), lasting.world.load());
+        let (at, unix) = (lasting.rooms.clock.millis(), lasting.rooms.clock.unix());
+        let history = self.history.now();
+        let running = history::routes(&in_force);
+        let routes = world.config.routes.iter().map(|settings| {
+            let ring = history.routes.get(&settings.name);
+            routes::route(settings, &world.config, running.get(&settings.name).map(|route| &***route), ring, at)
         });
-        let issuers = world.issuers.values().map(|made| &made.issuer);
-        let issuers = issuers.map(|i| json!({ "name": i.settings().name, "url": i.settings().url, "keys_loaded": i.loaded() }));
-        json!({
+        let mut told = json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "uptime_seconds": self.lasting.rooms.clock.unix().saturating_sub(self.started),
+            "now": unix,
+            "uptime_seconds": unix.saturating_sub(self.started),
             "ready": self.ready(),
-            "config": self.lasting.standing.json(),
-            "listeners": listeners.collect::<Vec<_>>(),
-            "issuers": issuers.collect::<Vec<_>>(),
-            "cache": { "entries": shared.tokens.len(), "max_entries": shared.tokens.max_entries() },
-            "failures": shared.failures.latest(),
-        })
+            "history": { "step_seconds": history::STEP_SECONDS, "steps": history::STEPS, "most_routes": history::MOST_ROUTES },
+            "config": lasting.standing.json(),
+            "listeners": rooms::listeners(lasting, &world, &in_force),
+            "routes": routes.collect::<Vec<_>>(),
+            "issuers": rooms::issuers(&world, &history, unix),
+            "upstreams": rooms::upstreams(&world, &history, at),
+            "cache": rooms::cache(lasting, &in_force, &history),
+            "failures": lasting.shared.failures.latest(),
+        });
+        told["problems"] = verdict::problems(&told, unix);
+        told
+    }
+}
+
+/// Looks at the counters now and then, for as long as somebody may ask.
+pub(super) async fn watch(status: Weak<Status>) {
+    loop {
+        let Some(clock) = status.upgrade().map(|status| status.lasting.rooms.clock.clone()) else { return };
+        let next = clock.millis() + history::STEP_SECONDS * 1000;
+        while clock.millis() < next {
+            tokio::time::sleep(LOOK).await;
+        }
+        let Some(status) = status.upgrade() else { return };
+        status.history.look(&status.lasting);
     }
 }
 
@@ -87,18 +126,4 @@ fn concerns(what: &Purge, subject: &Subject) -> bool {
         Purge::Audience(_) => false,
         Purge::All => true,
     }
-}
-
-fn audiences(targets: &Targets) -> Option<Vec<String>> {
-    targets.first().map(|target| target.settings.audiences.clone())
-}
-
-fn route(route: &Route) -> Value {
-    let (token, audience) = match &route.token {
-        Injection::Exchange(targets) => ("exchange", audiences(targets)),
-        Injection::Own(targets) => ("client_credentials", audiences(targets)),
-        Injection::Nothing => ("strip", None),
-        Injection::Callers => ("passthrough", None),
-    };
-    json!({ "name": route.name, "upstream": route.upstream.settings().name, "token": token, "audience": audience })
 }

@@ -83,6 +83,11 @@ impl<K: Eq + Hash + Copy, T, O: Clone> Flights<K, T, O> {
         self.airborne.claim(key, |flights| flights.is_empty().then(|| self.start(key, false, about(), flights)))
     }
 
+    /// Whether there is a flight for `key`.
+    pub(super) fn under_way(&self, key: K) -> bool {
+        self.airborne.claim(key, |flights| !flights.is_empty())
+    }
+
     fn start(&self, key: K, forced: bool, about: T, flights: &mut Vec<Arc<Flight<T, O>>>) -> Landing<K, T, O> {
         let state = State { phase: Phase::Flying, grounded: false, awaited: false, wakers: Vec::new() };
         // Drawn under the claim: whoever joins later sees a generation that is not younger than the exchange.

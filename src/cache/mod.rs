@@ -7,8 +7,10 @@ mod life;
 mod purge;
 mod refusals;
 mod store;
+mod verdict;
 
 pub use purge::{Purge, Purged};
+pub use verdict::{HeldFor, Verdict};
 
 use crate::clock::{Clock, millis};
 use crate::fault::{Fault, Reach, Why};
@@ -141,6 +143,11 @@ impl<S: TokenSource> Cache<S> {
     /// What the tokens that are held take in memory.
     pub fn bytes(&self) -> usize {
         self.shared.store.bytes()
+    }
+
+    /// The most that they may take.
+    pub fn max_bytes(&self) -> usize {
+        self.shared.store.max_bytes()
     }
 
     /// Throws out what is held, and sees to it that nothing comes of what is being exchanged at this moment. What is asked for

@@ -66,7 +66,12 @@ impl Refusals {
 
     /// What the issuer would say.
     pub(super) fn find(&self, key: &Key, target: &Target, freshness: Freshness, now: u64) -> Option<Fault> {
-        let of = |whom: Whom| self.kept.get(&whom, now, |r| (r.until > now).then(|| r.fault.clone())).flatten();
+        self.look(key, target, freshness, now).map(|(fault, _)| fault)
+    }
+
+    /// The same, and until when it would say so.
+    pub(super) fn look(&self, key: &Key, target: &Target, freshness: Freshness, now: u64) -> Option<(Fault, u64)> {
+        let of = |whom: Whom| self.kept.get(&whom, now, |r| (r.until > now).then(|| (r.fault.clone(), r.until))).flatten();
         let dead = || of(Whom::dead(key)?);
         let client = || of(Whom::Client(target.issuer.clone()));
         // Who forces means to go past what was said before: only what the last forced exchange came to stops it.

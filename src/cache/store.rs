@@ -109,6 +109,14 @@ impl Store {
         })?
     }
 
+    /// Until when a token that is held is handed out, and when it is renewed.
+    pub(super) fn lasts(&self, key: &Key, now: u64) -> Option<(u64, u64)> {
+        self.buckets.peek(&key.subject, |bucket| {
+            let held = bucket.held.iter().find(|h| h.key == key.target && h.until > now)?;
+            Some((held.until, held.renew_at.load(Ordering::Relaxed)))
+        })?
+    }
+
     /// Keeps what has come in, unless its time is over already or something newer is held. `void` is asked last, while nobody
     /// else can look at the bucket or purge it: where it says so, nothing is kept.
     pub(super) fn put(&self, key: &Key, arrival: Arrival, now: u64, void: impl FnOnce() -> bool) {

@@ -182,6 +182,25 @@ fn made(settings: &Settings, issuer: &Issuer, grant: Grant, mut wanted: TargetSe
     Target { issuer: issuer.settings().name.clone(), grant, settings: wanted, digest }
 }
 
+/// What [`digest`] is made of, for people; whoever adds to the one adds to the other.
+pub const KEY_PARTS: [&str; 15] = [
+    "issuer url",
+    "token_endpoint",
+    "client_id",
+    "profile",
+    "grant",
+    "actor",
+    "subject_token_type",
+    "requested_token_type",
+    "audience",
+    "scopes",
+    "resource",
+    "expect_audience",
+    "extra_params",
+    "max_ttl",
+    "allow_login_client",
+];
+
 /// Everything is taken apart by name, so that whoever adds a field has to say here whether it shapes the answer.
 fn digest(settings: &Settings, issuer: &issuer::Settings, grant: Grant, wanted: &TargetSettings) -> Digest {
     let Settings { profile, extra_params: _ } = settings;

@@ -9,7 +9,7 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
-pub use exchanger::Exchanger;
+pub use exchanger::{Exchanger, KEY_PARTS};
 
 use crate::clock::Clock;
 use crate::fault::{Fault, Why};

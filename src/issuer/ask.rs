@@ -4,6 +4,7 @@
 use super::breaker::{Barred, Change};
 use super::credentials::{self, Tools};
 use super::room::Priority;
+use super::seen::Outage;
 use super::{CallError, Form, Issuer, Reply, json};
 use std::pin::pin;
 use std::sync::Arc;
@@ -82,7 +83,7 @@ async fn attempt(issuer: &Issuer, tools: &Tools, endpoint: &Url, form: &Form, de
     let change = match outage(&outcome) {
         None => pass.answered(),
         Some(words) => {
-            issuer.last_outage.store(Some(Arc::new(words)));
+            issuer.last_outage.store(Some(Arc::new(Outage { words, at: issuer.clock.unix() })));
             pass.failed()
         }
     };
@@ -101,7 +102,7 @@ fn noted(issuer: &Issuer, change: Change) {
             issuer.metrics.circuit_open(true);
             issuer.opened.notify_waiters();
             let cause = issuer.last_outage.load_full();
-            let cause = cause.as_deref().map(String::as_str).unwrap_or_default();
+            let cause = cause.as_ref().map(|outage| outage.words.as_str()).unwrap_or_default();
             let cure = "check the IAM; cached tokens go on, and it is tried again every few seconds";
             tracing::warn!(issuer = %name, cause, cure, "the issuer fails again and again: its circuit is open");
         }
@@ -115,7 +116,7 @@ fn noted(issuer: &Issuer, change: Change) {
 fn told(issuer: &Issuer, why: Barred) -> CallError {
     match why {
         Barred::Circuit { left } => {
-            let last = issuer.last_outage.load_full().map(|words| (*words).clone()).unwrap_or_default();
+            let last = issuer.last_outage.load_full().map(|outage| outage.words.clone()).unwrap_or_default();
             CallError::CircuitOpen { left, last }
         }
         Barred::Pause { left } => CallError::Paused { left },

@@ -40,6 +40,19 @@ pub enum Change {
     Mended,
 }
 
+/// How it stands, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Calls are made.
+    Closed,
+    /// None are, after outages in a row.
+    Open,
+    /// One call is let through, or under way, to find out.
+    Probing,
+    /// None are, because the issuer asked for it.
+    Paused,
+}
+
 /// A breaker, and the clock that it goes by.
 pub struct Breaker {
     clock: Clock,
@@ -66,6 +79,17 @@ impl Breaker {
     /// When it would not.
     pub fn look(&self) -> Result<(), Barred> {
         self.state().look(self.clock.millis())
+    }
+
+    /// How it stands, and for how long at least where no call is made.
+    pub fn standing(&self) -> (Standing, Option<Duration>) {
+        let state = self.state();
+        match (state.circuit, state.look(self.clock.millis())) {
+            (_, Err(Barred::Pause { left })) => (Standing::Paused, Some(left)),
+            (Circuit::Open { .. }, Err(Barred::Circuit { left })) => (Standing::Open, Some(left)),
+            (Circuit::Closed { .. }, _) => (Standing::Closed, None),
+            (Circuit::Open { .. } | Circuit::Probing, _) => (Standing::Probing, None),
+        }
     }
 
     /// No calls for as long as the issuer asked, [`LONGEST_PAUSE`] at the most.

@@ -16,6 +16,7 @@ mod proof;
 mod refetch;
 mod refresh;
 mod room;
+mod seen;
 mod settings;
 mod signing;
 #[cfg(test)]
@@ -25,12 +26,13 @@ mod tests;
 mod unanswered;
 
 pub use auth::{Form, without_tokens};
-pub use breaker::Settings as BreakerSettings;
+pub use breaker::{Settings as BreakerSettings, Standing};
 pub use client::{CallError, Reply};
 pub use keys::{Algorithm, Found, Key, Keys};
 pub use proof::{assertion, secret_in};
 pub use refetch::Refetched;
 pub use room::Priority;
+pub use seen::{LastError, Seen};
 pub use settings::{ClientAuth, Credential, Encoding, Error, Protection, Settings, Timeouts};
 pub use signing::{SigningAlgorithm, SigningKey};
 
@@ -60,7 +62,7 @@ pub struct Issuer {
     /// Told when the circuit opens, for those who wait for their turn.
     opened: Notify,
     /// How the last outage showed itself.
-    last_outage: ArcSwapOption<String>,
+    last_outage: ArcSwapOption<seen::Outage>,
     clock: Clock,
     metrics: Arc<IssuerMetrics>,
     control: Handle,

@@ -89,6 +89,14 @@ impl Stamped {
         Ok(())
     }
 
+    /// hyper goes by the first bytes, whatever was agreed on: those of HTTP/1 must not reach it where HTTP/2 was.
+    fn breaks_its_word(&self, bytes: &[u8]) -> bool {
+        let Speech::Agreed(seen) = self.speech else { return false };
+        let due = &PREFACE[seen..];
+        let n = bytes.len().min(due.len());
+        bytes[..n] != due[..n]
+    }
+
     /// What came was no HTTP/1 where HTTP/1 was due.
     pub(super) fn has_refused(&self) -> bool {
         matches!(self.speech, Speech::Refused(_) | Speech::Broken)
@@ -131,6 +139,10 @@ impl AsyncRead for Stamped {
                 // hyper would end without a word, where the refusal is still to be said.
                 let owes = matches!(me.speech, Speech::Refused(_)) && !me.connection.busy();
                 return if owes { Poll::Pending } else { Poll::Ready(Ok(())) };
+            }
+            if me.breaks_its_word(bytes) {
+                buf.set_filled(before);
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "HTTP/2 was agreed on, and something else came")));
             }
             let mut whole = 0;
             // What comes after a refusal is only read to see the end.

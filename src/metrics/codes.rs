@@ -58,6 +58,10 @@ impl Reasons {
         }
     }
 
+    pub(super) fn sum(&self) -> u64 {
+        self.cells.iter().filter_map(OnceLock::get).map(IntCounter::get).sum()
+    }
+
     fn counter(&self, code: &str) -> Option<&IntCounter> {
         let at = Fault::CODES.iter().position(|c| *c == code)?;
         Some(self.cells[at].get_or_init(|| self.family.with_label_values(&[self.label.as_str(), Fault::CODES[at]])))

@@ -4,7 +4,9 @@
 mod cache;
 mod codes;
 mod issuer;
+mod overhead;
 mod process;
+mod reading;
 mod register;
 mod reloads;
 mod upstream;
@@ -13,6 +15,7 @@ use crate::fault::Fault;
 use crate::token::Source;
 pub use cache::{CacheMetrics, Force, ForcedUpdates};
 pub use issuer::{Exchanged, IssuerMetrics};
+pub use reading::{IssuerReading, LOOKUPS, RouteReading, Spread, UpstreamReading};
 pub use reloads::Reloads;
 pub use upstream::UpstreamMetrics;
 
@@ -55,7 +58,7 @@ pub struct Metrics {
 struct Http {
     requests: IntCounterVec,
     duration: HistogramVec,
-    overhead: HistogramVec,
+    overhead: overhead::Overhead,
     in_flight: IntGaugeVec,
     upgraded: IntGaugeVec,
     upstream_unauthorized: IntCounterVec,
@@ -163,8 +166,8 @@ impl Metrics {
             rejections: Fault::CODES.map(|code| (code, self.http.rejections.with_label_values(&[name, code]))),
             lookups: Source::ALL.map(|s| self.tokens.lookups.with_label_values(&[name, s.label()])),
             denied: self.tokens.lookups.with_label_values(&[name, "denied"]),
-            overhead: Source::ALL.map(|s| self.http.overhead.with_label_values(&[s.label()])),
-            overhead_none: self.http.overhead.with_label_values(&["none"]),
+            overhead: Source::ALL.map(|s| self.http.overhead.of(name, s.label())),
+            overhead_none: self.http.overhead.of(name, "none"),
             unauthorized: self.http.upstream_unauthorized.with_label_values(&[name]),
             upgraded: self.http.upgraded.with_label_values(&[name]),
             forced: self.forced.clone(),
@@ -219,13 +222,7 @@ impl Http {
                 &["route"],
                 &SECONDS,
             ),
-            overhead: histograms(
-                r,
-                "cambist_overhead_duration_seconds",
-                "What the gateway adds to a request before it is sent on, exchange included.",
-                &["token_source"],
-                &OVERHEAD,
-            ),
+            overhead: overhead::Overhead::new(r),
             in_flight: gauges(r, "cambist_http_requests_in_flight", "Requests whose answer is not out yet.", &["listener"]),
             upgraded: gauges(r, "cambist_upgraded_connections", "Connections that speak WebSocket or another protocol now.", &["route"]),
             upstream_unauthorized: counters(
@@ -323,7 +320,7 @@ impl ListenerMetrics {
 pub struct RouteMetrics {
     requests: [Codes; METHODS.len()],
     duration: Histogram,
-    rejections: [(&'static str, IntCounter); 24],
+    rejections: [(&'static str, IntCounter); 25],
     lookups: [IntCounter; Source::ALL.len()],
     denied: IntCounter,
     overhead: [Histogram; Source::ALL.len()],

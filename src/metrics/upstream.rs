@@ -64,8 +64,8 @@ impl Upstreams {
 /// The handles of one upstream.
 pub struct UpstreamMetrics {
     answers: Codes,
-    failures: Reasons,
-    duration: Histogram,
+    pub(super) failures: Reasons,
+    pub(super) duration: Histogram,
     pub endpoints: Gauge,
     pub healthy: Gauge,
 }

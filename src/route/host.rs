@@ -38,6 +38,14 @@ impl HostPattern {
             Self::Below(name) => host.strip_suffix(name.as_str()).is_some_and(|front| front.len() > 1 && front.ends_with('.')),
         }
     }
+
+    /// Of two patterns that match one host, the greater is more specific.
+    pub(super) fn specificity(&self) -> (bool, usize) {
+        match self {
+            Self::Exact(name) => (true, name.len()),
+            Self::Below(name) => (false, name.len()),
+        }
+    }
 }
 
 impl fmt::Display for HostPattern {

@@ -1,11 +1,13 @@
 //! `Table<R>`: finds and explains what a host, path, method and headers lead to. It knows nothing of what `R` is.
 
+mod explain;
 mod host;
 pub mod path;
 mod table;
 
 use http::{HeaderName, HeaderValue, Method};
 
+pub use explain::{By, Verdict};
 pub use host::HostPattern;
 pub use path::PathPattern;
 pub use table::{Found, Table, Tie};

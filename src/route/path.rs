@@ -29,6 +29,15 @@ impl PathPattern {
         }
     }
 
+    /// Whether it takes this path.
+    pub fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(text) => text == path,
+            Self::Prefix(text) if text == "/" => true,
+            Self::Prefix(text) => path.strip_prefix(text.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+        }
+    }
+
     /// The pattern in its boldest reading.
     pub(super) fn folded(&self) -> Self {
         let fold = |text: &str| read(text).map_or_else(|_| text.to_owned(), |r| r.boldest().to_owned());
@@ -174,7 +183,20 @@ fn decoded_until_stable(path: &str) -> Result<String, &'static str> {
         return Err("an encoded control byte in the path");
     }
     let text = std::str::from_utf8(&now).map_err(|_| "the path is no UTF-8")?;
-    if text.chars().any(char::is_control) { Err("an encoded control byte in the path") } else { Ok(text.to_owned()) }
+    if text.chars().any(char::is_control) { Err("an encoded control byte in the path") } else { Ok(text.chars().map(ascii_of).collect()) }
+}
+
+/// What compatibility forms of Unicode and the "best fit" of some systems make of a character: the fullwidth forms of ASCII, and
+/// what else becomes a slash or a dot.
+fn ascii_of(c: char) -> char {
+    match c {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+        // One, two and three dots: a segment of them is refused however many they are.
+        '\u{2024}'..='\u{2026}' | '\u{fe52}' | '\u{3002}' | '\u{ff61}' => '.',
+        '\u{2044}' | '\u{2215}' | '\u{29f8}' => '/',
+        '\u{2216}' | '\u{29f5}' | '\u{29f9}' | '\u{fe68}' => '\\',
+        _ => c,
+    }
 }
 
 /// `None`: nothing was there to decode.

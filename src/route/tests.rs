@@ -130,3 +130,82 @@ fn big_tables_find_the_same() {
         assert_eq!(at("example.com"), None);
     }
 }
+
+/// One rule has won or none; it is the one that is found; and whatever does not take the request is never said to take it.
+#[test]
+fn what_is_explained_is_what_is_found() {
+    let rules = vec![
+        (rule(&[], "/", &[]), "all"),
+        (rule(&[], "/orders", &[]), "orders"),
+        (rule(&[], "=/orders/old", &[]), "exactly old"),
+        (rule(&[], "/orders", &[Method::POST]), "post"),
+        (rule(&["*.example.com"], "/orders", &[]), "star"),
+        (rule(&["*.api.example.com", "api.example.com"], "/", &[]), "longer star"),
+        (header(rule(&[], "/orders", &[]), "x-tenant", "acme"), "acme"),
+        (rule(&[], "/admin", &[Method::GET]), "admin"),
+    ];
+    let t = Table::build(rules).unwrap();
+    let mut tenant = HeaderMap::new();
+    tenant.insert("x-tenant", HeaderValue::from_static("acme"));
+    for host in ["", "x.example.com", "api.example.com", "a.api.example.com"] {
+        for path in ["/", "/orders", "/orders/", "/orders/old", "/orders/old/", "/ordersx", "/Orders", "/admin", "/%61dmin", "/x%2f"] {
+            for method in [Method::GET, Method::POST] {
+                for headers in [&HeaderMap::new(), &tenant] {
+                    let path = read(path).unwrap();
+                    let (found, verdicts) = t.explain(host, &path, &method, headers);
+                    assert_eq!(found, t.find(host, &path, &method, headers));
+                    let won: Vec<_> = verdicts.iter().filter(|(_, v)| *v == Verdict::Won).map(|(r, _)| **r).collect();
+                    match found {
+                        Found::Route(route) => assert_eq!(won, [*route], "{host} {path:?} {method}"),
+                        _ => assert!(
+                            won.is_empty()
+                                && !verdicts.iter().any(|(_, v)| matches!(v, Verdict::LessSpecific(_)) && found == Found::Nothing)
+                        ),
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_way_to_lose_is_told_apart() {
+    let rules = vec![
+        (rule(&[], "/", &[]), "all"),
+        (rule(&[], "/orders", &[]), "orders"),
+        (rule(&[], "/orders", &[Method::GET]), "get"),
+        (rule(&[], "/orders", &[Method::POST]), "post"),
+        (header(rule(&[], "/orders", &[Method::GET]), "x-tenant", "acme"), "acme"),
+        (rule(&["h"], "/orders", &[]), "host"),
+        (rule(&["*.i"], "/", &[]), "star"),
+        (rule(&[], "/orders/old", &[]), "old"),
+    ];
+    let t = Table::build(rules).unwrap();
+    let told = |host: &str, path: &str, headers: &HeaderMap| {
+        let path = read(path).unwrap();
+        t.explain(host, &path, &Method::GET, headers).1.into_iter().map(|(r, v)| (*r, v)).collect::<Vec<_>>()
+    };
+    use Verdict::{Ambiguous, Header, Host, LessSpecific, Method as M, Path, PathAsWritten, Won};
+    let less = LessSpecific;
+    let tenant = || HeaderName::from_static("x-tenant");
+    assert_eq!(
+        told("", "/orders", &HeaderMap::new()),
+        [
+            ("all", less(By::Path)),
+            ("orders", less(By::Methods)),
+            ("get", Won),
+            ("post", M),
+            ("acme", Header(tenant())),
+            ("host", Host),
+            ("star", Host),
+            ("old", Path)
+        ]
+    );
+    let mut acme = HeaderMap::new();
+    acme.insert("x-tenant", HeaderValue::from_static("acme"));
+    assert_eq!(told("", "/orders", &acme)[2], ("get", less(By::Headers)));
+    assert_eq!(told("h", "/orders", &acme)[4], ("acme", less(By::Host)));
+    assert_eq!(told("a.i", "/orders", &acme)[4], ("acme", less(By::Host)));
+    let odd = told("", "/Orders", &HeaderMap::new());
+    assert_eq!((&odd[0].1, &odd[1].1, &odd[7].1), (&Ambiguous, &PathAsWritten, &Path));
+}

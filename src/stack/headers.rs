@@ -7,10 +7,12 @@ use http::{HeaderMap, HeaderValue, Version};
 use std::sync::LazyLock;
 
 /// Hop-by-hop fields (RFC 9110 §7.6.1) besides those that `Connection` names.
-const HOP_BY_HOP: [HeaderName; 8] = [
+const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
+    // A part of the upgrade to h2c, which is never granted.
+    HeaderName::from_static("http2-settings"),
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
     header::TE,
@@ -19,28 +21,23 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 ];
 
 /// What says who the caller is or how it came here: from a caller it is hearsay.
-const HEARSAY: [&str; 20] = [
+const HEARSAY: [&str; 11] = [
     "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-    "x-forwarded-port",
-    "x-forwarded-server",
-    "x-forwarded-prefix",
-    "x-forwarded-uri",
-    "x-forwarded-method",
-    "x-forwarded-user",
-    "x-forwarded-email",
-    "x-forwarded-groups",
-    "x-forwarded-preferred-username",
-    "x-forwarded-access-token",
-    "x-auth-request-access-token",
+    "client-ip",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
     "x-real-ip",
-    "x-original-url",
-    "x-original-uri",
-    "x-original-host",
+    "x-forwarded",
     "x-rewrite-url",
+    "x-remote-user",
+    "remote-user",
+    // CGI makes HTTP_PROXY of it, which libraries obey (CVE-2016-5385).
+    "proxy",
 ];
+
+/// Whole families of hearsay: of a list of names, the one that matters is forgotten.
+const HEARSAY_FAMILIES: [&str; 3] = ["x-forwarded-", "x-auth-request-", "x-original-"];
 
 /// Other fields that the gateway sets or strips; their aliases are dropped as well.
 const OWNED: [&str; 5] = ["authorization", "proxy-authorization", "host", "via", "dpop"];
@@ -91,18 +88,32 @@ pub(super) fn strip_hearsay(headers: &mut HeaderMap) {
 }
 
 fn is_hearsay(name: &str) -> bool {
-    // All of them begin with one of two letters: most names are passed at a glance.
-    matches!(name.as_bytes().first(), Some(b'x' | b'f' | b'd')) && (HEARSAY.contains(&name) || name == "dpop")
+    // All of them begin with one of these letters: most names are passed at a glance.
+    matches!(name.as_bytes().first(), Some(b'x' | b'f' | b'd' | b'c' | b't' | b'r' | b'p')) && (hearsay(name) || name == "dpop")
 }
 
-/// `X_Forwarded_For` and `authorization.` are other names here, and the same name to some backends (CGI, WSGI).
+fn hearsay(name: &str) -> bool {
+    HEARSAY.contains(&name) || HEARSAY_FAMILIES.iter().any(|family| name.starts_with(family))
+}
+
+/// `X_Forwarded_For` and `authorization.` are other names here, and the same name to some backends: CGI and WSGI write `_` for
+/// `-`, PHP for `.` too, lighttpd for every byte that is no letter or digit.
+fn is_bent(name: &str) -> bool {
+    name.bytes().any(|b| b != b'-' && !b.is_ascii_alphanumeric())
+}
+
+/// The name that such a backend would read.
+fn unbent(name: &str) -> String {
+    let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    plain.trim_matches('-').to_owned()
+}
+
 fn is_alias(name: &str) -> bool {
-    if !name.bytes().any(|b| b == b'_' || b == b'.') {
+    if !is_bent(name) {
         return false;
     }
-    let plain: String = name.chars().map(|c| if c == '_' || c == '.' { '-' } else { c }).collect();
-    let plain = plain.trim_matches('-');
-    HEARSAY.contains(&plain) || OWNED.contains(&plain) || READ.contains(&plain) || HOP_BY_HOP.iter().any(|h| h.as_str() == plain)
+    let plain = &*unbent(name);
+    hearsay(plain) || OWNED.contains(&plain) || READ.contains(&plain) || HOP_BY_HOP.iter().any(|h| h.as_str() == plain)
 }
 
 /// Takes out what some backend would read as one of `names`, and is another name here.
@@ -137,7 +148,7 @@ pub(super) fn take(headers: &mut HeaderMap, name: &HeaderName) -> Result<Option<
 /// Whether a field of this name frames, routes or identifies a message, so that nothing else can be made of it.
 pub(super) fn means_something(name: &HeaderName) -> bool {
     let name = name.as_str();
-    let ours = HEARSAY.contains(&name) || OWNED.contains(&name) || is_alias(name) || HOP_BY_HOP.iter().any(|h| h.as_str() == name);
+    let ours = hearsay(name) || OWNED.contains(&name) || is_alias(name) || HOP_BY_HOP.iter().any(|h| h.as_str() == name);
     ours || name.starts_with("content-") || ["cookie", "connection", "accept", "expect", "range", "upgrade"].contains(&name)
 }
 
@@ -148,19 +159,13 @@ pub fn may_hold_tokens(name: &HeaderName) -> bool {
 
 /// Whether some backend reads one name as the other.
 pub(super) fn spells(found: &str, name: &str) -> bool {
-    let bent = |s: &str| s.bytes().any(|b| b == b'_' || b == b'.');
-    found == name
-        || (bent(found) || bent(name)) && {
-            let plain = |s: &str| s.chars().map(|c| if c == '_' || c == '.' { '-' } else { c }).collect::<String>();
-            plain(found).trim_matches('-') == plain(name).trim_matches('-')
-        }
+    found == name || (is_bent(found) || is_bent(name)) && unbent(found) == unbent(name)
 }
 
 /// A response's trailers without those that the gateway sets or strips, or that frame or route a message (RFC 9110 §6.5.1).
 pub(super) fn passing_trailers(mut trailers: HeaderMap) -> HeaderMap {
-    let not_for_trailers = |name: &str| {
-        OWNED.contains(&name) || HEARSAY.contains(&name) || is_alias(name) || name.starts_with("content-") || name == "set-cookie"
-    };
+    let not_for_trailers =
+        |name: &str| OWNED.contains(&name) || hearsay(name) || is_alias(name) || name.starts_with("content-") || name == "set-cookie";
     let bad: Vec<HeaderName> = trailers.keys().filter(|n| not_for_trailers(n.as_str()) || HOP_BY_HOP.contains(n)).cloned().collect();
     for name in bad {
         trailers.remove(name);

@@ -7,7 +7,7 @@ use http::{HeaderValue, Method};
 
 /// The method that is asked for (Fetch, "CORS-preflight request"): it chooses the route, as the request that follows will.
 /// `None`: this is no preflight.
-pub(super) fn asked_for(head: &Parts) -> Option<Method> {
+pub fn asked_for(head: &Parts) -> Option<Method> {
     if head.method != Method::OPTIONS {
         return None;
     }

@@ -31,10 +31,7 @@ pub enum HostRewrite {
 pub(super) fn strip(route: &Route, scrubbed: &mut Scrubbed) -> Result<(), Fault> {
     let Some(prefix) = &route.strip_prefix else { return Ok(()) };
     let uri = &scrubbed.caught.head.uri;
-    // The route was found by the path as written: it begins with the prefix.
-    let rest = uri.path().strip_prefix(&**prefix).ok_or_else(|| bad_request("a path that does not begin with the route's prefix"))?;
-    let rest = if rest.is_empty() { "/" } else { rest };
-    path::read_rest(rest, route.as_written).map_err(bad_request)?;
+    let rest = rest(prefix, uri.path(), route.as_written)?;
     let target = match uri.query() {
         Some(query) => PathAndQuery::try_from(format!("{rest}?{query}")),
         None => PathAndQuery::try_from(rest),
@@ -42,4 +39,16 @@ pub(super) fn strip(route: &Route, scrubbed: &mut Scrubbed) -> Result<(), Fault>
     let target = target.map_err(|_| bad_request("without the route's prefix the path is none"))?;
     scrubbed.caught.head.uri = Uri::from(target);
     Ok(())
+}
+
+/// What is left of a path once a route's prefix is cut off.
+///
+/// # Errors
+/// When that could be read as another path.
+pub fn rest<'a>(prefix: &str, written: &'a str, as_written: bool) -> Result<&'a str, Fault> {
+    // The route was found by the path as written: it begins with the prefix.
+    let rest = written.strip_prefix(prefix).ok_or_else(|| bad_request("a path that does not begin with the route's prefix"))?;
+    let rest = if rest.is_empty() { "/" } else { rest };
+    path::read_rest(rest, as_written).map_err(bad_request)?;
+    Ok(rest)
 }

@@ -4,6 +4,7 @@
 use super::body::Body;
 use super::forwarded::Said;
 use super::headers;
+use super::outbound;
 use super::request::{Bearer, Caught, Scrubbed};
 use super::upgrade;
 use crate::fault::{Fault, bad_request};
@@ -49,14 +50,19 @@ where
 
 fn scrub(mut caught: Caught) -> Result<Scrubbed, Fault> {
     let head = &mut caught.head;
+    outbound::refuse_tunnel(head, &caught.from)?;
     // A tunnel's inside cannot be given a token; an answer to TRACE would show the caller the token that the upstream got.
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(Fault::MethodNotAllowed { allow: String::new() });
     }
+    one_method(head)?;
     one_framing(head)?;
+    no_outer_blanks(head)?;
     http_only(head)?;
     let authority = one_authority(head)?;
     let host = normal_host(&authority)?;
+    let aim = outbound::aim(head, &caught.from, &host, &authority)?;
+    let authority = as_looked_up(authority, &host);
     let boldest = path::read(head.uri.path()).map_err(bad_request)?.into_boldest();
     let bearer = one_bearer(&mut head.headers)?;
     headers::refuse_loop(&head.headers)?;
@@ -75,11 +81,29 @@ fn scrub(mut caught: Caught) -> Result<Scrubbed, Fault> {
         head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     let trailers = trailers || head.version == Version::HTTP_2;
-    Ok(Scrubbed { host, authority, boldest, bearer, trailers, upgrade, force, caught })
+    Ok(Scrubbed { host, authority, aim, boldest, bearer, trailers, upgrade, force, caught })
 }
 
-/// hyper has framed the body already; what it let through in doubt is refused here.
+/// `post` is not POST here, and is to backends that fold (Django, Werkzeug): a route by method would be passed by, `trace` be
+/// answered with the token, and the answer to `head` be waited for.
+fn one_method(head: &Parts) -> Result<(), Fault> {
+    if head.method.as_str().bytes().any(|b| b.is_ascii_lowercase()) {
+        return Err(bad_request("a method that is not in upper case"));
+    }
+    Ok(())
+}
+
+/// hyper has framed the body already; what it let through in doubt is refused here. Over HTTP/1 the guard was before.
 fn one_framing(head: &Parts) -> Result<(), Fault> {
+    let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
+    let (length, more) = (lengths.next(), lengths.next());
+    if more.is_some() {
+        return Err(bad_request("more than one Content-Length"));
+    }
+    // To some a number that begins with 0 is octal.
+    if length.is_some_and(|length| length.len() > 1 && length.as_bytes()[0] == b'0') {
+        return Err(bad_request("a Content-Length that is not one plain number"));
+    }
     let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else { return Ok(()) };
     if head.version != Version::HTTP_11 {
@@ -90,6 +114,17 @@ fn one_framing(head: &Parts) -> Result<(), Fault> {
     }
     if head.headers.contains_key(header::CONTENT_LENGTH) {
         return Err(bad_request("both Content-Length and Transfer-Encoding"));
+    }
+    Ok(())
+}
+
+/// Towards HTTP/1.1 a blank around a value is none of it: what was looked at here would be another value there (RFC 9113 §8.2.1).
+fn no_outer_blanks(head: &Parts) -> Result<(), Fault> {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let outer = |value: &HeaderValue| is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last());
+    // hyper takes them off what comes over HTTP/1.
+    if head.version == Version::HTTP_2 && head.headers.values().any(outer) {
+        return Err(bad_request("a field's value with a blank before or behind it"));
     }
     Ok(())
 }
@@ -130,7 +165,10 @@ fn http_only(head: &Parts) -> Result<(), Fault> {
 }
 
 /// Lower case, without port and trailing dot.
-pub(super) fn normal_host(authority: &HeaderValue) -> Result<String, Fault> {
+///
+/// # Errors
+/// When it is no host.
+pub fn normal_host(authority: &HeaderValue) -> Result<String, Fault> {
     let text = authority.to_str().map_err(|_| bad_request("a Host with characters that no host has"))?;
     if text.is_empty() {
         return Ok(String::new());
@@ -153,6 +191,18 @@ pub(super) fn normal_host(authority: &HeaderValue) -> Result<String, Fault> {
     Ok(host.to_ascii_lowercase())
 }
 
+/// The `Host` that goes upstream: the name as it was looked up, with the caller's port. A backend that does not fold it would
+/// have another name.
+fn as_looked_up(authority: HeaderValue, host: &str) -> HeaderValue {
+    let written = authority.as_bytes();
+    if written.starts_with(host.as_bytes()) && written.get(host.len()) != Some(&b'.') {
+        return authority;
+    }
+    let port = authority.to_str().ok().and_then(split_port).and_then(|(_, port)| port);
+    let named = port.map_or_else(|| HeaderValue::from_str(host), |port| HeaderValue::try_from(format!("{host}:{port}")));
+    named.unwrap_or(authority)
+}
+
 fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
     if text.starts_with('[') {
         let end = text.find(']')? + 1;
@@ -171,7 +221,11 @@ fn one_bearer(headers: &mut HeaderMap) -> Result<Bearer, Fault> {
     }
     let bearer = match SubjectToken::from_authorization(value) {
         Ok(Some(token)) => Bearer::Token(token),
-        Ok(None) => Bearer::None,
+        Ok(None) => {
+            let mut value = value.clone();
+            value.set_sensitive(true);
+            Bearer::Other(value)
+        }
         Err(why) => Bearer::Broken(why),
     };
     headers.remove(header::AUTHORIZATION);

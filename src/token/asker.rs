@@ -11,6 +11,17 @@ pub enum Whose {
     Nobody,
 }
 
+impl Whose {
+    /// Both halves of a key, out of the digests of the tokens that would be sent.
+    pub fn key(target: &Target, caller: Option<Digest>, actor: Option<Digest>) -> (Self, Digest) {
+        match (target.grant, caller, actor) {
+            (Grant::ClientCredentials, ..) | (_, None, _) => (Self::Nobody, target.digest),
+            (_, Some(caller), None) => (Self::Caller(caller), target.digest),
+            (_, Some(caller), Some(actor)) => (Self::Caller(caller), Digest::of_parts([&target.digest.0[..], &actor.0[..]])),
+        }
+    }
+}
+
 /// On whose behalf a token is asked for.
 #[derive(Clone, Debug)]
 pub enum Asker {
@@ -41,13 +52,7 @@ impl Asker {
 
     /// Both halves of the key under which a token for `target` may be kept: everything that shapes it stands in one of them.
     pub fn key(&self, target: &Target) -> (Whose, Digest) {
-        match (target.grant, self) {
-            (Grant::ClientCredentials, _) | (_, Self::Gateway) => (Whose::Nobody, target.digest),
-            (_, Self::Caller(caller)) => (Whose::Caller(caller.digest), target.digest),
-            (_, Self::Delegate { caller, actor }) => {
-                (Whose::Caller(caller.digest), Digest::of_parts([&target.digest.0[..], &actor.digest.0[..]]))
-            }
-        }
+        Whose::key(target, self.caller().map(|c| c.digest), self.actor().map(|a| a.digest))
     }
 }
 

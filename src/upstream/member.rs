@@ -3,10 +3,11 @@
 
 use super::connect::Peer;
 use super::slots::Slots;
-use super::{Eject, Error, Health, Settings};
+use super::{Eject, Error, Health, SeenEndpoint, Settings};
 use crate::clock::millis;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 pub(super) struct Member {
     /// What pools know it by. Another one has another: no connection made under old settings is used under new ones.
@@ -78,6 +79,16 @@ impl Member {
     /// Whether it may be chosen at `now`.
     pub fn good(&self, now: u64) -> bool {
         self.healthy.load(Ordering::Relaxed) && now >= self.ejected_until.load(Ordering::Relaxed)
+    }
+
+    pub fn seen(&self, now: u64) -> SeenEndpoint {
+        let ejected = self.ejected_until.load(Ordering::Relaxed).checked_sub(now).filter(|left| *left > 0);
+        SeenEndpoint {
+            name: self.peer.to_string(),
+            healthy: self.healthy.load(Ordering::Relaxed),
+            ejected: ejected.map(Duration::from_millis),
+            in_use: self.load(),
+        }
     }
 
     /// A request came to a good end.

@@ -4,6 +4,7 @@
 use super::http2::Stream;
 use super::outgoing::Outgoing;
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::header::{CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri, Version};
@@ -49,16 +50,20 @@ where
 {
     /// # Errors
     /// With the request where hyper hands it back unsent.
-    pub async fn send(&mut self, mut request: Request<Outgoing<B>>) -> Result<Response<Incoming>, TrySendError<Request<Outgoing<B>>>> {
+    /// No `async fn`: it would hold the request twice.
+    pub fn send(
+        &mut self,
+        mut request: Request<Outgoing<B>>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Outgoing<B>>>>> {
         match self {
             Self::Http1(sender, _) => {
                 as_http1(&mut request);
-                sender.try_send_request(request).await
+                Either::Left(sender.try_send_request(request))
             }
             Self::Http2(stream) => {
                 as_http2(&mut request, &stream.shared().scheme, stream.shared().authority.as_ref());
                 // Boxed, since unboxed it would make the future of every request as large, whichever protocol it goes in.
-                Box::pin(stream.send(request)).await
+                Either::Right(Box::pin(stream.send(request)))
             }
         }
     }

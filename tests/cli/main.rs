@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod end;
 mod exchange;
+mod explain;
 #[path = "../gateway/frames.rs"]
 #[allow(dead_code, reason = "it writes more kinds of frames than these need")]
 mod frames;
@@ -21,6 +22,7 @@ mod log;
 mod program;
 mod refusals;
 mod reload;
+mod said;
 mod slow;
 mod start;
 mod usage;

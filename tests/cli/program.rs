@@ -137,7 +137,7 @@ impl Program {
         self.told("started", "metrics").await
     }
 
-    async fn told(&mut self, message: &str, field: &str) -> SocketAddr {
+    pub async fn told(&mut self, message: &str, field: &str) -> SocketAddr {
         let find = |p: &Self| p.log().iter().find(|l| l["message"] == message).map(|l| l[field].as_str().unwrap().parse().unwrap());
         for _ in 0..1000 {
             if let Some(found) = find(self) {

@@ -68,7 +68,7 @@ async fn an_outage_in_the_last_fifth_is_not_noticed_before_the_token_is_over() {
     }
     let begun = lookups(&g, "refresh").await;
     assert!((1.0..=9.0).contains(&begun), "tried again, and not at each of the last twelve requests: {begun}");
-    g.world.clock.turn(STEP);
+    g.turn(STEP).await;
     assert_eq!(said(&connection.get("/orders", Some(&token)).await.unwrap()), (503, "issuer_unavailable".into()));
     g.world.iam.behave();
     // The breaker may have opened meanwhile: it lets one through after a while.

@@ -1,6 +1,7 @@
 //! The claims of a token as they may be shown: names always, values only of those that say nothing about a person. It believes
 //! nothing that it reads, and no text of a token reaches the terminal with a control character in it.
 
+pub(super) use crate::app::clean;
 use crate::issuer::jws::Jws;
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -50,12 +51,6 @@ fn text(value: &Value) -> String {
         Value::Array(all) => all.iter().map(one).collect::<Vec<_>>().join(", "),
         other => one(other),
     })
-}
-
-/// Whoever made the token chose what stands in it.
-pub(super) fn clean(text: &str) -> String {
-    let odd = |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if odd(c) { '\u{fffd}' } else { c }).collect()
 }
 
 fn short(text: &str) -> String {

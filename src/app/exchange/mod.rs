@@ -4,9 +4,9 @@
 mod claims;
 mod report;
 
-use super::ConfigFile;
 use super::routes::{make_routes, make_upstreams};
 use super::world::{Issuers, MadeIssuer, make_issuers};
+use super::{ConfigFile, Output, token_in};
 use crate::clock::Clock;
 use crate::config;
 use crate::exchange::Exchange;
@@ -16,18 +16,15 @@ use crate::metrics::Metrics;
 use crate::stack::{Injection, Route};
 use crate::token::{Ask, Asker, Caller, Granted, SubjectToken, Target, TargetSettings, TokenSource};
 use crate::verify::{Verifier, Verifiers};
-use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use http::HeaderValue;
 use report::Report;
 use std::collections::HashMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use zeroize::Zeroizing;
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -53,14 +50,6 @@ pub(super) struct Options {
     output: Output,
 }
 
-#[derive(Clone, Copy, PartialEq, ValueEnum)]
-enum Output {
-    Text,
-    Json,
-}
-
-/// A longer token than any that is taken is not worth reading.
-const LONGEST: u64 = 64 * 1024;
 const USAGE: u8 = 2;
 
 /// Exit codes: 0 exchanged, 1 refused or failed, 2 wrong usage.
@@ -97,7 +86,7 @@ async fn made(options: &Options, config: config::Config) -> anyhow::Result<Resul
         Ok(chosen) => chosen,
         Err(misuse) => return Ok(Err(misuse)),
     };
-    let token = token(&options.token_file)?;
+    let token = token_in(&options.token_file)?;
     let mut report = Report::new(&options.route, &target, token.trim(), clock.unix());
     let exchange = Exchange::new(clock.clone());
     exchange.add([&maker.exchanger]);
@@ -149,18 +138,6 @@ fn other(maker: &MadeIssuer, target: &Target, audience: &str) -> Arc<Target> {
     let audiences = vec![audience.to_owned()];
     let wanted = TargetSettings { expect_audiences: audiences.clone(), audiences, ..target.settings.clone() };
     Arc::new(maker.exchanger.target(wanted))
-}
-
-fn token(file: &Path) -> anyhow::Result<Zeroizing<String>> {
-    let mut text = Zeroizing::new(String::new());
-    let read = if file == Path::new("-") {
-        std::io::stdin().take(LONGEST).read_to_string(&mut text)
-    } else {
-        std::fs::File::open(file).and_then(|f| f.take(LONGEST).read_to_string(&mut text))
-    };
-    read.with_context(|| format!("cannot read the caller's token from {}", file.display()))?;
-    anyhow::ensure!(!text.trim().is_empty(), "there is no token in {}", file.display());
-    Ok(text)
 }
 
 async fn verified(verifier: &Arc<Verifier>, token: &str) -> Result<Caller, Fault> {
