@@ -33,6 +33,7 @@ mod issuer_protection;
 mod kit;
 mod life;
 mod limits;
+mod not_before;
 mod paths;
 mod preflight;
 mod proxy;
