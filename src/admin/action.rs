@@ -51,7 +51,7 @@ pub(super) fn none_such(path: &str) -> Answer {
         return method_not_allowed(&here);
     }
     let all = ways.iter().map(|(method, path)| format!(", {method} {path}")).collect::<String>();
-    text(StatusCode::NOT_FOUND, format!("here are GET {STATUS}, GET {}{all}\n", explain::PATH))
+    text(StatusCode::NOT_FOUND, format!("here are GET /, GET {STATUS}, GET {}{all}\n", explain::PATH))
 }
 
 #[cfg(test)]

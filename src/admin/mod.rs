@@ -5,6 +5,7 @@ mod action;
 mod answer;
 mod explain;
 mod guard;
+mod page;
 mod purge;
 mod reload;
 mod token;
@@ -95,7 +96,11 @@ fn harmless<S: Service>(inner: S) -> impl Service {
     ServiceBuilder::new()
         .layer(set(header::CACHE_CONTROL, "no-store"))
         .layer(set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(set(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"))
+        // The status page has one of its own.
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+        ))
         .layer(set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin"))
         .service(inner)
 }
@@ -136,7 +141,7 @@ async fn guarded(program: &Arc<dyn Program>, guard: &Guard, request: Request<Inc
         explain::PATH if looks_only(request.method()) => explain::looked(program, request.uri().query().unwrap_or_default()),
         path => match Action::find(path, request.method()) {
             Some(action) => action.take(program, request).await,
-            None => action::none_such(path),
+            None => page::at(path).filter(|_| looks_only(request.method())).unwrap_or_else(|| action::none_such(path)),
         },
     }
 }

@@ -32,6 +32,7 @@ impl Changes {
     pub(super) fn between(old: &Config, new: &Config) -> Self {
         let Config {
             listeners,
+            outbound,
             connections,
             requests,
             metrics,
@@ -48,6 +49,7 @@ impl Changes {
             log,
         } = new;
         let is_new = [
+            ("listeners.mode", *outbound != old.outbound),
             ("limits", (connections, requests) != (&old.connections, &old.requests)),
             ("cache", *cache != old.cache),
             ("exchange_api", *exchange_api != old.exchange_api),

@@ -16,7 +16,7 @@ use crate::listen::Workers;
 use crate::metrics::{self, Metrics};
 use crate::revocation::Revocations;
 use crate::stack::{Admission, InForce, Shared, Stack};
-use crate::upstream::Pools;
+use crate::upstream::{Own, Pools};
 use crate::{admin, listen, stack};
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -65,7 +65,9 @@ impl Gateway {
         // Nothing was open before: nothing is to be closed.
         let _ = listeners.carry_out(plan, &workers, control.handle());
         world.start(&rooms);
-        let lasting = Arc::new(Lasting::new(rooms, shared, world, workers, listeners, turned_away));
+        let operators = std::iter::once(&metrics_socket).chain(admin_socket.iter().map(|(socket, _)| socket));
+        let operators = operators.map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+        let lasting = Arc::new(Lasting::new(rooms, shared, world, workers, listeners, operators, turned_away));
         let (alive, gone) = watch::channel(());
         let status = Arc::new(Status::new(lasting.clone()));
         control.spawn(status::watch(Arc::downgrade(&status)));
@@ -162,7 +164,8 @@ fn make_rooms(config: &Config, clock: Clock, control: &Handle) -> Rooms {
     metrics.on_scrape(|m| m.set_log_lines_dropped(crate::telemetry::dropped()));
     let exchange = Arc::new(Exchange::new(clock.clone()));
     let tokens = Cache::new(config.cache, exchange.clone(), clock.clone(), control.clone(), metrics.clone());
-    Rooms { revoked: Revocations::new(clock.clone()), clock, control: control.clone(), metrics, exchange, tokens }
+    let own = Own::default();
+    Rooms { own, revoked: Revocations::new(clock.clone()), clock, control: control.clone(), metrics, exchange, tokens }
 }
 
 fn share(rooms: &Rooms, in_force: InForce) -> Arc<Shared<Tokens>> {

@@ -4,6 +4,7 @@
 use super::changes::{Changes, keep_what_runs};
 use super::gateway::Tokens;
 use super::listeners::Listeners;
+use super::outbound::own;
 use super::reload::Source;
 use super::standing::Standing;
 use super::turned_away::TurnedAway;
@@ -31,6 +32,8 @@ pub(super) struct Lasting {
     /// Held while a configuration takes the place of another, and from the drain on for good.
     listeners: Mutex<Listeners>,
     addresses: ArcSwap<Vec<(Arc<str>, SocketAddr)>>,
+    /// Of the listeners for operators.
+    operators: Vec<SocketAddr>,
     ready: AtomicBool,
     ending: watch::Sender<bool>,
 }
@@ -42,9 +45,11 @@ impl Lasting {
         world: World,
         workers: Workers,
         listeners: Listeners,
+        operators: Vec<SocketAddr>,
         turned_away: Arc<TurnedAway>,
     ) -> Self {
         let addresses = ArcSwap::from_pointee(listeners.addresses());
+        rooms.own.store(own(&addresses.load(), &operators));
         let standing = Standing::new(&rooms.metrics, rooms.clock.unix());
         Self {
             rooms,
@@ -56,6 +61,7 @@ impl Lasting {
             turned_away,
             listeners: Mutex::new(listeners),
             addresses,
+            operators,
             ready: AtomicBool::new(false),
             ending: watch::Sender::new(false),
         }
@@ -111,6 +117,7 @@ impl Lasting {
         self.world.store(world.clone());
         let gone = listeners.carry_out(plan, &self.workers, control);
         self.addresses.store(Arc::new(listeners.addresses()));
+        self.rooms.own.store(own(&self.addresses(), &self.operators));
         gone.close(&self.workers).await;
         world.retire(&old, &self.rooms);
         Ok(changes)

@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::exchange::Exchanger;
 use crate::metrics::Metrics;
-use crate::stack::{Callers, Injection, IssuerChoice, Limiter, Route, RouteRate, RouteSettings, Routes, Targets, TokenMode};
+use crate::stack::{Callers, Injection, IssuerChoice, Limiter, Route, RouteRate, RouteSettings, Routes, Targets, TokenMode, Towards};
 use crate::token::{Target, TargetSettings};
 use crate::upstream::Upstream;
 use crate::verify::{Verifier, Verifiers};
@@ -119,7 +119,7 @@ fn make_route(
     };
     Route {
         name: settings.name.clone(),
-        upstream: upstream.clone(),
+        upstream: Towards::Upstream(upstream.clone()),
         timeouts: settings.timeouts,
         retries: settings.retries.clone(),
         verifiers,

@@ -3,6 +3,7 @@
 
 use super::doors;
 use super::gateway::Tokens;
+use super::outbound::{make_anywhere, make_outbound};
 use super::routes::{make_limiters, make_routes, make_upstreams, needed};
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -11,7 +12,7 @@ use crate::issuer::Issuer;
 use crate::metrics::Metrics;
 use crate::revocation::Revocations;
 use crate::stack::{Door, FailedAuthentication, InForce, Limiter, ReplayRoom};
-use crate::upstream::Upstream;
+use crate::upstream::{Anywhere, Own, Upstream};
 use crate::verify::Verifier;
 use anyhow::Context;
 use std::collections::HashMap;
@@ -44,6 +45,8 @@ pub(super) struct Rooms {
     pub exchange: Arc<Exchange>,
     pub tokens: Tokens,
     pub revoked: Arc<Revocations>,
+    /// Where the gateway itself listens.
+    pub own: Own,
 }
 
 pub(super) struct World {
@@ -52,6 +55,8 @@ pub(super) struct World {
     pub upstreams: Upstreams,
     /// By the route's name.
     pub limiters: Limiters,
+    /// `None`: only what the configuration names is dialled.
+    pub anywhere: Option<Arc<Anywhere>>,
     doors: Vec<Arc<Door>>,
     failed: Option<Arc<FailedAuthentication>>,
     replays: Arc<ReplayRoom>,
@@ -69,6 +74,8 @@ impl World {
         let upstreams = make_upstreams(&config, &rooms.metrics, old)?;
         let limiters = make_limiters(&config, &rooms.clock, old);
         let routes = make_routes(&config, &issuers, &upstreams, &limiters, &rooms.metrics)?;
+        let anywhere = make_anywhere(&config, rooms, old);
+        let outbound = make_outbound(&config, anywhere.as_ref(), &rooms.metrics);
         let doors = match old {
             // What they remember of logout tokens stays with them.
             Some(old) if old.opens_the_same_doors(&config, &issuers) => old.doors.clone(),
@@ -86,6 +93,7 @@ impl World {
         let held: Vec<Arc<Exchanger>> = issuers.values().map(|made| made.exchanger.clone()).collect();
         let in_force = InForce {
             routes,
+            outbound,
             doors: doors.clone(),
             limits: config.requests,
             force: config.force.clone(),
@@ -95,7 +103,7 @@ impl World {
             followed,
             held: Box::new(held),
         };
-        Ok((Self { config, issuers, upstreams, limiters, doors, failed, replays, needed }, in_force))
+        Ok((Self { config, issuers, upstreams, limiters, anywhere, doors, failed, replays, needed }, in_force))
     }
 
     /// Whether a caller could be served, if no more goes wrong.

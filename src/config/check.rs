@@ -232,7 +232,7 @@ fn unused(written: &Written, reading: &Reading) {
         let used = |r: &Route| r.listeners.as_ref().is_none_or(|at| at.value.iter().any(|l| l.value == name.value));
         let by_api = written.exchange_api.as_ref().is_some_and(|api| api.uses_listener(&name.value))
             || written.logout.as_ref().is_some_and(|logout| logout.uses_listener(&name.value));
-        if !by_api && !routes.iter().any(used) {
+        if !by_api && !listener.needs_no_route() && !routes.iter().any(used) {
             let message = format!("no route answers on the listener `{}`", name.value);
             reading.complain(Complaint::warning(Code::UnusedListener, name.place, message).cure("take it out, or name it in a route"));
         }

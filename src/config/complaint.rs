@@ -119,6 +119,8 @@ codes! {
     ProxyProtocol = "C056",
     /// A route that takes upgrades, before an upstream that is spoken to in HTTP/2 only.
     Websocket = "C057",
+    /// What no route names may not be let through on this listener.
+    Unmatched = "C058",
     /// Anybody may call a route on which a caller's token is needed.
     Anonymous = "C060",
     /// Two issuers with one url, where the token's `iss` has to say which of them is meant.

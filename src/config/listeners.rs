@@ -7,11 +7,24 @@ use super::place::At;
 use super::reading::Value;
 use super::section::{Section, named};
 use crate::listen::{self, Manner, TrustedProxies};
+use crate::stack::{OutboundSettings, Unmatched};
 use crate::tls::server;
 use ipnet::IpNet;
 use std::net::{Ipv4Addr, SocketAddr};
 
-const LATER: &[&str] = &["mode", "unmatched"];
+const MODES: &[(&str, Mode)] = &[("reverse", Mode::Reverse), ("outbound", Mode::Outbound)];
+const UNMATCHED: &[(&str, Unmatched)] =
+    &[("refuse", Unmatched::Refuse), ("strip", Unmatched::Strip), ("passthrough", Unmatched::Passthrough)];
+
+/// Whom a listener is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Callers who address the gateway.
+    #[default]
+    Reverse,
+    /// Workloads whose proxy the gateway is.
+    Outbound,
+}
 
 #[derive(Debug)]
 pub struct Listener {
@@ -20,14 +33,24 @@ pub struct Listener {
     pub tls: Option<server::Settings>,
     pub proxy_protocol: bool,
     pub trusted_proxies: Option<At<Vec<At<IpNet>>>>,
+    pub mode: Mode,
+    pub unmatched: Unmatched,
+}
+
+impl Listener {
+    /// Whether it serves somebody though no route is for it.
+    pub fn needs_no_route(&self) -> bool {
+        self.unmatched != Unmatched::Refuse
+    }
 }
 
 /// `None`: none are written, and the one by default stands.
 pub fn read(root: &mut Section) -> Option<Vec<Listener>> {
     let value = root.value("listeners")?;
     named(&value, "listener", |value, name| {
-        let Some(section) = value.section(LATER) else {
-            return Some(Listener { name, address: None, tls: None, proxy_protocol: false, trusted_proxies: None });
+        let Some(section) = value.section(&[]) else {
+            let (mode, unmatched) = Default::default();
+            return Some(Listener { name, address: None, tls: None, proxy_protocol: false, trusted_proxies: None, mode, unmatched });
         };
         Some(one(section, name))
     })
@@ -40,8 +63,41 @@ fn one(mut section: Section, name: At<String>) -> Listener {
     let trusted_proxies = section.take("trusted_proxies", |v| v.list(network));
     let alone = !section.has("trusted_proxies");
     let proxy_protocol = section.take("proxy_protocol", |v| proxy_protocol(v, alone));
+    // Written, and unreadable: there is nothing to say of what it would not go with.
+    let unreadable = section.has("mode");
+    let mode = section.take("mode", |v| v.choice(MODES, &[])).map(|at| at.value);
+    let judged = if mode.is_none() && unreadable { None } else { Some(mode.unwrap_or_default()) };
+    let unmatched = section.take("unmatched", |v| self::unmatched(v, judged, address.as_ref()));
     section.finish();
-    Listener { name, address, tls: tls.map(|at| at.value), proxy_protocol: proxy_protocol.is_some_and(|at| at.value), trusted_proxies }
+    Listener {
+        name,
+        address,
+        tls: tls.map(|at| at.value),
+        proxy_protocol: proxy_protocol.is_some_and(|at| at.value),
+        trusted_proxies,
+        mode: mode.unwrap_or_default(),
+        unmatched: unmatched.map_or(Unmatched::Refuse, |at| at.value),
+    }
+}
+
+fn unmatched(value: &Value, mode: Option<Mode>, address: Option<&At<SocketAddr>>) -> Option<Unmatched> {
+    let written = value.choice(UNMATCHED, &[])?;
+    if mode == Some(Mode::Reverse) {
+        return value.refuse(
+            Code::Unmatched,
+            "it has no effect without `mode: outbound`",
+            "write `mode: outbound` if workloads are to use this listener as their HTTP_PROXY, or take `unmatched` out",
+        );
+    }
+    let open = address.filter(|at| !at.value.ip().to_canonical().is_loopback());
+    match open {
+        Some(at) if written != Unmatched::Refuse => value.refuse(
+            Code::Unmatched,
+            format_args!("anybody who reaches {} could have the gateway ask whomever they name", at.value),
+            "listen on a loopback address, as in `127.0.0.1:8888`, or write `unmatched: refuse`",
+        ),
+        _ => Some(written),
+    }
 }
 
 /// `alone`: nobody is trusted to send the header.
@@ -56,12 +112,18 @@ fn proxy_protocol(value: &Value, alone: bool) -> Option<bool> {
     }
 }
 
+/// Those that are outbound proxies.
+pub fn outbound(written: Option<&[Listener]>) -> Vec<OutboundSettings> {
+    let outbound = written.into_iter().flatten().filter(|l| l.mode == Mode::Outbound);
+    outbound.map(|l| OutboundSettings { listener: l.name.value.as_str().into(), unmatched: l.unmatched }).collect()
+}
+
 pub fn settings(written: Option<Vec<Listener>>) -> Option<Vec<listen::Settings>> {
     let Some(written) = written else {
         let address = (Ipv4Addr::UNSPECIFIED, 8080).into();
         return Some(vec![listen::Settings { name: "main".into(), address, manner: Manner::default() }]);
     };
-    let one = |Listener { name, address, tls, proxy_protocol, trusted_proxies }: Listener| {
+    let one = |Listener { name, address, tls, proxy_protocol, trusted_proxies, mode: _, unmatched: _ }: Listener| {
         let trusted = trusted_proxies.into_iter().flat_map(|at| at.value).map(|at| at.value);
         let manner = Manner { tls, proxy_protocol, trusted: TrustedProxies::new(trusted) };
         Some(listen::Settings { name: name.value.into(), address: address?.value, manner })
@@ -73,6 +135,7 @@ pub fn settings(written: Option<Vec<Listener>>) -> Option<Vec<listen::Settings>>
 mod tests {
     use super::super::complaint::Code;
     use super::super::sample::{config, refused};
+    use super::Unmatched;
 
     #[test]
     fn one_by_default_else_those_that_are_written() {
@@ -100,5 +163,22 @@ mod tests {
         let read = |written: &str| config(&keys(written)).listeners.remove(0).manner.proxy_protocol;
         assert!(read("proxy_protocol: true, trusted_proxies: [10.0.0.0/8]") && !read("proxy_protocol: false"));
         assert_eq!(refused(&keys("proxy_protocol: true")), [Code::ProxyProtocol]);
+    }
+
+    #[test]
+    fn a_proxy_for_workloads_lets_more_through_on_loopback_only() {
+        let keys = |at: &str, keys: &str| format!("listeners: {{ a: {{ address: \"{at}\", {keys} }} }}\n");
+        let read = |at: &str, more: &str| config(&keys(at, more)).outbound.pop().map(|o| o.unmatched);
+        let (here, all) = ("127.0.0.1:0", "0.0.0.0:0");
+        assert_eq!(read(here, "mode: reverse"), None);
+        assert_eq!([here, all].map(|at| read(at, "mode: outbound")), [Some(Unmatched::Refuse); 2]);
+        assert_eq!(read("[::1]:0", "mode: outbound, unmatched: strip"), Some(Unmatched::Strip));
+        assert_eq!(read("127.9.9.9:0", "mode: outbound, unmatched: passthrough"), Some(Unmatched::Passthrough));
+        assert_eq!(read(all, "mode: outbound, unmatched: refuse"), Some(Unmatched::Refuse));
+        for open in [all, "[::]:0", "10.0.0.1:0"] {
+            assert_eq!(refused(&keys(open, "mode: outbound, unmatched: strip")), [Code::Unmatched], "{open}");
+        }
+        assert_eq!(refused(&keys(here, "unmatched: refuse")), [Code::Unmatched]);
+        assert_eq!(refused(&keys(here, "mode: sideways, unmatched: strip")), [Code::Choice]);
     }
 }

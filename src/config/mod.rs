@@ -70,6 +70,8 @@ use written::Written;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub listeners: Vec<listen::Settings>,
+    /// Which of them are outbound proxies.
+    pub outbound: Vec<stack::OutboundSettings>,
     pub connections: listen::Limits,
     pub requests: stack::Limits,
     pub metrics: SocketAddr,

@@ -104,6 +104,7 @@ impl Written {
         }
         Some(Config {
             routes,
+            outbound: listeners::outbound(listeners.as_deref()),
             listeners: listeners::settings(listeners)?,
             connections,
             requests,

@@ -24,8 +24,11 @@ impl Fault {
                 "callers have to log in with a client of their own, not with the one that is the route's audience; or set allow_login_client on the route"
             }
             Self::TargetRefused(_) => "let the IAM give the gateway's client this audience and these scopes, or correct the route",
-            Self::NoRoute => "add a route that matches, or correct the caller's URL; the access line has the path",
+            Self::NoRoute(_) => "add a route that matches, or correct the caller's URL; the access line has the path",
             Self::MethodNotAllowed { .. } => "add the method to the route's match, or correct the caller",
+            Self::NoTunnel(_) => {
+                "the workload has to ask for http:// URLs of the backends, whose routes may lead to https:// upstreams; list all other hosts in its NO_PROXY"
+            }
             Self::Misdirected => "the caller has to open a connection for each host name",
             Self::BodyTooLarge => "raise the route's max_body if such bodies are wanted",
             Self::UriTooLong => "raise limits.uri_bytes if such targets are wanted",

@@ -93,11 +93,14 @@ pub enum Fault {
     LoginClient(Arc<Explained>),
     /// The issuer refuses this target for this caller.
     TargetRefused(Arc<Explained>),
-    NoRoute,
+    /// Nothing takes this host and path, or where they lead may not be dialled.
+    NoRoute(Arc<Explained>),
     /// The path matches, the method does not. `allow` is the `Allow` field's value.
     MethodNotAllowed {
         allow: String,
     },
+    /// `CONNECT` to an outbound proxy.
+    NoTunnel(Arc<Explained>),
     /// The TLS server name and the Host belong to different certificates.
     Misdirected,
     BodyTooLarge,
@@ -143,7 +146,7 @@ const fn row(code: &'static str, status: S, grpc: u8, title: &'static str, detai
 }
 
 /// The table of `design.md` §7, whole, in the order of the variants.
-const TABLE: [Row; 24] = [
+const TABLE: [Row; 25] = [
     row("bad_request", S::BAD_REQUEST, 3, "Bad request", "The request is malformed or can be read in more than one way."),
     row("no_token", S::UNAUTHORIZED, 16, "No token", "This resource needs a bearer token in the Authorization header."),
     row("invalid_token", S::UNAUTHORIZED, 16, "Invalid token", "The token is expired, revoked, malformed or not meant for this gateway."),
@@ -159,6 +162,13 @@ const TABLE: [Row; 24] = [
     row("target_refused", S::FORBIDDEN, 7, "Target refused", "The identity provider does not grant this caller access to this resource."),
     row("no_route", S::NOT_FOUND, 12, "No route", "Nothing is configured for this host and path."),
     row("method_not_allowed", S::METHOD_NOT_ALLOWED, 12, "Method not allowed", "This path does not take this method."),
+    row(
+        "no_tunnel",
+        S::METHOD_NOT_ALLOWED,
+        12,
+        "No tunnels",
+        "CONNECT is refused: what goes through a tunnel cannot be given a token. Ask for an http:// URL; the gateway speaks TLS to the backend.",
+    ),
     row(
         "misdirected",
         S::MISDIRECTED_REQUEST,
@@ -208,8 +218,8 @@ const TABLE: [Row; 24] = [
 
 impl Fault {
     /// Every `code` there is, for metrics whose labels are closed.
-    pub const CODES: [&'static str; 24] = {
-        let mut codes = [""; 24];
+    pub const CODES: [&'static str; 25] = {
+        let mut codes = [""; 25];
         let mut i = 0;
         while i < codes.len() {
             codes[i] = TABLE[i].code;
@@ -232,23 +242,24 @@ impl Fault {
             Self::InsufficientScope { .. } => 4,
             Self::LoginClient(_) => 5,
             Self::TargetRefused(_) => 6,
-            Self::NoRoute => 7,
+            Self::NoRoute(_) => 7,
             Self::MethodNotAllowed { .. } => 8,
-            Self::Misdirected => 9,
-            Self::BodyTooLarge => 10,
-            Self::UriTooLong => 11,
-            Self::HeadersTooLarge => 12,
-            Self::RateLimited { .. } => 13,
-            Self::Misconfigured(_) => 14,
-            Self::BadIssuerAnswer(_) => 15,
-            Self::IssuerUnavailable { .. } => 16,
-            Self::IssuerTimeout(_) => 17,
-            Self::Overloaded(_) => 18,
-            Self::Draining => 19,
-            Self::UpstreamUnreachable(_) => 20,
-            Self::UpstreamError(_) => 21,
-            Self::UpstreamTimeout(_) => 22,
-            Self::Internal(_) => 23,
+            Self::NoTunnel(_) => 9,
+            Self::Misdirected => 10,
+            Self::BodyTooLarge => 11,
+            Self::UriTooLong => 12,
+            Self::HeadersTooLarge => 13,
+            Self::RateLimited { .. } => 14,
+            Self::Misconfigured(_) => 15,
+            Self::BadIssuerAnswer(_) => 16,
+            Self::IssuerUnavailable { .. } => 17,
+            Self::IssuerTimeout(_) => 18,
+            Self::Overloaded(_) => 19,
+            Self::Draining => 20,
+            Self::UpstreamUnreachable(_) => 21,
+            Self::UpstreamError(_) => 22,
+            Self::UpstreamTimeout(_) => 23,
+            Self::Internal(_) => 24,
         }
     }
 
@@ -263,6 +274,8 @@ impl Fault {
             | Self::InvalidToken(w)
             | Self::LoginClient(w)
             | Self::TargetRefused(w)
+            | Self::NoRoute(w)
+            | Self::NoTunnel(w)
             | Self::Misconfigured(w)
             | Self::BadIssuerAnswer(w)
             | Self::IssuerTimeout(w)
@@ -275,7 +288,6 @@ impl Fault {
             | Self::InsufficientScope { why: w, .. }
             | Self::IssuerUnavailable { why: w, .. } => Some(&w.0),
             Self::NoToken
-            | Self::NoRoute
             | Self::MethodNotAllowed { .. }
             | Self::Misdirected
             | Self::BodyTooLarge
@@ -337,6 +349,10 @@ pub fn invalid_token(cause: impl Into<Cow<'static, str>>) -> Fault {
     Fault::InvalidToken(Why::new(cause).into())
 }
 
+pub fn no_route(why: Why) -> Fault {
+    Fault::NoRoute(why.into())
+}
+
 /// So many requests in so many seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
@@ -356,8 +372,9 @@ pub fn samples(why: Why) -> Vec<Fault> {
         Fault::InsufficientScope { scope: Some("orders.read".into()), why: w() },
         Fault::LoginClient(w()),
         Fault::TargetRefused(w()),
-        Fault::NoRoute,
+        Fault::NoRoute(w()),
         Fault::MethodNotAllowed { allow: "GET".into() },
+        Fault::NoTunnel(w()),
         Fault::Misdirected,
         Fault::BodyTooLarge,
         Fault::UriTooLong,

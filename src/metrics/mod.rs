@@ -320,7 +320,7 @@ impl ListenerMetrics {
 pub struct RouteMetrics {
     requests: [Codes; METHODS.len()],
     duration: Histogram,
-    rejections: [(&'static str, IntCounter); 24],
+    rejections: [(&'static str, IntCounter); 25],
     lookups: [IntCounter; Source::ALL.len()],
     denied: IntCounter,
     overhead: [Histogram; Source::ALL.len()],

@@ -83,6 +83,11 @@ impl<R> Table<R> {
         Some((at, &self.routes[at].0))
     }
 
+    /// Whether some rule asks for this very host, or for those that it is among.
+    pub fn names(&self, host: &str) -> bool {
+        self.written.named(host).next().is_some()
+    }
+
     /// `host` is lower case, without port and trailing dot; empty where the request has none.
     pub fn find(&self, host: &str, path: &Reading<'_>, method: &Method, headers: &HeaderMap) -> Found<'_, R> {
         let found = self.look(&self.written, host, path.written, method, headers);
@@ -134,12 +139,16 @@ impl<R> Table<R> {
 impl Hosts {
     /// The tables that may know the host, the most specific first.
     fn tiers<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Paths> {
+        self.named(host).chain([&self.any])
+    }
+
+    fn named<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Paths> {
         let exact = (!self.exact.is_empty()).then(|| self.exact.get(host)).flatten();
         let below = (!self.below.is_empty()).then(|| {
             let suffixes = host.match_indices('.').filter(|(i, _)| *i > 0).map(move |(i, _)| &host[i + 1..]);
             suffixes.filter_map(|suffix| self.below.get(suffix))
         });
-        exact.into_iter().chain(below.into_iter().flatten()).chain([&self.any])
+        exact.into_iter().chain(below.into_iter().flatten())
     }
 
     fn add<'a>(&mut self, i: usize, rule: &'a Rule, path: &PathPattern, rule_of: &impl Fn(usize) -> &'a Rule, folded: bool) -> Vec<Tie> {

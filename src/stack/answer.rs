@@ -28,6 +28,10 @@ pub(super) fn to(fault: &Fault, journal: &Journal) -> Response<Body> {
     if fault.closes() && journal.version <= Version::HTTP_11 {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
+    if let Fault::NoTunnel(_) = fault {
+        // All that most clients show of an answer to CONNECT.
+        answer.extensions_mut().insert(hyper::ext::ReasonPhrase::from_static(b"No tunnels here: use http:// URLs"));
+    }
     answer
 }
 
@@ -41,6 +45,9 @@ fn fields(fault: &Fault, headers: &mut HeaderMap) {
         && let Ok(allow) = HeaderValue::from_str(allow)
     {
         headers.insert(header::ALLOW, allow);
+    }
+    if let Fault::NoTunnel(_) = fault {
+        headers.insert(header::ALLOW, HeaderValue::from_static(""));
     }
     if let Fault::RateLimited { retry_after, quota: Some(Quota { requests, window }) } = fault {
         let wait = whole_seconds(*retry_after);

@@ -2,6 +2,7 @@
 //! and no upstream. It reads a body that is bounded in size and time, and understands nothing of it.
 
 use super::body::{Body, RequestBody};
+use super::outbound::Aim;
 use super::request::{Bearer, Scrubbed};
 use crate::fault::{Fault, bad_request};
 use crate::metrics::RouteMetrics;
@@ -76,7 +77,8 @@ where
     }
 
     fn call(&mut self, scrubbed: Scrubbed) -> Self::Future {
-        if scrubbed.caught.from.in_force.doors.is_empty() {
+        // What goes through a proxy is for others, whatever its path.
+        if scrubbed.caught.from.in_force.doors.is_empty() || scrubbed.aim == Aim::Authority {
             return Either::Left(self.inner.call(scrubbed));
         }
         match door(&scrubbed) {
@@ -108,7 +110,7 @@ async fn answered(door: Arc<Door>, scrubbed: Scrubbed) -> Outcome {
     }
     let token = match bearer {
         Bearer::Token(token) => Some(token),
-        Bearer::None => None,
+        Bearer::None | Bearer::Other(_) => None,
         Bearer::Broken(why) => return Err(bad_request(why)),
     };
     let body = whole(caught.body, door.max_body).await?;

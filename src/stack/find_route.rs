@@ -2,6 +2,7 @@
 
 use super::body::Body;
 use super::headers;
+use super::outbound::{self, Aim};
 use super::preflight;
 use super::request::{Bearer, Caught, Routed, Scrubbed};
 use super::rewrite;
@@ -63,18 +64,25 @@ fn said_once(routes: &Routes, scrubbed: &Scrubbed) -> Result<(), Fault> {
 
 fn found(routes: &Routes, scrubbed: &Scrubbed, method: &Method) -> Result<Arc<Route>, Fault> {
     let head = &scrubbed.caught.head;
-    // Another name's certificate was asked for: what holds there may not hold here.
-    if scrubbed.caught.from.peer.tls.as_ref().is_some_and(|tls| tls.misdirects(&scrubbed.host)) {
+    let (from, aim) = (&scrubbed.caught.from, scrubbed.aim);
+    let none = |names_it| outbound::refused(aim, from, &scrubbed.authority, names_it);
+    // Another name's certificate was asked for: what holds there may not hold here. A proxy's is its own.
+    if aim == Aim::Either && scrubbed.caught.from.peer.tls.as_ref().is_some_and(|tls| tls.misdirects(&scrubbed.host)) {
         return Err(Fault::Misdirected);
     }
-    let Some(table) = routes.for_listener(&scrubbed.caught.from.listener) else { return Err(Fault::NoRoute) };
+    let Some(table) = routes.for_listener(&from.listener).filter(|_| aim != Aim::Gateway) else { return Err(none(false)) };
     let path = Reading::again(head.uri.path(), scrubbed.boldest.clone());
     match table.find(&scrubbed.host, &path, method, &head.headers) {
         Found::Route(route) => Ok(route.clone()),
         Found::MethodNotAllowed(methods) => {
             Err(Fault::MethodNotAllowed { allow: methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ") })
         }
-        Found::Nothing => Err(Fault::NoRoute),
+        Found::Nothing => {
+            // Of a host that some route names, the rest is not unknown: nothing of it goes past the routes.
+            let names_it = table.names(&scrubbed.host);
+            let unmatched = from.outbound.as_ref().and_then(|outbound| outbound.unmatched.clone());
+            unmatched.filter(|_| !names_it).ok_or_else(|| none(names_it))
+        }
         Found::Ambiguous => Err(bad_request("two readings of the path lead to different routes")),
     }
 }

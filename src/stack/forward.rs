@@ -5,13 +5,16 @@ use super::body::{Body, RequestBody};
 use super::deadline;
 use super::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use super::headers;
+use super::outbound;
 use super::request::{Authorized, Caller};
 use super::retry::Again;
 use super::rewrite::HostRewrite;
+use super::route::Towards;
+use super::scrub;
 use super::tunnel::Joining;
 use super::upgrade::Upgrade;
 use crate::fault::{Fault, Why};
-use crate::upstream::{Pools, Terms};
+use crate::upstream::{Anywhere, Pools, Terms, Upstream};
 use futures_util::future::{BoxFuture, FutureExt};
 use http::header;
 use http::uri::PathAndQuery;
@@ -48,10 +51,19 @@ impl tower::Service<Authorized> for Forward {
 async fn forward(Forward { pools }: Forward, mut authorized: Authorized) -> Result<Response<Body>, Fault> {
     let (route, trailers) = (authorized.route.clone(), authorized.trailers);
     let (journal, from) = (authorized.caught.journal.clone(), authorized.caught.from.clone());
+    let looked_up;
+    let upstream = match &route.upstream {
+        Towards::Upstream(upstream) => upstream,
+        // Boxed, so that the future of every other request is not as large.
+        Towards::Anywhere(anywhere) => {
+            looked_up = Box::pin(asked_for(anywhere, &authorized.authority)).await?;
+            &looked_up
+        }
+    };
     let upgrade = authorized.upgrade.take();
     let timeouts = if journal.grpc { deadline::shortened(route.timeouts, &authorized.caught.head.headers) } else { route.timeouts };
     let mut request = outgoing(authorized, upgrade.as_ref());
-    let again = Again::keep(&mut request, &route.retries, route.upstream.may_speak_http2(), &from.in_force.replays);
+    let again = Again::keep(&mut request, &route.retries, upstream.may_speak_http2(), &from.in_force.replays);
     // Of a request that is sent again, the first time counts.
     if let Some(added) = journal.sent() {
         route.metrics.added(journal.source(), added);
@@ -60,7 +72,7 @@ async fn forward(Forward { pools }: Forward, mut authorized: Authorized) -> Resu
     terms.own_host = route.host == HostRewrite::Upstream;
     (terms.retries, terms.on_connect) = (route.retries.attempts, route.retries.on_connect);
     let sent = loop {
-        let sent = pools.send(&route.upstream, request, &mut terms).await.map(|answer| answer.map(|body| Body::upstream(body, trailers)));
+        let sent = pools.send(upstream, request, &mut terms).await.map(|answer| answer.map(|body| Body::upstream(body, trailers)));
         match again.as_ref().and_then(|again| again.after(&sent, &route.retries)) {
             // The answer that is not taken goes first: its connection is closed or free before another is looked for.
             Some(once_more) if terms.again(Some(from.cut.clone())) => request = once_more,
@@ -84,6 +96,12 @@ async fn forward(Forward { pools }: Forward, mut authorized: Authorized) -> Resu
     });
     // Where nobody asked, the pool has made an error of it.
     joining.map(|joining| answer.map(|_| Body::switched(joining))).ok_or_else(|| Fault::UpstreamError(Why::new("an unasked 101").into()))
+}
+
+/// The upstream that the caller names.
+async fn asked_for(anywhere: &Anywhere, authority: &HeaderValue) -> Result<Arc<Upstream>, Fault> {
+    let host = scrub::normal_host(authority)?;
+    Ok(anywhere.upstream(outbound::bare(&host), outbound::port(authority)).await?)
 }
 
 /// The request in the form that the upstream gets: origin-form, HTTP/1.1, with what the gateway says of its caller.

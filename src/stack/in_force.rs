@@ -4,6 +4,7 @@
 use super::divert::Door;
 use super::force::ForceHeader;
 use super::hold_off::FailedAuthentication;
+use super::outbound::Outbound;
 use super::replay::ReplayRoom;
 use super::route::{Limits, Routes};
 use std::any::Any;
@@ -11,6 +12,8 @@ use std::sync::Arc;
 
 pub struct InForce {
     pub routes: Routes,
+    /// Listeners that are outbound proxies; all others are reverse ones.
+    pub outbound: Vec<Arc<Outbound>>,
     /// Paths of the gateway's own.
     pub doors: Vec<Arc<Door>>,
     pub limits: Limits,

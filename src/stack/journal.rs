@@ -139,7 +139,7 @@ impl Journal {
             method = cut(self.method.as_str(), 32),
             path = self.path.as_deref().unwrap_or_default(),
             route = self.name().map_or("-", |name| name),
-            upstream = route.map_or("-", |r| &r.upstream.settings().name),
+            upstream = route.map_or("-", |r| r.upstream.name()),
             status = status.as_u16(),
             bytes,
             received,

@@ -17,6 +17,7 @@ mod in_force;
 mod journal;
 mod limit_rate;
 mod measure;
+mod outbound;
 mod preflight;
 mod rates;
 mod refuse_revoked;
@@ -64,13 +65,14 @@ pub use headers::may_hold_tokens;
 pub use hold_off::FailedAuthentication;
 pub use in_force::InForce;
 pub use limit_rate::{CountedBy, RateLimit, RouteRate};
+pub use outbound::{Outbound, OutboundSettings, Unmatched};
 pub use preflight::asked_for as preflight_for;
 pub use rates::{Limiter, Rate};
 pub use replay::ReplayRoom;
 pub use request::Caught;
 pub use retry::Retries;
 pub use rewrite::{HostRewrite, Rewrite, rest};
-pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenHeaders, TokenMode};
+pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenHeaders, TokenMode, Towards};
 pub use scrub::normal_host;
 
 /// What all workers' stacks share, through all configurations.

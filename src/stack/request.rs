@@ -4,6 +4,7 @@ use super::body::RequestBody;
 use super::forwarded::{Origin, Said, quoted_node};
 use super::in_force::InForce;
 use super::journal::Journal;
+use super::outbound::{Aim, Outbound};
 use super::route::Route;
 use super::upgrade::Upgrade;
 use crate::token::{Asker, SubjectToken, Target};
@@ -32,6 +33,7 @@ pub struct Scrubbed {
     pub host: String,
     /// The `Host` that goes upstream: the caller's.
     pub authority: HeaderValue,
+    pub aim: Aim,
     /// The path's boldest reading, where it differs from what is written.
     pub boldest: Option<String>,
     pub bearer: Bearer,
@@ -47,6 +49,8 @@ pub struct Scrubbed {
 pub enum Bearer {
     None,
     Token(SubjectToken),
+    /// Another scheme's credentials.
+    Other(HeaderValue),
     /// A bearer that is none: said only to those who have a route.
     Broken(&'static str),
 }
@@ -130,6 +134,8 @@ pub struct Caller {
     pub in_force: Arc<InForce>,
     /// Whose it is there, by name.
     pub listener: Arc<str>,
+    /// That listener, where it is an outbound proxy.
+    pub outbound: Option<Arc<Outbound>>,
     /// What accepted it is no more as it was: it ends with the answers that are owed.
     pub parting: bool,
     pub ip: IpAddr,
@@ -149,12 +155,13 @@ impl Caller {
 
     fn made(peer: listen::Peer, in_force: Arc<InForce>) -> Self {
         let listener = in_force.listener(&peer.listener);
+        let outbound = in_force.outbound.iter().find(|o| *o.listener == *listener).cloned();
         let parting = !Arc::ptr_eq(&listener, &peer.listener);
         let ip = peer.address.ip().to_canonical();
         let node = quoted_node(ip);
         let address = HeaderValue::try_from(ip.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         let cut = Arc::new(CutCaller(peer.connection.clone()));
-        Self { is_proxy: peer.trusted.contains(ip), peer, in_force, listener, parting, ip, address, forwarded_node: node, cut }
+        Self { is_proxy: peer.trusted.contains(ip), peer, in_force, listener, outbound, parting, ip, address, forwarded_node: node, cut }
     }
 
     /// The same connection under another configuration. Where that knows its listener no more, it ends under the old one.

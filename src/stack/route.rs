@@ -139,7 +139,7 @@ pub struct Limits {
 /// One route, ready to run.
 pub struct Route {
     pub name: Arc<str>,
-    pub upstream: Arc<upstream::Upstream>,
+    pub upstream: Towards,
     pub timeouts: upstream::Timeouts,
     pub retries: Retries,
     /// `None`: anybody may call, and no token is looked at.
@@ -160,6 +160,23 @@ pub struct Route {
     /// The headers that chose it.
     pub matched: Vec<HeaderName>,
     pub metrics: Arc<RouteMetrics>,
+}
+
+/// Where a route leads.
+pub enum Towards {
+    Upstream(Arc<upstream::Upstream>),
+    /// Wherever the caller says.
+    Anywhere(Arc<upstream::Anywhere>),
+}
+
+impl Towards {
+    /// A metric label.
+    pub fn name(&self) -> &Arc<str> {
+        match self {
+            Self::Upstream(upstream) => &upstream.settings().name,
+            Self::Anywhere(anywhere) => anywhere.name(),
+        }
+    }
 }
 
 /// What goes upstream in `Authorization`.

@@ -4,6 +4,7 @@
 use super::body::Body;
 use super::forwarded::Said;
 use super::headers;
+use super::outbound;
 use super::request::{Bearer, Caught, Scrubbed};
 use super::upgrade;
 use crate::fault::{Fault, bad_request};
@@ -49,6 +50,7 @@ where
 
 fn scrub(mut caught: Caught) -> Result<Scrubbed, Fault> {
     let head = &mut caught.head;
+    outbound::refuse_tunnel(head, &caught.from)?;
     // A tunnel's inside cannot be given a token; an answer to TRACE would show the caller the token that the upstream got.
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(Fault::MethodNotAllowed { allow: String::new() });
@@ -59,6 +61,7 @@ fn scrub(mut caught: Caught) -> Result<Scrubbed, Fault> {
     http_only(head)?;
     let authority = one_authority(head)?;
     let host = normal_host(&authority)?;
+    let aim = outbound::aim(head, &caught.from, &host, &authority)?;
     let authority = as_looked_up(authority, &host);
     let boldest = path::read(head.uri.path()).map_err(bad_request)?.into_boldest();
     let bearer = one_bearer(&mut head.headers)?;
@@ -78,7 +81,7 @@ fn scrub(mut caught: Caught) -> Result<Scrubbed, Fault> {
         head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     let trailers = trailers || head.version == Version::HTTP_2;
-    Ok(Scrubbed { host, authority, boldest, bearer, trailers, upgrade, force, caught })
+    Ok(Scrubbed { host, authority, aim, boldest, bearer, trailers, upgrade, force, caught })
 }
 
 /// `post` is not POST here, and is to backends that fold (Django, Werkzeug): a route by method would be passed by, `trace` be
@@ -218,7 +221,11 @@ fn one_bearer(headers: &mut HeaderMap) -> Result<Bearer, Fault> {
     }
     let bearer = match SubjectToken::from_authorization(value) {
         Ok(Some(token)) => Bearer::Token(token),
-        Ok(None) => Bearer::None,
+        Ok(None) => {
+            let mut value = value.clone();
+            value.set_sensitive(true);
+            Bearer::Other(value)
+        }
         Err(why) => Bearer::Broken(why),
     };
     headers.remove(header::AUTHORIZATION);

@@ -9,7 +9,8 @@ use crate::fault::{Fault, Why, bad_request};
 use crate::metrics::Force;
 use crate::token::{Ask, Asker, Freshness, Granted, Source, SubjectToken, Target, TokenSource};
 use futures_util::future::{BoxFuture, Either, FutureExt, Ready, ready};
-use http::Response;
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Response};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -48,6 +49,7 @@ where
         let (asker, target) = match wanted(&verified) {
             Ok(Wanted::Token(asker, target)) => (asker, target),
             Ok(Wanted::Callers(token)) => return self.go(verified, Injected::Callers(token)),
+            Ok(Wanted::AsItCame(value)) => return self.go(verified, Injected::AsItCame(value)),
             Ok(Wanted::Nothing) => return self.go(verified, Injected::Nothing),
             Err(fault) => return Either::Left(ready(Err(fault))),
         };
@@ -111,6 +113,8 @@ enum Wanted<'a> {
     Token(&'a Asker, &'a Arc<Target>),
     /// The caller's own.
     Callers(SubjectToken),
+    /// The caller's credentials of another scheme.
+    AsItCame(HeaderValue),
     Nothing,
 }
 
@@ -130,6 +134,7 @@ fn wanted(verified: &Verified) -> Result<Wanted<'_>, Fault> {
             Ok(asker.caller().map_or(Wanted::Nothing, |caller| Wanted::Callers(caller.token.clone())))
         }
         (Injection::Callers, Known::Anybody(Bearer::Token(token))) => Ok(Wanted::Callers(token.clone())),
+        (Injection::Callers, Known::Anybody(Bearer::Other(value))) => Ok(Wanted::AsItCame(value.clone())),
         (Injection::Callers, Known::Anybody(Bearer::None)) => Ok(Wanted::Nothing),
         (Injection::Callers, Known::Anybody(Bearer::Broken(why))) => Err(bad_request(*why)),
     }
@@ -144,6 +149,7 @@ fn target<'a>(targets: &'a Targets, verified: &Verified) -> Result<&'a Arc<Targe
 enum Injected {
     Nothing,
     Callers(SubjectToken),
+    AsItCame(HeaderValue),
     Granted(Granted, Arc<Target>),
 }
 
@@ -182,6 +188,10 @@ fn authorized(verified: Verified, injected: Injected) -> Authorized {
         Injected::Nothing => None,
         Injected::Callers(token) => {
             places.hand_on(headers, &token);
+            None
+        }
+        Injected::AsItCame(value) => {
+            headers.insert(AUTHORIZATION, value);
             None
         }
         Injected::Granted(granted, target) => {

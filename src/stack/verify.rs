@@ -48,7 +48,7 @@ where
         };
         let token = match bearer {
             Bearer::Token(token) => token,
-            Bearer::None => return Either::Left(ready(Err(Fault::NoToken))),
+            Bearer::None | Bearer::Other(_) => return Either::Left(ready(Err(Fault::NoToken))),
             Bearer::Broken(why) => return Either::Left(ready(Err(bad_request(why)))),
         };
         let caller = verifiers.verify(token);

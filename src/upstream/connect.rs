@@ -27,6 +27,8 @@ pub(super) struct Peer {
     pub endpoint: Endpoint,
     /// One of the name's addresses; `None`: whatever it has when a connection is made.
     pub address: Option<SocketAddr>,
+    /// All it may be at; empty: its name is looked up.
+    among: Arc<[SocketAddr]>,
     /// The endpoint's own `Host`.
     pub host: HeaderValue,
     server_name: Option<ServerName<'static>>,
@@ -41,7 +43,7 @@ impl Peer {
         let server_name = if endpoint.tls { Some(ServerName::try_from(name.clone()).map_err(no_name)?) } else { None };
         let no_host = |e| unusable(format!("`{}` can be no Host: {e}", endpoint.host));
         let host = HeaderValue::try_from(endpoint.authority()).map_err(no_host)?;
-        Ok(Self { endpoint: endpoint.clone(), address: None, host, server_name, protocol: settings.protocol })
+        Ok(Self { endpoint: endpoint.clone(), address: None, among: Arc::default(), host, server_name, protocol: settings.protocol })
     }
 
     /// Whether a connection to it may turn out to be one for many.
@@ -58,9 +60,17 @@ impl Peer {
         Self { address: Some(address), ..self.clone() }
     }
 
+    /// The same, at these addresses, tried in turn; where there are none, at whatever its name has.
+    pub(super) fn among(self, addresses: &[SocketAddr]) -> Self {
+        Self { among: addresses.into(), ..self }
+    }
+
     async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         if let Some(address) = self.address {
             return Ok(vec![address]);
+        }
+        if !self.among.is_empty() {
+            return Ok(self.among.to_vec());
         }
         Ok(lookup_host((self.endpoint.host.as_str(), self.endpoint.port)).await?.collect())
     }

@@ -12,6 +12,9 @@ pub enum Error {
     /// No connection came about: name, TCP, TLS, or all of them too slow.
     #[error("upstream {upstream} cannot be reached: {why}")]
     Unreachable { upstream: Arc<str>, why: String },
+    /// The caller named an address that nobody may have dialled.
+    #[error("{why}")]
+    Forbidden { upstream: Arc<str>, why: String },
     /// All connections it may have were in use, for as long as one may be waited for.
     #[error("upstream {upstream}: all {max} connections to its endpoint stayed in use for as long as `connect` allows")]
     Overloaded { upstream: Arc<str>, max: usize },
@@ -57,6 +60,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unusable { .. } | Self::Unreachable { .. } => "upstream_unreachable",
+            Self::Forbidden { .. } => "no_route",
             Self::Overloaded { .. } => "overloaded",
             Self::Timeout { .. } => "upstream_timeout",
             Self::Broken { .. } | Self::Refused { .. } => "upstream_error",
@@ -71,6 +75,9 @@ impl Error {
                 Some("the backend wants a certificate of ours: write the upstream's tls.client_certificate")
             }
             Self::Unreachable { .. } => Some("see whether the backend runs and its name, port and TLS are as configured"),
+            Self::Forbidden { .. } => {
+                Some("if it is a backend after all, name it in a route with an upstream: what the configuration names is dialled")
+            }
             Self::Overloaded { .. } => Some("find out why the backend is slow, add endpoints, or raise the upstream's max_connections"),
             Self::Timeout { waited: Waited::Response, .. } => Some("find out why the backend is slow, or raise timeouts.response"),
             Self::Timeout { waited: Waited::Idle, .. } => Some("raise timeouts.idle if this backend is silent for longer"),
@@ -91,6 +98,7 @@ impl From<Error> for Fault {
         let why = why.into();
         match error {
             Error::Unusable { .. } | Error::Unreachable { .. } => Self::UpstreamUnreachable(why),
+            Error::Forbidden { .. } => Self::NoRoute(why),
             Error::Overloaded { .. } => Self::Overloaded(why),
             Error::Timeout { .. } => Self::UpstreamTimeout(why),
             Error::Broken { .. } | Error::Refused { .. } => Self::UpstreamError(why),
@@ -121,6 +129,7 @@ mod tests {
         let all = [
             Error::Unusable { upstream: upstream.clone(), why: why() },
             Error::Unreachable { upstream: upstream.clone(), why: why() },
+            Error::Forbidden { upstream: upstream.clone(), why: why() },
             Error::Overloaded { upstream: upstream.clone(), max: 2 },
             Error::Timeout { upstream: upstream.clone(), waited: Waited::Idle },
             Error::Broken { upstream: upstream.clone(), why: why() },

@@ -1,10 +1,12 @@
 //! The backends: endpoints, connections and their pools (one set per worker), balancing, health, timeouts. It sends a request as
 //! it is given and streams both ways; it knows nothing of tokens, routes or the caller.
 
+mod anywhere;
 mod body;
 mod connect;
 mod connection;
 mod error;
+mod forbidden;
 mod greeted;
 mod health;
 mod heard;
@@ -27,6 +29,7 @@ mod tests;
 mod upkeep;
 mod watch;
 
+pub use anywhere::{Anywhere, Own};
 pub use body::Body;
 pub use error::{Error, Waited};
 pub use pool::Pools;
@@ -44,6 +47,7 @@ use connect::Peer;
 use member::Member;
 use members::{Choice, Members};
 use secure::Tls;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio::sync::watch as signal;
@@ -68,12 +72,23 @@ impl Upstream {
     /// # Errors
     /// When TLS is asked for and the host is no name or address, or no certificate authorities can be found.
     pub fn new(settings: Settings, metrics: Arc<UpstreamMetrics>) -> Result<Arc<Self>, Error> {
+        let upstream = Self::made(settings, &[], metrics)?;
+        upstream.tell(0);
+        Ok(Arc::new(upstream))
+    }
+
+    /// One whose only endpoint is at these addresses, whatever its name says later. Its gauges are nobody's.
+    fn at(settings: Settings, addresses: &[SocketAddr], metrics: Arc<UpstreamMetrics>) -> Result<Arc<Self>, Error> {
+        Ok(Arc::new(Self::made(settings, addresses, metrics)?))
+    }
+
+    fn made(settings: Settings, addresses: &[SocketAddr], metrics: Arc<UpstreamMetrics>) -> Result<Self, Error> {
         let endpoints = settings.endpoints.written();
         let tls = if endpoints.iter().any(|e| e.tls) { Some(Tls::new(&settings)?) } else { None };
-        let written = endpoints.iter().map(|e| Peer::new(&settings, e)).collect::<Result<Vec<_>, _>>()?;
+        let written = endpoints.iter().map(|e| Ok(Peer::new(&settings, e)?.among(addresses))).collect::<Result<Vec<_>, _>>()?;
         let known = matches!(settings.endpoints, Endpoints::Listed(_));
         let all = if known { written.iter().map(|peer| Member::new(&settings, peer.clone())).collect() } else { Vec::new() };
-        let upstream = Self {
+        Ok(Self {
             tls,
             written,
             members: ArcSwap::from_pointee(Members { all, why_none: None }),
@@ -83,9 +98,7 @@ impl Upstream {
             retired: AtomicBool::new(false),
             metrics,
             settings,
-        };
-        upstream.tell(0);
-        Ok(Arc::new(upstream))
+        })
     }
 
     /// Whether requests may go to it in HTTP/2.

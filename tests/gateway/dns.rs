@@ -9,14 +9,14 @@ use std::time::Duration;
 const HOSTS: &str = "/etc/hosts";
 
 /// A line of `/etc/hosts` for as long as it lives.
-struct Line {
+pub struct Line {
     file: File,
     name: String,
 }
 
 impl Line {
     /// Nobody else may write meanwhile; whoever may not write at all cannot run this test.
-    fn write(name: &str, address: &str) -> io::Result<Self> {
+    pub fn write(name: &str, address: &str) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).write(true).open(HOSTS)?;
         file.lock()?;
         file.seek(SeekFrom::End(0))?;

@@ -278,7 +278,7 @@ async fn the_admin_answers_to_its_own_names_alone() {
     for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
         assert_eq!(operator(at, method, "/v1/status").await.status, 403, "there is no admin token");
     }
-    for path in ["/", "/metrics", "/readyz", "/v1/token"] {
+    for path in ["/metrics", "/readyz", "/page", "/v1/token"] {
         assert_eq!(operator(at, Method::GET, path).await.status, 404, "{path}");
     }
     assert_eq!(operator(at, Method::GET, "/v1/tokens").await.status, 405);
@@ -296,16 +296,17 @@ async fn the_status_tells_what_runs_and_what_failed_and_nothing_of_callers() {
     let g = World::new().await.gateway(ROUTES, "cache: { max_entries: 1000 }").await;
     traffic(&g).await;
     let status = g.status().await;
-    assert_eq!(keys(&status), ["cache", "config", "failures", "issuers", "listeners", "ready", "uptime_seconds", "version"]);
-    assert_eq!(status["cache"], json!({ "entries": 3, "max_entries": 1000 }));
-    assert_eq!(status["issuers"], json!([{ "name": "main", "url": g.world.iam.issuer(), "keys_loaded": true }]));
+    let parts = ["cache", "config", "failures", "history", "issuers", "listeners", "now", "problems", "ready", "routes"];
+    assert_eq!(keys(&status), [&parts[..], &["upstreams", "uptime_seconds", "version"]].concat());
+    assert_eq!((&status["cache"]["entries"], &status["cache"]["max_entries"]), (&json!(3), &json!(1000)));
+    let issuer = &status["issuers"][0];
+    assert_eq!((&issuer["name"], &issuer["url"], &issuer["keys_loaded"]), (&json!("main"), &json!(g.world.iam.issuer()), &json!(true)));
     assert_eq!((&status["listeners"][0]["name"], &status["listeners"][0]["address"]), (&json!("main"), &json!(g.address().to_string())));
-    let mut routes = status["listeners"][0]["routes"].as_array().unwrap().clone();
-    routes.sort_by_key(|r| r["name"].as_str().unwrap().to_owned());
-    let orders =
-        json!({ "name": "orders", "upstream": g.world.orders.address().to_string(), "token": "exchange", "audience": ["orders-api"] });
-    assert_eq!((routes.len(), &routes[0]), (4, &orders));
-    assert_eq!((&routes[3]["token"], &routes[3]["audience"]), (&json!("strip"), &Value::Null));
+    assert_eq!(status["listeners"][0]["routes"].as_array().unwrap().len(), 4);
+    let route = |name: &str| status["routes"].as_array().unwrap().iter().find(|r| r["name"] == name).unwrap();
+    let told = |name: &str| ["upstream", "token", "audience"].map(|key| route(name)[key].clone());
+    assert_eq!(told("orders"), [json!(g.world.orders.address().to_string()), json!("exchange"), json!(["orders-api"])]);
+    assert_eq!(told("strip")[1..], [json!("strip"), Value::Null]);
     let failures = status["failures"].as_array().unwrap();
     let reasons: Vec<&str> = failures.iter().map(|f| f["reason"].as_str().unwrap()).collect();
     assert_eq!(reasons, ["no_token", "no_route", "no_token", "target_refused"], "the newest first");

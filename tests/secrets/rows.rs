@@ -14,11 +14,18 @@ use tokio::net::TcpStream;
 
 /// Returns the codes that came.
 pub async fn drive(aviary: &Aviary) -> BTreeSet<String> {
-    let stage = Stage::with(aviary, Given::Inline, "limits: { max_in_flight: 2, uri_bytes: 1KiB, header_bytes: 8KiB }").await;
+    let stage = Stage::with(
+        aviary,
+        Given::Inline,
+        "limits: { max_in_flight: 2, uri_bytes: 1KiB, header_bytes: 8KiB }\n\
+        listeners: { main: { address: 127.0.0.1:0 }, egress: { address: 127.0.0.1:0, mode: outbound, unmatched: strip } }",
+    )
+    .await;
     let mut codes = BTreeSet::new();
     assert_eq!(stage.get("/orders", &stage.token("C4nSubject")).await.0, 200);
     assert_eq!(stage.get("/pass", &stage.token("C4nSubject")).await.0, 200);
     codes.extend(of_callers(&stage).await);
+    codes.insert(of_the_proxy(&stage).await);
     codes.extend(of_the_iam(&stage).await);
     codes.extend(of_backends(&stage).await);
     codes.insert(of_too_much(&stage).await);
@@ -70,6 +77,25 @@ async fn of_callers(stage: &Stage<'_>) -> Vec<String> {
         codes.push(code);
     }
     codes
+}
+
+/// A token for a host, for a password, and where tokens belong.
+async fn of_the_proxy(stage: &Stage<'_>) -> String {
+    let token = "C4nTokenForAHost7f3a";
+    stage.aviary.plant("a token for a host", token);
+    let mut code = String::new();
+    for line in [format!("GET http://{token}.invalid/"), format!("CONNECT {token}@{token}:443"), "CONNECT a:443".to_owned()] {
+        let mut caller = TcpStream::connect(stage.running.gateway.listener("egress").unwrap()).await.unwrap();
+        let asked = format!("{line} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n");
+        caller.write_all(asked.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        caller.read_to_string(&mut answer).await.unwrap();
+        stage.aviary.saw("a proxy's answer", answer.clone());
+        let body: serde_json::Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap_or_default();
+        code = body["code"].as_str().unwrap_or_default().to_owned();
+    }
+    assert_eq!(code, "no_tunnel");
+    code
 }
 
 async fn of_the_iam(stage: &Stage<'_>) -> Vec<String> {

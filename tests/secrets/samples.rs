@@ -15,7 +15,7 @@ use cambist::listen::{Bound, Hooks, WorkerContext, Workers};
 use cambist::metrics::{Metrics, UNMATCHED};
 use cambist::revocation::Revocations;
 use cambist::route::Table;
-use cambist::stack::{ForceRoute, HostRewrite, InForce, Injection, ReplayRoom, Route, Routes, Shared, Stack, Targets, TokenMode};
+use cambist::stack::{ForceRoute, HostRewrite, InForce, Injection, ReplayRoom, Route, Routes, Shared, Stack, Targets, TokenMode, Towards};
 use cambist::token::{Answer, Ask, Asker, Target, TokenSource};
 use cambist::upstream::{Pools, Upstream};
 use cambist::verify::{Require, Verifier, Verifiers};
@@ -88,7 +88,7 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
     let target = Exchanger::new(exchange.clone(), issuer.clone(), handles).target(t.clone());
     let route = Route {
         name: settings.name.clone(),
-        upstream: Upstream::new(config.upstreams[0].clone(), metrics.upstream("sample")).unwrap(),
+        upstream: Towards::Upstream(Upstream::new(config.upstreams[0].clone(), metrics.upstream("sample")).unwrap()),
         timeouts: settings.timeouts,
         retries: settings.retries.clone(),
         verifiers: Some(Verifiers::One(verifier)),
@@ -109,6 +109,7 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
     let table = Table::build(vec![(settings.rule.clone(), Arc::new(route))]).unwrap();
     let in_force = InForce {
         routes: Routes::new(vec![("main".into(), table)]),
+        outbound: Vec::new(),
         doors: Vec::new(),
         limits: config.requests,
         force: None,

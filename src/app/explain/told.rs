@@ -7,7 +7,7 @@ use super::sends;
 use crate::admin::Question;
 use crate::api;
 use crate::config::Config;
-use crate::fault::{Fault, bad_request};
+use crate::fault::{Fault, Why, bad_request, no_route};
 use crate::route::path::Reading;
 use crate::route::{Found, Table, Verdict};
 use crate::stack::RouteSettings;
@@ -70,7 +70,7 @@ fn answer(config: &Config, listener: &Arc<str>, asked: &Asked, host: &str, readi
         Found::MethodNotAllowed(methods) => {
             Fault::MethodNotAllowed { allow: methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ") }
         }
-        Found::Nothing => Fault::NoRoute,
+        Found::Nothing => no_route(Why::new("no route takes this request")),
         Found::Ambiguous => bad_request("two readings of the path lead to different routes"),
     };
     Ok(refused(listener, &fault, routes))
@@ -113,7 +113,6 @@ fn refused(listener: &Arc<str>, fault: &Fault, routes: Vec<Value>) -> Value {
     let why = match fault {
         Fault::MethodNotAllowed { allow } if allow.is_empty() => "CONNECT and TRACE are never served".to_owned(),
         Fault::MethodNotAllowed { allow } => format!("something is at this path, but for other methods: {allow}"),
-        Fault::NoRoute => "no route takes this request".to_owned(),
         _ => fault.why().map_or_else(|| fault.row().title.to_owned(), |why| why.cause.to_string()),
     };
     json!({

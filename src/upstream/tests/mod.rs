@@ -1,5 +1,6 @@
 //! A backend that counts and does as it is told, over real sockets, and one worker's pools. The tests stand in the files beside.
 
+mod anywhere;
 mod choice;
 mod deadlines;
 mod names;

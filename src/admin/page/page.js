@@ -1,0 +1,507 @@
+// The status page. It shows what GET /v1/status says, as text and never as markup, and asks again every two seconds while it is
+// looked at. Tokens that are typed in are kept in memory only; the decoder sends nothing anywhere.
+
+const EVERY = 2000, PATIENCE = 8000, LONGEST = 4000;
+const SVG = "http://www.w3.org/2000/svg";
+const $ = (id) => document.getElementById(id);
+
+// ---- words and numbers
+
+/** What somebody else wrote, made visible: nothing is endless, no control character acts, no direction is turned. */
+function plain(value) {
+  const text = typeof value === "string" ? value : value === undefined ? "" : JSON.stringify(value);
+  return visible(text.length > LONGEST ? `${text.slice(0, LONGEST)} … (${text.length - LONGEST} more characters)` : text);
+}
+
+/** All text goes through here on its way into a node. */
+function visible(text) {
+  return text.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g,
+    (c) => c < " " ? String.fromCharCode(0x2400 + c.charCodeAt(0)) : `‹U+${c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}›`);
+}
+
+function count(n) {
+  return n === null || n === undefined ? "–" : Math.round(n).toLocaleString("en-US");
+}
+
+function rate(n) {
+  if (n === null || n === undefined) return "–";
+  return n === 0 ? "0" : n < 10 ? n.toFixed(n < 1 ? 2 : 1) : count(n);
+}
+
+function share(n) {
+  return n === null || n === undefined ? "–" : n > 0.9995 && n < 1 ? "> 99.9 %" : `${(n * 100).toFixed(n > 0.9 && n < 1 ? 1 : 0)} %`;
+}
+
+function took(s) {
+  if (s === null || s === undefined) return "–";
+  if (s < 0.001) return `${(s * 1e6).toFixed(s < 0.0001 ? 0 : -0)} µs`;
+  return s < 1 ? `${(s * 1000).toFixed(s < 0.01 ? 1 : 0)} ms` : `${s.toFixed(1)} s`;
+}
+
+function ago(seconds) {
+  if (seconds === null || seconds === undefined) return "–";
+  const s = Math.max(0, Math.round(seconds));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min`;
+  return s < 172800 ? `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min` : `${Math.floor(s / 86400)} days`;
+}
+
+function bytes(n) {
+  return n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).toFixed(0)} kB` : n < 1073741824 ? `${(n / 1048576).toFixed(1)} MB` : `${(n / 1073741824).toFixed(1)} GB`;
+}
+
+const date = (unix) => new Date(unix * 1000).toISOString().replace("T", " ").slice(0, 19) + " UTC";
+const clockTime = (unix) => new Date(unix * 1000).toISOString().slice(11, 19);
+const list = (values) => (values && values.length ? values.join(", ") : "");
+
+// ---- nodes: made once, then changed where something changed, so that focus, selection and what is open stay
+
+function el(name, attributes, ...children) {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes || {})) if (value !== false && value !== null) node.setAttribute(key, value === true ? "" : value);
+  node.append(...children.filter((c) => c !== null && c !== undefined && c !== false).map((c) => typeof c === "string" ? visible(c) : c));
+  return node;
+}
+
+function svg(name, attributes, ...children) {
+  const node = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+function say(node, text) {
+  const words = visible(text);
+  if (node.textContent !== words) node.textContent = words;
+}
+
+/** Replaces what is in `parent` where `data` is other than the last time. */
+function fill(parent, data, make) {
+  const now = JSON.stringify(data === undefined ? null : data);
+  if (parent.told === now) return;
+  parent.told = now;
+  parent.replaceChildren(...[make()].flat().map((c) => typeof c === "string" ? visible(c) : c));
+}
+
+/** One child of `parent` for each item, in their order; those that stay are the same nodes. */
+function each(parent, items, key, make, change) {
+  const before = parent.kept || new Map(), now = new Map();
+  let place = parent.firstElementChild;
+  for (const item of items) {
+    let name = key(item);
+    while (now.has(name)) name += "+";
+    const node = before.get(name) || make(item);
+    now.set(name, node);
+    if (node === place) place = place.nextElementSibling;
+    else parent.insertBefore(node, place);
+    if (change) change(node, item);
+  }
+  for (const [name, node] of before) if (now.get(name) !== node) node.remove();
+  parent.kept = now;
+}
+
+const facts = (...pairs) => pairs.filter(([, value]) => value !== null && value !== undefined && value !== "").flatMap(([name, value]) =>
+  [el("dt", {}, name), el("dd", {}, value instanceof Node ? value : plain(String(value)))]);
+const tag = (kind, words) => el("span", { class: `tag ${kind}` }, words);
+const figure = (name, value, more) => el("div", {}, el("dt", {}, name), el("dd", {}, value, more ? el("small", {}, more) : null));
+
+function spark(values, words) {
+  const most = Math.max(...values, 0.001), last = Math.max(values.length - 1, 1);
+  const points = values.map((v, i) => `${(i / last * 100).toFixed(1)},${(28 - v / most * 26).toFixed(1)}`);
+  const picture = svg("svg", { class: "spark", viewBox: "0 0 100 30", preserveAspectRatio: "none", role: "img", "aria-label": words },
+    svg("line", { class: "axis", x1: 0, x2: 100, y1: 29, y2: 29 }));
+  if (values.length > 1) picture.append(svg("polygon", { class: "area", points: `0,29 ${points.join(" ")} 100,29` }), svg("polyline", { class: "line", points: points.join(" ") }));
+  return picture;
+}
+
+function bars(columns, words) {
+  const most = Math.max(...columns.map((c) => c.parts.reduce((sum, [, n]) => sum + n, 0)), 1);
+  const picture = svg("svg", { viewBox: `0 0 ${columns.length * 10} 100`, preserveAspectRatio: "none", role: "img", "aria-label": words },
+    svg("line", { class: "axis", x1: 0, x2: columns.length * 10, y1: 99.5, y2: 99.5 }));
+  columns.forEach(({ parts, title }, i) => {
+    let top = 99;
+    const group = svg("g", {}, svg("title", {}, title));
+    for (const [kind, n] of parts) {
+      if (!n) continue;
+      const height = Math.max(n / most * 97, 1);
+      top -= height;
+      group.append(svg("rect", { class: kind, x: i * 10 + 1, width: 8, y: top.toFixed(2), height: height.toFixed(2) }));
+    }
+    picture.append(group);
+  });
+  return picture;
+}
+
+// ---- the command line beside each view
+
+const quoted = (text) => /^[\w./:-]+$/.test(text) && !text.startsWith("-") ? text : `'${text.replace(/'/g, "'\\''")}'`;
+
+function command(place, text) {
+  fill(place, text, () => {
+    const button = el("button", { type: "button" }, "Copy");
+    button.addEventListener("click", async () => {
+      try { await navigator.clipboard.writeText(text); say(button, "Copied"); } catch { say(button, "Select it"); }
+      setTimeout(() => say(button, "Copy"), 1500);
+    });
+    return [el("code", {}, text), button];
+  });
+}
+
+// ---- views
+
+function verdict(s) {
+  const broken = s.problems.some((p) => p.weight === "broken"), well = s.problems.length === 0;
+  $("verdict").dataset.state = well ? "well" : broken ? "broken" : "doubtful";
+  const n = s.problems.length;
+  say($("verdict-words"), well ? "All well" : broken ? `${n === 1 ? "Something is" : `${n} things are`} wrong` : `It works, but ${n === 1 ? "one thing deserves" : `${n} things deserve`} a look`);
+  document.title = well ? "Cambist: all well" : `Cambist: ${n} to look at`;
+  fill($("problems"), s.problems, () => s.problems.map((p) => el("li", { class: p.weight === "broken" ? "broken" : null }, plain(p.words), el("small", {}, `Cure: ${plain(p.cure)}`))));
+  const traffic = s.routes.map((r) => r.traffic).filter(Boolean);
+  const sum = (of) => traffic.reduce((all, t) => all + of(t), 0);
+  const slowest = Math.max(...traffic.map((t) => t.added_p99_seconds || 0), 0);
+  const slow = s.routes.find((r) => r.traffic && slowest > 0 && r.traffic.added_p99_seconds === slowest);
+  const flight = s.listeners.reduce((all, l) => all + l.requests_in_flight, 0);
+  $("figures").replaceChildren(
+    figure("Requests/s", rate(sum((t) => t.requests_per_second)), `${count(flight)} in flight`),
+    figure("Hit ratio", share(s.cache.hit_ratio), "of look-ups in ten minutes"),
+    figure("Added, p99", took(slowest || null), slow ? `the slowest: ${plain(slow.name).slice(0, 40)}` : "of the slowest route"),
+    figure("Refused", count(sum((t) => t.refused)), `of ${count(sum((t) => t.requests))} in ten minutes`),
+    figure("Up for", ago(s.uptime_seconds), `since ${date(s.now - s.uptime_seconds)}`));
+}
+
+function rule(r) {
+  const { hosts, path, path_is, methods, headers } = r.rule;
+  const shown = `${list(methods) ? `${methods.join("|")} ` : ""}${list(hosts) || ""}${path}${path_is === "prefix" ? (path === "/" ? "…" : "/…") : ""}`;
+  return plain(shown + (headers.length ? ` with ${headers.join(", ")}` : "") + (r.listeners.length ? ` on ${r.listeners.join(", ")}` : ""));
+}
+
+const TOKENS = { exchange: "exchanged", client_credentials: "the gateway's own", strip: "none goes upstream", passthrough: "the caller's own", none: "" };
+const COLUMNS = ["Route", "Upstream", "Token for", "Requests/s", "Ten minutes", "Added p99", "Hit ratio", "Refused"];
+
+function routes(s) {
+  const wanted = $("routes-filter").value.trim().toLowerCase();
+  const shown = s.routes.filter((r) => !wanted || [r.name, r.upstream, rule(r), list(r.audience)].join(" ").toLowerCase().includes(wanted));
+  say($("routes-note"), wanted ? `${shown.length} of ${s.routes.length}` : `${s.routes.length}; p99, hit ratio and refusals are those of the last ten minutes`);
+  $("routes-empty").hidden = shown.length > 0;
+  each($("routes-rows"), shown.slice(0, 500), (r) => r.name,
+    () => el("tr", {}, ...COLUMNS.map((label, i) => el("td", { "data-label": label, class: [3, 5, 6, 7].includes(i) ? "n" : null }))),
+    (row, r) => {
+      const cells = row.children, t = r.traffic;
+      fill(cells[0], [r.name, rule(r)], () => [el("b", {}, el("bdi", {}, plain(r.name))), el("small", { class: "mono" }, rule(r))]);
+      fill(cells[1], r.upstream, () => el("bdi", {}, plain(r.upstream)));
+      fill(cells[2], [r.token, r.audience], () => [el("bdi", {}, plain(list(r.audience))), el("small", {}, TOKENS[r.token] || "", r.needs ? "" : "; anybody may call")]);
+      fill(cells[3], t && t.requests_per_second, () => t ? rate(t.requests_per_second) : "–");
+      fill(cells[4], t && t.requests_per_second_steps, () => t ? spark(t.requests_per_second_steps, `Requests a second in ten minutes, at most ${rate(Math.max(...t.requests_per_second_steps, 0))}`) : "");
+      fill(cells[5], t && t.added_p99_seconds, () => t ? took(t.added_p99_seconds) : "–");
+      fill(cells[6], t && t.hit_ratio, () => t ? share(t.hit_ratio) : "–");
+      fill(cells[7], t && t.refused, () => el("span", { class: t && t.refused ? "hot" : "dim" }, t ? count(t.refused) : "–"));
+    });
+}
+
+function failures(s) {
+  const wanted = $("failures-filter").value.trim().toLowerCase();
+  const shown = s.failures.filter((f) => !wanted || [f.route, f.reason, f.cause, f.issuer_words, f.trace_id, f.status].join(" ").toLowerCase().includes(wanted));
+  say($("failures-note"), s.failures.length ? `${wanted ? `${shown.length} of ` : ""}the last ${s.failures.length}, the newest first; open one for its cure` : "");
+  $("failures-empty").hidden = s.failures.length > 0;
+  each($("failures-rows"), shown, (f) => `${f.trace_id} ${f.time} ${f.reason}`, (f) => el("li", {}, el("details", {},
+    el("summary", {},
+      el("span", { class: "dim", title: date(f.time) }, el("time", { datetime: new Date(f.time * 1000).toISOString() }, clockTime(f.time))),
+      el("span", {}, f.route === null ? el("i", { class: "dim" }, "no route") : plain(f.route)),
+      el("span", {}, tag(f.status >= 500 ? "bad" : "", `${f.status} ${plain(f.reason)}`)),
+      el("span", {}, plain(f.cause))),
+    el("dl", { class: "facts" }, ...facts(["Cure", f.cure], ["Issuer's words", f.issuer_words], ["Time", date(f.time)], ["Trace id", el("code", {}, plain(f.trace_id))])))));
+}
+
+function latency(e) {
+  const last = e.counts.reduce((at, n, i) => n ? i : at, -1), first = e.counts.findIndex((n) => n);
+  if (last < 0) return [];
+  const from = Math.max(0, first - 1), to = Math.min(e.counts.length - 1, last + 1);
+  const name = (i) => i < e.bounds_seconds.length ? `up to ${took(e.bounds_seconds[i])}` : `over ${took(e.bounds_seconds.at(-1))}`;
+  const columns = e.counts.slice(from, to + 1).map((n, i) => ({ parts: [["bar-of", n]], title: `${name(from + i)}: ${n}` }));
+  const words = `Exchanges by how long they took: half within ${took(e.p50_seconds)}, 99 of 100 within ${took(e.p99_seconds)}`;
+  return [el("div", { class: "chart low" }, bars(columns, words), el("p", { class: "scale" }, el("span", {}, name(from)), el("span", {}, name(to))))];
+}
+
+function issuers(s) {
+  $("issuers-empty").hidden = s.issuers.length > 0;
+  each($("issuers-cards"), s.issuers, (i) => i.name, () => el("article", { class: "card issuer" }), (card, i) => fill(card, [i, i.last_error && i.last_error.at && Math.floor((s.now - i.last_error.at) / 60)], () => {
+    const state = i.circuit !== "closed" ? tag("bad", { open: "circuit open", probing: "being probed", paused: "asked for a pause" }[i.circuit] || plain(i.circuit))
+      : i.up === null ? tag("", "not asked yet") : i.up ? tag("good", "up") : tag("bad", "down");
+    const error = i.last_error;
+    return [
+      el("header", {}, el("h3", {}, el("bdi", {}, plain(i.name))), state),
+      el("p", { class: "sub mono" }, plain(i.url)),
+      el("dl", { class: "facts" }, ...facts(
+        ["Exchanges", !i.exchanges.count ? "none" : `${count(i.exchanges.count)}; half within ${took(i.exchanges.p50_seconds)}, 99 % within ${took(i.exchanges.p99_seconds)}`],
+        ["In flight", `${count(i.in_flight)} of ${count(i.max_in_flight)}`],
+        ["Breaker", i.circuit + (i.left_in_peace_seconds ? `, for ${ago(i.left_in_peace_seconds)}` : "")],
+        ["Keys", i.keys_loaded ? `fetched ${ago(i.keys_age_seconds)} ago` : "none have come in"],
+        ["Our client", i.client_id])),
+      ...latency(i.exchanges),
+      error ? el("div", { class: error.goes_on || i.circuit !== "closed" ? "quote bad" : "quote" },
+        el("b", {}, error.goes_on ? "Error now: " : `Last error, ${error.at ? `${ago(s.now - error.at)} ago` : ""}: `), plain(error.cause), error.cure ? el("small", { class: "sub" }, `Cure: ${plain(error.cure)}`) : null)
+        : el("p", { class: "dim" }, "No error so far."),
+    ];
+  }));
+}
+
+function upstreams(s) {
+  $("upstreams-empty").hidden = s.upstreams.length > 0;
+  each($("upstreams-cards"), s.upstreams, (u) => u.name, () => el("article", { class: "card" }), (card, u) => fill(card, u, () => {
+    const all = u.endpoints.length, good = u.endpoints_good;
+    return [
+      el("header", {}, el("h3", {}, el("bdi", {}, plain(u.name))), all === 0 ? tag("warn", "no endpoint") : good === all ? tag("good", all === 1 ? "1 endpoint" : `${all} endpoints`) : tag(good ? "warn" : "bad", `${good} of ${all} good`)),
+      el("dl", { class: "facts" }, ...facts(
+        ["Answers", u.answers ? `${count(u.answers)}, ${rate(u.answers_per_second)}/s; 99 % within ${took(u.answers_p99_seconds)}` : "none"],
+        ["No answer", el("span", { class: u.failed ? "hot" : "dim" }, count(u.failed))],
+        ["Health", u.checked ? "checked" : all > 1 ? "not checked" : null],
+        ["Why none", u.why_none])),
+      el("ul", { class: "endpoints" }, ...u.endpoints.slice(0, 100).map((e) => el("li", {}, el("code", {}, plain(e.endpoint)),
+        el("span", {}, `${count(e.in_use)} in use `, e.ejected_for_seconds !== null ? tag("warn", `left out ${ago(e.ejected_for_seconds)}`) : e.healthy ? tag("good", "good") : tag("bad", "unhealthy"))))),
+    ];
+  }));
+}
+
+const RESULTS = { hit: "at once", refresh: "at once, renewed behind", coalesced: "waited with another", miss: "exchanged", forced: "asked anew", denied: "refused before" };
+
+function cache(s) {
+  const c = s.cache;
+  fill($("cache-figures"), [c.entries, c.max_entries, c.bytes, c.max_bytes, c.hit_ratio], () => [
+    figure("Entries", count(c.entries), `of ${count(c.max_entries)} at most`),
+    figure("Memory", bytes(c.bytes), `of ${bytes(c.max_bytes)} at most`),
+    figure("Hit ratio", share(c.hit_ratio), "in ten minutes")]);
+  fill($("cache-chart"), c.lookups_steps, () => {
+    const steps = [...Array(Math.max(0, s.history.steps + 1 - c.lookups_steps.length)).fill(c.lookups_names.map(() => 0)), ...c.lookups_steps];
+    const columns = steps.map((counts, i) => ({ parts: c.lookups_names.map((name, k) => [name, counts[k]]), title: `${(steps.length - 1 - i) * s.history.step_seconds} s ago: ` + c.lookups_names.map((name, k) => `${name} ${counts[k]}`).join(", ") }));
+    return [bars(columns, "Look-ups in ten minutes, stacked by result"), el("p", { class: "scale" }, el("span", {}, "10 min ago"), el("span", {}, "now"))];
+  });
+  fill($("cache-legend"), c.lookups, () => c.lookups_names.map((name) => el("li", {},
+    svg("svg", { viewBox: "0 0 10 10", "aria-hidden": "true" }, svg("rect", { class: name, width: 10, height: 10, rx: 2 })), `${name} ${count(c.lookups[name])} `, el("span", {}, RESULTS[name] || ""))));
+}
+
+function config(s) {
+  const { file, loaded_at, last_attempt: last } = s.config;
+  say($("config-note"), last.successful ? "" : "the file as it is written now cannot be used");
+  fill($("config-facts"), [file, loaded_at, last.at, Math.floor(s.now / 10)], () => facts(
+    ["File", file || "none: it was not started from a file"], ["Age", `${ago(s.now - loaded_at)}, since ${date(loaded_at)}`],
+    ["Last reload", `${last.successful ? "good" : "refused"}, ${ago(s.now - last.at)} ago`], ["Version", s.version]));
+  fill($("config-errors"), last.errors, () => last.errors.map((e) => el("li", { class: "broken" }, [e.code && `[${e.code}]`, e.place, e.cause].filter(Boolean).map(plain).join(" "), e.cure ? el("small", {}, `Cure: ${plain(e.cure)}`) : null)));
+  each($("listeners-cards"), s.listeners, (l) => l.name, () => el("article", { class: "card" }), (card, l) => fill(card, [l, l.certificate_expires_at && Math.floor(s.now / 60)], () => {
+    const left = l.certificate_expires_at === null ? null : l.certificate_expires_at - s.now;
+    return [el("header", {}, el("h3", {}, "Listener ", el("bdi", {}, plain(l.name))), l.tls ? tag("good", "TLS") : tag("", "clear text")),
+      el("dl", { class: "facts" }, ...facts(["Address", l.address], ["Routes", count(l.routes.length)], ["In flight", count(l.requests_in_flight)],
+        ["Certificate", left === null ? null : el("span", { class: left < 604800 ? "hot" : null }, left > 0 ? `good for ${ago(left)}, until ${date(l.certificate_expires_at)}` : "expired")]))];
+  }));
+}
+
+function choices(select, items, key) {
+  fill(select, items, () => items.map(([value, words]) => el("option", { value, selected: value === key }, plain(words))));
+}
+
+// ---- asking
+
+let status = null, paused = false, timer = 0, asking = false;
+
+function show(s) {
+  status = s;
+  say($("version"), s.version);
+  for (const view of [verdict, routes, failures, issuers, upstreams, cache, config]) view(s);
+  choices($("decoder-route"), s.routes.map((r) => [r.name, r.name]), $("decoder-route").value);
+  const audiences = [...new Set(s.routes.flatMap((r) => r.audience || []))].sort();
+  choices($("actions-audience"), [["", "everybody"], ...audiences.map((a) => [a, `audience ${a}`])], $("actions-audience").value);
+  decode();
+  say($("foot"), `As of ${date(s.now)}. The history holds ${s.history.steps * s.history.step_seconds / 60} minutes in steps of ${s.history.step_seconds} s.`);
+}
+
+function pulse(state, words) {
+  $("pulse").dataset.state = state;
+  say($("pulse-words"), words);
+}
+
+async function ask() {
+  clearTimeout(timer);
+  if (asking || paused || document.hidden) return;
+  asking = true;
+  try {
+    const answer = await fetch("/v1/status", { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(PATIENCE) });
+    if (!answer.ok) throw new Error(`it answers ${answer.status}`);
+    const s = await answer.json();
+    if (!paused) {
+      show(s);
+      pulse("live", "live");
+    }
+  } catch (error) {
+    pulse("lost", "not reached");
+    $("verdict").dataset.state = "lost";
+    say($("verdict-words"), status ? `The gateway cannot be reached; this is what was known at ${clockTime(status.now)} UTC` : "The gateway cannot be reached");
+  }
+  asking = false;
+  timer = setTimeout(ask, EVERY);
+}
+
+// ---- route tester
+
+function testerCommand(method, url, headers) {
+  const query = [`method=${encodeURIComponent(method)}`, `url=${encodeURIComponent(url)}`, ...headers.map((h) => `header=${encodeURIComponent(h)}`)].join("&");
+  const more = headers.map((h) => ` -H ${quoted(h)}`).join("");
+  command($("tester-cli"), `cambist explain --gateway ${location.origin}${more} ${quoted(method)} ${quoted(url)}`);
+  return `/v1/explain?${query}`;
+}
+
+function testerInput() {
+  const headers = $("tester-headers").value.split("\n").map((h) => h.trim()).filter(Boolean);
+  return testerCommand($("tester-method").value.trim() || "GET", $("tester-url").value.trim() || "/", headers);
+}
+
+function explained(told) {
+  return told.answers.map((a) => {
+    const head = a.outcome === "route" ? [tag("good", "taken"), ` by the route `, el("b", {}, el("bdi", {}, plain(a.route)))]
+      : a.outcome === "own_path" ? [tag("good", "own"), ` ${plain(a.why)}`] : [tag("bad", `${a.refused.status} ${plain(a.refused.code)}`), ` ${plain(a.refused.why)}`];
+    const up = a.upstream, token = a.token, callers = a.callers;
+    return el("article", { class: "card" },
+      el("p", {}, ...head, el("span", { class: "dim" }, ` on the listener ${plain(a.listener)}`)),
+      a.outcome === "route" ? el("dl", { class: "facts" }, ...facts(
+        ["Callers", callers && (callers.callers === "anonymous" ? "anybody" : `with a token of ${list((callers.issuers || []).map((i) => i.name))}`)],
+        ["Token", token && [TOKENS[token.token] || token.token, list(token.audience) && `for ${list(token.audience)}`, list(token.scopes) && `scopes ${list(token.scopes)}`].filter(Boolean).join(", ")],
+        ["Upstream", up && `${up.name}, path ${up.path}, Host ${up.host}`])) : null,
+      el("ul", { class: "checks" }, ...(a.routes || []).slice(0, 200).map((r) => el("li", { class: r.verdict === "won" ? "yes" : "no" }, el("span", { "aria-hidden": "true" }, r.verdict === "won" ? "✓" : "✗"),
+        el("span", {}, el("b", {}, el("bdi", {}, plain(r.route))), ` ${r.verdict === "won" ? "wins" : "does not"}: ${plain(r.why)}`)))));
+  });
+}
+
+$("tester-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const place = $("tester-told");
+  try {
+    const answer = await fetch(testerInput(), { cache: "no-store", credentials: "omit" });
+    const words = await answer.text();
+    place.replaceChildren(...(answer.ok ? explained(JSON.parse(words)) : [el("p", { class: "quote bad" }, plain(words))]));
+  } catch (error) {
+    place.replaceChildren(el("p", { class: "quote bad" }, `The gateway could not be asked: ${plain(String(error.message))}`));
+  }
+});
+$("tester-form").addEventListener("input", testerInput);
+
+// ---- token decoder: nothing in here asks anybody anything
+
+function part(text) {
+  const binary = atob(text.replace(/-/g, "+").replace(/_/g, "/"));
+  return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(binary, (c) => c.charCodeAt(0))));
+}
+
+function checks(header, claims, needs, now) {
+  const all = [], check = (good, words) => all.push([good ? "yes" : "no", words]);
+  const texts = (v) => Array.isArray(v) ? v.map(String) : v === undefined || v === null ? [] : [String(v)];
+  const issuer = needs.issuers.find((i) => i.url === claims.iss);
+  check(issuer, issuer ? `iss is the url of the issuer ${issuer.name}` : `iss is ${JSON.stringify(claims.iss)}; wanted is exactly ${needs.issuers.map((i) => i.url).join(" or ") || "one that is configured"}`);
+  const skew = issuer ? issuer.clock_skew_seconds : 0;
+  if (typeof claims.exp !== "number") check(false, "it has no exp");
+  else check(claims.exp + skew > now, claims.exp > now ? `exp: good for ${ago(claims.exp - now)} more` : `exp: it expired ${ago(now - claims.exp)} ago`);
+  if (typeof claims.nbf === "number") check(claims.nbf - skew <= now, claims.nbf <= now ? "nbf has passed" : `nbf: not good before ${date(claims.nbf)}`);
+  if (issuer) {
+    const wanted = issuer.audiences, found = texts(claims.aud).filter((a) => wanted.includes(a));
+    check(found.length, found.length ? `aud has ${found.join(", ")}` : `aud is ${JSON.stringify(claims.aud)}; wanted is one of ${wanted.join(", ")}`);
+  }
+  const scopes = typeof claims.scope === "string" ? claims.scope.split(" ") : texts(claims.scp ?? claims.scope).flatMap((s) => s.split(" "));
+  for (const scope of needs.scopes) check(scopes.includes(scope), scopes.includes(scope) ? `it has the scope ${scope}` : `it lacks the scope ${scope}`);
+  for (const { name, one_of } of needs.claims) {
+    const value = Object.hasOwn(claims, name) ? claims[name] : name.split(".").reduce((c, k) => c && typeof c === "object" && Object.hasOwn(c, k) ? c[k] : undefined, claims);
+    const good = texts(value).some((v) => one_of.includes(v));
+    check(good, `the claim ${name} is ${value === undefined ? "missing" : JSON.stringify(value)}${good ? "" : `; wanted is one of ${one_of.join(", ")}`}`);
+  }
+  const azp = claims.azp ?? claims.client_id;
+  if (needs.login_client_is_not && azp !== undefined) {
+    const own = needs.login_client_is_not.includes(azp);
+    check(!own, own ? `the login client (azp ${azp}) is the very audience of this route` : `the login client (azp ${azp}) is no audience of this route`);
+  }
+  all.push(["open", `the signature (alg ${JSON.stringify(header.alg)}, kid ${JSON.stringify(header.kid)}) is not checked here: the gateway does that`]);
+  return all;
+}
+
+function decoded(text, route) {
+  const bare = text.replace(/^bearer\s+/i, ""), parts = bare.split(".");
+  if (parts.length !== 3) return [el("p", { class: "quote bad" }, parts.length === 5 ? "An encrypted token (JWE): only its recipient can read it." : `No JWT: it has ${parts.length} part${parts.length > 1 ? "s" : ""} instead of three. A token that only its issuer can read needs verification: introspection.`)];
+  let header, claims;
+  try { header = part(parts[0]); claims = part(parts[1]); } catch { return [el("p", { class: "quote bad" }, "No JWT: its header or its claims are no base64url of JSON. Is it cut off?")]; }
+  if (typeof header !== "object" || typeof claims !== "object" || !header || !claims) return [el("p", { class: "quote bad" }, "No JWT: its header and its claims are no objects.")];
+  const now = status ? status.now : Date.now() / 1000, out = [];
+  if (route && route.needs) {
+    const all = checks(header, claims, route.needs, now), bad = all.filter(([kind]) => kind === "no").length;
+    out.push(el("article", { class: "card" }, el("p", {}, bad ? tag("bad", "not accepted") : tag("good", "fits"), bad ? ` by the route ` : ` the route `, el("b", {}, el("bdi", {}, plain(route.name)))),
+      el("ul", { class: "checks" }, ...all.map(([kind, words]) => el("li", { class: kind }, el("span", { "aria-hidden": "true" }, { yes: "✓", no: "✗", open: "?" }[kind]), el("span", {}, plain(words)))))));
+  } else if (route) out.push(el("p", { class: "card" }, "This route looks at no token: anybody may call."));
+  const times = ["iat", "nbf", "exp", "auth_time"].filter((name) => typeof claims[name] === "number").map((name) => [name, `${date(claims[name])} (${claims[name] > now ? `in ${ago(claims[name] - now)}` : `${ago(now - claims[name])} ago`})`]);
+  out.push(el("div", { class: "grid" },
+    el("article", { class: "card" }, el("h3", {}, "Claims"), el("pre", { tabindex: "0" }, plain(JSON.stringify(claims, null, 2)))),
+    el("article", { class: "card" }, el("h3", {}, "Header"), el("pre", { tabindex: "0" }, plain(JSON.stringify(header, null, 2))), el("dl", { class: "facts" }, ...facts(...times)))));
+  return out;
+}
+
+function decode() {
+  const text = $("decoder-token").value.trim(), name = $("decoder-route").value;
+  const route = status && status.routes.find((r) => r.name === name);
+  const place = $("decoder-told");
+  // The clock goes on, but nothing is made anew under who reads it.
+  fill(place, [text, route && [route.name, route.needs], status && Math.floor(status.now / 10)], () => text ? decoded(text, route) : []);
+}
+
+function forget() {
+  for (const form of ["decoder-form", "actions-form"]) $(form).reset();
+  decode();
+  ready();
+}
+
+$("decoder-form").addEventListener("input", decode);
+$("decoder-form").addEventListener("submit", (event) => event.preventDefault());
+$("decoder-form").addEventListener("reset", () => setTimeout(decode));
+addEventListener("pagehide", forget);
+addEventListener("pageshow", forget);
+
+// ---- actions
+
+function purgePath() {
+  const audience = $("actions-audience").value;
+  return audience ? `/v1/tokens?audience=${encodeURIComponent(audience)}` : "/v1/tokens?all";
+}
+
+function ready() {
+  for (const button of ["actions-purge", "actions-reload"]) $(button).disabled = !$("actions-token").value;
+  const head = '-H "Authorization: Bearer $(cat admin-token)"';
+  command($("actions-cli-purge"), `curl -X DELETE ${head} ${quoted(location.origin + purgePath())}`);
+  command($("actions-cli-reload"), `curl -X POST ${head} ${location.origin}/v1/reload`);
+}
+
+async function act(method, path) {
+  const place = $("actions-told");
+  place.replaceChildren(el("p", {}, "…"));
+  try {
+    const answer = await fetch(path, { method, headers: { authorization: `Bearer ${$("actions-token").value}` }, credentials: "omit", cache: "no-store" });
+    const words = (await answer.text()).trim();
+    place.replaceChildren(el("p", { class: answer.ok ? "quote" : "quote bad" }, `${answer.status}: ${plain(words)}`));
+    ask();
+  } catch (error) {
+    place.replaceChildren(el("p", { class: "quote bad" }, `It could not be asked for: ${plain(String(error.message))}`));
+  }
+}
+
+$("actions-form").addEventListener("input", ready);
+$("actions-form").addEventListener("submit", (event) => event.preventDefault());
+$("actions-purge").addEventListener("click", () => act("DELETE", purgePath()));
+$("actions-reload").addEventListener("click", () => act("POST", "/v1/reload"));
+
+// ---- begin
+
+for (const place of document.querySelectorAll("[data-cli]")) command(place, `curl -s ${location.origin}/v1/status | jq ${quoted(place.dataset.jq)}`);
+for (const place of document.querySelectorAll("[data-text]")) command(place, place.dataset.text);
+for (const id of ["routes-filter", "failures-filter"]) $(id).addEventListener("input", () => status && show(status));
+$("pause").addEventListener("click", () => {
+  paused = !paused;
+  $("pause").setAttribute("aria-pressed", String(paused));
+  say($("pause"), paused ? "Go on" : "Pause");
+  if (paused) pulse("wait", "paused");
+  ask();
+});
+document.addEventListener("visibilitychange", ask);
+testerInput();
+ready();
+ask();
