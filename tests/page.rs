@@ -31,7 +31,8 @@ const ROUTES: &str = "
   pass: { match: { path: /pass, headers: { x-tenant: acme } }, upstream: OPEN, token: passthrough }
 ";
 /// What an issuer may say.
-const HOSTILE: &str = "<img src=x onerror=\"window.pwned=1\"></script><script>window.pwned=2</script> \u{202e}desrever\u{2066} \u{1b}[31mred\u{1b}[0m";
+const HOSTILE: &str =
+    "<img src=x onerror=\"window.pwned=1\"></script><script>window.pwned=2</script> \u{202e}desrever\u{2066} \u{1b}[31mred\u{1b}[0m";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_status_page_in_a_real_browser() {

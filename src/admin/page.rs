@@ -35,7 +35,18 @@ mod tests {
     #[test]
     fn the_script_makes_no_code_out_of_text_and_nothing_comes_from_elsewhere() {
         let (page, script) = (text("/"), text("/page.js"));
-        for way in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "srcdoc", "localStorage", "sessionStorage", "document.cookie"] {
+        for way in [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "new Function",
+            "srcdoc",
+            "localStorage",
+            "sessionStorage",
+            "document.cookie",
+        ] {
             assert!(!script.contains(way), "{way}");
         }
         for inline in ["<style", " style=", "javascript:", " onclick", " onload", " onerror"] {
@@ -44,7 +55,10 @@ mod tests {
         assert_eq!((page.matches("<script").count(), page.matches("<script src=\"/page.js\"").count()), (1, 1));
         for (path, _, text) in FILES {
             let names = text.replace("http://www.w3.org/2000/svg", "").replace("http://localhost", "");
-            assert!(!names.contains("http://") && !names.contains("https://") && !names.contains("@import") && !names.contains("url("), "{path}");
+            assert!(
+                !names.contains("http://") && !names.contains("https://") && !names.contains("@import") && !names.contains("url("),
+                "{path}"
+            );
         }
     }
 }

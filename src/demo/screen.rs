@@ -49,7 +49,7 @@ fn draw(out: &mut dyn Write, scene: &Scene, report: &Report) -> io::Result<()> {
         writeln!(out, "{:18}fix: {}", "", printable(cure))?;
     }
     writeln!(out, "{:18}see docs/errors.md#target_refused\n", "")?;
-    writeln!(out, "status  http://127.0.0.1:{admin}/v1/status\nmetrics http://127.0.0.1:{metrics}/metrics")
+    writeln!(out, "status  http://127.0.0.1:{admin}/\nmetrics http://127.0.0.1:{metrics}/metrics")
 }
 
 /// How the shell finds `exe` from `here`: relative where it lies below, quoted where it must be.

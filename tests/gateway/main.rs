@@ -38,6 +38,7 @@ mod life;
 mod limits;
 mod outbound;
 mod outbound_clients;
+mod not_before;
 mod paths;
 mod preflight;
 mod proxy;

@@ -139,7 +139,10 @@ async fn the_page_is_there_for_whoever_may_look() {
         assert_eq!(answer.status, 200, "{path}");
         assert!(answer.headers["content-type"].to_str().unwrap().starts_with(kind), "{path}");
         let policy = answer.headers["content-security-policy"].to_str().unwrap();
-        assert!(policy.starts_with("default-src 'none'; ") && policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"), "{policy}");
+        assert!(
+            policy.starts_with("default-src 'none'; ") && policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"),
+            "{policy}"
+        );
         assert!(answer.headers["cache-control"] == "no-store" && answer.headers["referrer-policy"] == "no-referrer");
     }
     let answer = connection.get("/v1/status", None).await.unwrap();

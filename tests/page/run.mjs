@@ -281,7 +281,7 @@ await test("the decoder tells what a route needs, and sends nothing", async (ope
 });
 
 await test("the route tester says who wins, and why nobody else does", async (open) => {
-  const { page, wrong } = await open();
+  const { page, seen, wrong } = await open();
   await page.fill("#tester-url", "/orders/export");
   await page.press("#tester-url", "Enter");
   await page.waitForSelector("#tester-told .checks");
@@ -289,6 +289,12 @@ await test("the route tester says who wins, and why nobody else does", async (op
   assert.ok(/orders-export\s+wins/.test(told) && told.includes("orders does not") && told.includes("for orders-api"), told);
   assert.ok((await text(page, "#tester-cli")).includes(`cambist explain --gateway ${URL_OF} GET /orders/export`));
   await shot(page, "tester-wide-light");
+  const before = seen.asked.filter((r) => r.url().includes("explain")).length;
+  await page.fill("#tester-headers", "x-a: b\nAuthorization: Bearer x");
+  await page.click("#tester-form button");
+  assert.ok((await text(page, "#tester-told")).includes("Nothing was asked"));
+  assert.equal(seen.asked.filter((r) => r.url().includes("explain")).length, before);
+  await page.fill("#tester-headers", "");
   await page.fill("#tester-url", `/${HOSTILE.replace(/[\u0000-\u001f]/g, "")}`);
   await page.press("#tester-url", "Enter");
   await page.waitForTimeout(500);

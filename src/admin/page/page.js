@@ -372,6 +372,10 @@ function explained(told) {
 $("tester-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const place = $("tester-told");
+  if (/^\s*(authorization|proxy-authorization|cookie)\s*:/im.test($("tester-headers").value)) {
+    place.replaceChildren(el("p", { class: "quote bad" }, "Nothing was asked: a header with a token has no place here, and no route is chosen by it."));
+    return;
+  }
   try {
     const answer = await fetch(testerInput(), { cache: "no-store", credentials: "omit" });
     const words = await answer.text();
