@@ -3,18 +3,22 @@
 mod asking;
 mod changes;
 mod check;
+mod completions;
 mod demo;
 mod doors;
 mod exchange;
 mod explain;
 pub mod gateway;
 mod healthcheck;
+mod init;
 mod lasting;
 mod listeners;
+mod online;
 mod outbound;
 mod reload;
 mod routes;
 mod run;
+mod schema;
 mod standing;
 mod status;
 mod turned_away;
@@ -43,12 +47,18 @@ struct Cli {
 enum Verb {
     /// Serve: the gateway itself.
     Run(ConfigFile),
-    /// Look for every mistake in a configuration file, without the network. Exit code 1 if there is one.
+    /// Write a first configuration for an issuer, made of what its discovery document says.
+    Init(init::Options),
+    /// Look for every mistake in a configuration file; with --online, at its issuers too. Exit code 1 if there is one.
     Check(check::Options),
     /// Make one exchange as a route would, and explain what came of it. Exit code 1 if it is refused.
     Exchange(exchange::Options),
     /// Say which route a request would take and why no other, and what the issuer would be asked for.
     Explain(explain::Options),
+    /// Write the JSON Schema of the configuration, for editors that complete and check it.
+    Schema,
+    /// Write a script that completes this command line in a shell.
+    Completions(completions::Options),
     /// Ask a running gateway on this machine whether it is ready: for containers without a shell. Exit code 1 if it is not.
     Healthcheck(healthcheck::Options),
     /// Show a real exchange on this machine, with nothing to install: a development IAM, two backends and the gateway.
@@ -99,6 +109,9 @@ pub fn main() -> ExitCode {
         Verb::Check(options) => check::check(&options),
         Verb::Exchange(options) => exchange::exchange(&options),
         Verb::Explain(options) => explain::explain(&options),
+        Verb::Schema => schema::schema(),
+        Verb::Completions(options) => completions::completions(&options),
+        Verb::Init(options) => init::init(&options),
         Verb::Healthcheck(options) => healthcheck::healthcheck(&options),
         Verb::Demo(options) => demo::demo(&options),
     }

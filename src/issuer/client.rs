@@ -5,7 +5,7 @@ use super::proof::Shown;
 use super::{ClientAuth, Error, Form, Settings, auth};
 use crate::tls::{self, Identity};
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response};
 use std::fmt;
 use std::path::PathBuf;
@@ -27,6 +27,8 @@ pub struct Reply {
     /// `Retry-After`, as seconds or as a date.
     pub retry_after: Option<Duration>,
     pub content_type: Option<String>,
+    /// What time it says it is.
+    pub date: Option<SystemTime>,
     pub body: Bytes,
 }
 
@@ -120,6 +122,7 @@ async fn answer(request: RequestBuilder, max: usize) -> Result<Reply, CallError>
     let mut response = request.header(ACCEPT, "application/json").send().await.map_err(call_error)?;
     let text = |response: &Response, name| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let (content_type, retry_after) = (text(&response, CONTENT_TYPE), text(&response, RETRY_AFTER));
+    let date = text(&response, DATE).and_then(|date| httpdate::parse_http_date(&date).ok());
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(call_error)? {
         if body.len() + chunk.len() > max {
@@ -131,6 +134,7 @@ async fn answer(request: RequestBuilder, max: usize) -> Result<Reply, CallError>
         status: response.status().as_u16(),
         retry_after: retry_after.and_then(|s| waiting_time(s.trim())),
         content_type,
+        date,
         body: body.freeze(),
     })
 }

@@ -23,6 +23,23 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    pub const ALL: [Self; 9] =
+        [Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Ps384, Self::Ps512, Self::Es256, Self::Es384, Self::EdDsa];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rs256 => "RS256",
+            Self::Rs384 => "RS384",
+            Self::Rs512 => "RS512",
+            Self::Ps256 => "PS256",
+            Self::Ps384 => "PS384",
+            Self::Ps512 => "PS512",
+            Self::Es256 => "ES256",
+            Self::Es384 => "ES384",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+
     /// By the name that `alg` of a token or a key has. `Ed25519` is RFC 9864's name for what `EdDSA` means here.
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
@@ -160,6 +177,11 @@ impl Keys {
             (None, _, Some(kid)) if self.knows(kid) => Found::Unfit,
             (None, ..) => Found::Unknown,
         }
+    }
+
+    /// Whether any of them may have signed by this algorithm.
+    pub(super) fn any_for(&self, alg: Algorithm) -> bool {
+        self.keys.iter().any(|k| k.fits(alg))
     }
 
     pub(super) fn knows(&self, kid: &str) -> bool {

@@ -74,7 +74,7 @@ impl KeyStore {
     }
 
     /// Takes keys that were asked for at `asked`; equal ones keep their generation. Returns whether they are others.
-    fn take(&self, keys: Keys, asked: u64) -> bool {
+    pub(super) fn take(&self, keys: Keys, asked: u64) -> bool {
         let changed = self.current.load().as_ref().is_none_or(|old| !old.same(&keys));
         if changed {
             self.current.store(Some(Arc::new(keys)));
@@ -113,7 +113,9 @@ pub(super) async fn fetch_keys(issuer: &Issuer) -> bool {
     let asked = issuer.clock.millis();
     let name = &issuer.settings.name;
     let cure = || format!("check issuers.{name}.jwks_uri, or that the discovery document names the right one");
-    match fetched(issuer, jwks, MAX_KEYS, "keys").await.and_then(|body| Keys::read(&body).map_err(|e| (format!("it answers {e}"), cure())))
+    match fetched(issuer, jwks, MAX_KEYS, "keys")
+        .await
+        .and_then(|reply| Keys::read(&reply.body).map_err(|e| (format!("it answers {e}"), cure())))
     {
         Ok(keys) => {
             let (count, generation) = (keys.len(), keys.generation);
@@ -140,7 +142,7 @@ async fn refreshed(issuer: &Issuer) -> bool {
 
 async fn discover(issuer: &Issuer) -> bool {
     let Some(url) = issuer.discovery_url.clone() else { return true };
-    let read = fetched(issuer, url, MAX_ANSWER, "discovery").await.and_then(|body| Endpoints::read(&body, &issuer.settings));
+    let read = fetched(issuer, url, MAX_ANSWER, "discovery").await.and_then(|reply| Endpoints::read(&reply.body, &issuer.settings));
     match read {
         Ok(endpoints) => {
             issuer.metrics.up(true);
@@ -154,12 +156,12 @@ async fn discover(issuer: &Issuer) -> bool {
     }
 }
 
-async fn fetched(issuer: &Issuer, url: Url, max: usize, what: &str) -> Result<bytes::Bytes, (String, String)> {
+pub(super) async fn fetched(issuer: &Issuer, url: Url, max: usize, what: &str) -> Result<Reply, (String, String)> {
     let name = &issuer.settings.name;
     let (shown, port) = (url.host_str().unwrap_or_default().to_owned(), url.port_or_known_default().unwrap_or_default());
     let client = issuer.credentials.current().client.clone();
     match client.get(url, max).await {
-        Ok(Reply { status: 200, body, .. }) => Ok(body),
+        Ok(reply @ Reply { status: 200, .. }) => Ok(reply),
         Ok(Reply { status: status @ 300..=399, .. }) => Err((
             format!("asked for its {what}, it answers with a redirect (HTTP {status}), and redirects are not followed"),
             format!("give issuers.{name} the address that the redirect leads to"),

@@ -21,6 +21,9 @@ const LOGGED_EVERY: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_millis(500);
 /// How many of them at once.
 const LINGERING: usize = 256;
+/// What of an answer may wait in a socket unsent, in bytes.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 32 * 1024;
 
 pub(super) struct Acceptor<F> {
     pub(super) gate: Arc<Gate>,
@@ -94,11 +97,22 @@ fn take(gate: &Arc<Gate>, shop: &Arc<Shop>, to: &impl HandOver, stream: std::net
         };
     };
     let Ok(local) = stream.local_addr() else { return };
+    small_steps(&stream);
     if stream.set_nodelay(true).is_err() {
         return;
     }
     let (address, local) = (plain(address), plain(local));
     to.hand(desk, Accepted { stream, address, local, gate: Arc::clone(gate), seat });
+}
+
+/// What a caller who reads slowly has taken is only seen when the socket has room again, a third of megabytes at a time: in small
+/// steps of what is not sent yet, they are told from those who take nothing.
+fn small_steps(stream: &std::net::TcpStream) {
+    #[cfg(target_os = "linux")]
+    // Without it, all works but that.
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
 }
 
 /// An IPv4 caller of a listener on `[::]` is an IPv4 caller.

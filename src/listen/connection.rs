@@ -225,8 +225,16 @@ impl Connection {
     /// The connection opened with HTTP/2's preface.
     pub(super) fn speaks_http2(&self) {
         self.http2.store(true, Ordering::Relaxed);
-        self.head_since.store(NONE, Ordering::Relaxed);
         self.quiet_since.store(self.desk.now(), Ordering::Relaxed);
+    }
+
+    /// On HTTP/2. Until the first head is whole, one is awaited, as on HTTP/1.
+    pub(super) fn head_is_half_here(&self, half: bool) {
+        if half && !self.head_under_way() {
+            self.head_since.store(self.desk.now(), Ordering::Relaxed);
+        } else if !half && self.served.load(Ordering::Relaxed) > 0 {
+            self.head_since.store(NONE, Ordering::Relaxed);
+        }
     }
 
     /// Its own task's waker, which never changes.
@@ -311,15 +319,21 @@ impl Ticked for Connection {
         if self.pace.is_slow(now, self.waits_for_reader(), self.desk.patience().rate()) {
             return self.cut();
         }
+        let over = |since: &AtomicU64, limit| now.saturating_sub(since.load(Ordering::Relaxed)) > limit;
+        let late = self.head_under_way() && over(&self.head_since, self.desk.patience().header());
         if self.busy() {
+            // Half a head of HTTP/2 holds up all that comes behind it.
+            return if late && self.is_http2() {
+                self.cut()
+            };
+        }
+        if late {
+            self.ask(if self.is_http2() { Asked::Close } else { Asked::Cut });
+        }
+        if self.head_under_way() && !self.is_http2() {
             return;
         }
-        let over = |since: &AtomicU64, limit| now.saturating_sub(since.load(Ordering::Relaxed)) > limit;
-        if self.head_under_way() {
-            if over(&self.head_since, self.desk.patience().header()) {
-                self.cut();
-            }
-        } else if self.is_http2() && self.asked() == Asked::Close {
+        if self.is_http2() && self.asked() == Asked::Close {
             if over(&self.closing_since, LEAVE) {
                 self.cut();
             }

@@ -3,6 +3,7 @@
 
 mod accept;
 mod bind;
+mod blocks;
 mod connection;
 mod drive;
 mod greet;

@@ -1,6 +1,7 @@
 //! A caller's socket that leaves stamps on its connection: when bytes came and went, and whether it opened with HTTP/2's preface.
 //! It changes no byte and waits for nothing; what the head guard refuses, it keeps to itself.
 
+use super::blocks::Blocks;
 use super::connection::{Connection, Farewell};
 use super::drive::Spoken;
 use super::guard::{Guard, Refused};
@@ -22,7 +23,8 @@ enum Speech {
     /// HTTP/2, as agreed; it has sent so much of the preface.
     Agreed(usize),
     Http1(Guard),
-    /// HTTP/2, or something that an upgrade led to.
+    Http2(Blocks),
+    /// Something that an upgrade led to.
     Other,
     /// HTTP/1, and a head was refused; the trace id of the refusal.
     Refused(u128),
@@ -54,25 +56,32 @@ impl Stamped {
             let due = &PREFACE[seen..];
             let n = bytes.len().min(due.len());
             if bytes[..n] == due[..n] {
-                self.speech = if n == due.len() { Speech::Other } else { Speech::Unsettled(seen + n) };
-                if n == due.len() {
-                    self.connection.speaks_http2();
+                if n < due.len() {
+                    self.speech = Speech::Unsettled(seen + n);
+                    return Ok(());
                 }
-                return Ok(());
+                self.connection.speaks_http2();
+                self.speech = Speech::Http2(Blocks::after(n));
+            } else {
+                let mut guard = Guard::default();
+                let began = guard.feed(&PREFACE[..seen]);
+                self.speech = Speech::Http1(guard);
+                began?;
             }
-            let mut guard = Guard::default();
-            let began = guard.feed(&PREFACE[..seen]);
-            self.speech = Speech::Http1(guard);
-            began?;
         }
         match &mut self.speech {
             Speech::Agreed(seen) => {
-                *seen = (*seen + bytes.len()).min(PREFACE.len());
-                if *seen == PREFACE.len() {
+                let left = PREFACE.len() - *seen;
+                if bytes.len() < left {
+                    *seen += bytes.len();
+                } else {
+                    let mut blocks = Blocks::after(left);
                     self.connection.speaks_http2();
-                    self.speech = Speech::Other;
+                    self.connection.head_is_half_here(blocks.feed(bytes));
+                    self.speech = Speech::Http2(blocks);
                 }
             }
+            Speech::Http2(blocks) => self.connection.head_is_half_here(blocks.feed(bytes)),
             Speech::Http1(_) if self.connection.has_switched() => self.speech = Speech::Other,
             Speech::Http1(guard) => guard.feed(bytes)?,
             _ => {}

@@ -2,21 +2,31 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "../gateway/certs.rs"]
+#[allow(dead_code, reason = "callers under TLS need a part of it")]
+mod certs;
 mod check;
 mod demo;
 mod end;
 mod exchange;
 mod explain;
+#[path = "../gateway/frames.rs"]
+#[allow(dead_code, reason = "it writes more kinds of frames than these need")]
+mod frames;
 mod health;
+mod init;
 #[allow(dead_code, reason = "the kit is the gateway tests'; these need its world")]
 #[path = "../gateway/kit.rs"]
 mod kit;
 mod load;
 mod log;
+mod online;
 mod program;
 mod refusals;
 mod reload;
 mod said;
+mod schema;
+mod slow;
 mod start;
 mod usage;
 #[path = "../gateway/wire.rs"]

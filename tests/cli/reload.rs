@@ -2,8 +2,9 @@
 //! told. Under load neither that nor an end by SIGTERM loses a request. `CAMBIST_RELOADS`, `CAMBIST_SIGTERMS` and `CAMBIST_RATE`
 //! make the runs under load as long and hard as they are wanted.
 
+use crate::certs::Authority;
 use crate::kit::{ROUTES, World};
-use crate::load::{Load, number};
+use crate::load::{Load, Manner, number};
 use crate::program::{Program, free_port, get, get_as};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -71,13 +72,13 @@ async fn sighup_takes_up_a_file_at_once_or_says_what_is_wrong_with_it() {
 }
 
 /// Two configurations that differ in everything that may change while callers are served.
-fn two(world: &World, main: SocketAddr, second: SocketAddr) -> [String; 2] {
+fn two(world: &World, main: SocketAddr, second: SocketAddr, tls: &str) -> [String; 2] {
     let common = "log: { access: false }\nshutdown: { delay: 1s, grace: 20s }";
-    let one = world.yaml(ROUTES, &format!("listeners: {{ main: {{ address: {main} }} }}\n{common}"));
+    let one = world.yaml(ROUTES, &format!("listeners: {{ main: {{ address: {main}{tls} }} }}\n{common}"));
     let routes = format!("{ROUTES}  more: {{ match: {{ path: /more }}, upstream: OPEN, token: strip }}\n")
         .replace("audience: orders-api", "audience: orders-api, max_body: 1MiB");
     let more = format!(
-        "listeners: {{ renamed: {{ address: {main} }}, second: {{ address: {second} }} }}
+        "listeners: {{ renamed: {{ address: {main}{tls} }}, second: {{ address: {second} }} }}
 issuers: {{ main: {{ url: \"IAM\", client_id: gateway, client_secret: gateway-secret, max_in_flight: 32, verify: {{ clock_skew: 20s }} }} }}
 cache: {{ max_entries: 5000, refused_ttl: 5s }}
 limits: {{ max_connections: 5000, uri_bytes: 8KiB, idle_timeout: 60s }}
@@ -90,15 +91,32 @@ force_update: {{ header: X-Token-Force-Update, trusted_from: [10.0.0.0/8] }}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reloads_under_load_lose_nothing() {
+    reloads_under_load(Manner::Http1, "", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reloads_under_load_in_http_2_lose_nothing() {
+    reloads_under_load(Manner::Http2, "", " in HTTP/2").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reloads_under_load_under_tls_lose_nothing() {
+    let ca = Authority::new();
+    ca.put("api.test", &["api.test"]);
+    let tls = format!(", tls: {{ certificates: [{}] }}", ca.pair("api.test"));
+    reloads_under_load(Manner::Sealed(ca), &tls, " in HTTP/2 under TLS").await;
+}
+
+async fn reloads_under_load(manner: Manner, tls: &str, how: &str) {
     let (reloads, rate) = (number("CAMBIST_RELOADS", 10), number("CAMBIST_RATE", 300));
     let world = World::new().await;
     let [main, second] = [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-    let texts = two(&world, main, second);
+    let texts = two(&world, main, second, tls);
     let mut program = Program::run(&texts[0]);
     let metrics = program.metrics().await;
     program.until("it is ready", async || get(metrics, "/readyz").await.is_some_and(|a| a.status == 200)).await;
     let tokens: Vec<String> = (0..10).map(|i| world.iam.caller(&format!("u{i}")).expires_in(36_000).token().unwrap()).collect();
-    let load = Arc::new(Load::default());
+    let load = Load::speaking(manner);
     load.door(main, metrics).await;
     let began = Instant::now();
     let callers = load.begin(rate, &["/orders", "/strip", "/orders"], &tokens);
@@ -112,7 +130,7 @@ async fn reloads_under_load_lose_nothing() {
         program.until_said(IN_FORCE, n + 1).await;
         program.until("callers are served under it", async || load.answered() > before + 20).await;
     }
-    let answered = load.end(callers, began, &format!("{reloads} reloads")).await;
+    let answered = load.end(callers, began, &format!("{reloads} reloads{how}")).await;
     assert_eq!(answered, world.orders.requests() + world.open.requests(), "each was sent once");
     // Keys and secrets of the issuer are the same in both: what was held has been used to its end.
     assert_eq!(world.iam.exchanges(), 10, "the cache stayed warm");
@@ -122,11 +140,20 @@ async fn reloads_under_load_lose_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_of_one_of_two_loses_nothing() {
+    sigterm_of_one_of_two(Manner::Http1, "").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_of_one_of_two_in_http_2_loses_nothing() {
+    sigterm_of_one_of_two(Manner::Http2, " in HTTP/2").await;
+}
+
+async fn sigterm_of_one_of_two(manner: Manner, how: &str) {
     let (ends, rate) = (number("CAMBIST_SIGTERMS", 4), number("CAMBIST_RATE", 300));
     let world = World::new().await;
     let more = "log: { access: false }\nshutdown: { delay: 1s, grace: 20s }";
     let tokens: Vec<String> = (0..10).map(|i| world.iam.caller(&format!("u{i}")).expires_in(36_000).token().unwrap()).collect();
-    let load = Arc::new(Load::default());
+    let load = Load::speaking(manner);
     let mut running = Vec::new();
     for _ in 0..2 {
         running.push(opened(&world, more, &load).await);
@@ -149,7 +176,7 @@ async fn sigterm_of_one_of_two_loses_nothing() {
         load.shut(&door);
         running.push(opened(&world, more, &load).await);
     }
-    let answered = load.end(callers, began, &format!("{ends} SIGTERMs")).await;
+    let answered = load.end(callers, began, &format!("{ends} SIGTERMs{how}")).await;
     assert_eq!(answered, world.orders.requests() + world.open.requests(), "each was sent once");
 }
 

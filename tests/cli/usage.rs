@@ -38,3 +38,15 @@ fn help_and_version_are_data() {
     }
     assert_eq!(say(cambist().arg("--version")).out, format!("cambist {}\n", env!("CARGO_PKG_VERSION")));
 }
+
+#[test]
+fn every_shell_gets_a_script_that_knows_the_verbs() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let said = say(cambist().args(["completions", shell]));
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{shell}");
+        for verb in ["run", "check", "explain", "exchange", "demo", "healthcheck", "schema", "init", "completions"] {
+            assert!(said.out.contains(verb), "{shell}: {verb}");
+        }
+    }
+    assert_eq!(say(cambist().args(["completions", "dos"])).code, 2);
+}

@@ -6,6 +6,7 @@ usage: websocket_server.py [CERTIFICATE KEY]
 import ssl
 import sys
 
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve
 
 context = None
@@ -15,13 +16,16 @@ if len(sys.argv) > 1:
 
 
 def echo(socket):
-    for message in socket:
-        if message == "bye":
-            socket.close(4001, "as you wish")
-        elif message == "who":
-            socket.send(socket.request.headers["Authorization"])
-        else:
-            socket.send(message)
+    try:
+        for message in socket:
+            if message == "bye":
+                socket.close(4001, "as you wish")
+            elif message == "who":
+                socket.send(socket.request.headers["Authorization"])
+            else:
+                socket.send(message)
+    except ConnectionClosed:
+        pass
 
 
 with serve(echo, "127.0.0.1", 0, ssl=context, subprotocols=["chat.v2"], max_size=None) as server:

@@ -140,11 +140,15 @@ fn other(maker: &MadeIssuer, target: &Target, audience: &str) -> Arc<Target> {
     Arc::new(maker.exchanger.target(wanted))
 }
 
-async fn verified(verifier: &Arc<Verifier>, token: &str) -> Result<Caller, Fault> {
-    let none = |_| bad_request("a bearer token with characters that no header has");
-    // Some keep it with the scheme in front.
+/// A token as it stands in a file: some keep it with the scheme in front.
+pub(super) fn bearer(token: &str) -> Result<SubjectToken, Fault> {
+    let (token, none) = (token.trim(), |_| bad_request("a bearer token with characters that no header has"));
     let header = HeaderValue::try_from(if token.contains(' ') { token.to_owned() } else { format!("Bearer {token}") }).map_err(none)?;
-    let token = SubjectToken::from_authorization(&header).map_err(bad_request)?.ok_or(Fault::NoToken)?;
+    SubjectToken::from_authorization(&header).map_err(bad_request)?.ok_or(Fault::NoToken)
+}
+
+async fn verified(verifier: &Arc<Verifier>, token: &str) -> Result<Caller, Fault> {
+    let token = bearer(token)?;
     keys(verifier.issuer()).await;
     verifier.verify(token).await
 }

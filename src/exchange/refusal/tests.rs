@@ -5,7 +5,7 @@ use crate::issuer::Reply;
 use std::time::Duration;
 
 fn reply(status: u16, body: &str) -> Reply {
-    Reply { status, retry_after: None, content_type: None, body: body.to_owned().into() }
+    Reply { status, retry_after: None, content_type: None, date: None, body: body.to_owned().into() }
 }
 
 fn said(profile: Profile, status: u16, error: &str, description: &str) -> Fault {
