@@ -44,7 +44,7 @@ fn exchange_api(settings: &api::Settings, issuers: &Issuers, rooms: &Rooms) -> a
     ])
 }
 
-fn audience(wanted: &api::AudienceSettings, issuers: &Issuers) -> anyhow::Result<(String, Audience)> {
+pub(super) fn audience(wanted: &api::AudienceSettings, issuers: &Issuers) -> anyhow::Result<(String, Audience)> {
     let api::AudienceSettings { name, issuer, scopes, resources, require, max_ttl } = wanted;
     let named = |name: &Arc<str>| issuers.get(name).ok_or_else(|| anyhow!("exchange_api: issuer `{name}` is missing"));
     let from: Vec<&MadeIssuer> = match issuer {

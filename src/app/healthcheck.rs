@@ -1,6 +1,6 @@
 //! `healthcheck`: asks the gateway on this machine whether it is ready, for containers that hold neither curl nor a shell.
 
-use super::{NamedFile, asking};
+use super::{NamedFile, Output, asking};
 use crate::config;
 use anyhow::{anyhow, bail};
 use clap::Args;
@@ -17,10 +17,19 @@ pub(super) struct Options {
     /// Ask only whether the process lives.
     #[arg(long)]
     live: bool,
+    /// How to tell it.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
 }
 
 pub(super) fn healthcheck(options: &Options) -> ExitCode {
-    match probe(options) {
+    let answer = probe(options);
+    if options.output == Output::Json {
+        let said = answer.as_ref().map_or_else(|error| format!("{error:#}"), Clone::clone);
+        super::print(&serde_json::json!({ "ok": answer.is_ok(), "said": said }).to_string());
+        return if answer.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    match answer {
         Ok(answer) => {
             super::print(&answer);
             ExitCode::SUCCESS

@@ -18,6 +18,8 @@ pub struct Why {
     pub issuer_words: Option<String>,
     /// Whom else it concerns.
     pub reach: Reach,
+    /// The place in `docs/errors.md` that is about this very refusal; the code's own where there is none.
+    pub anchor: Option<&'static str>,
 }
 
 /// Whom the issuer's refusal concerns besides this request: who would be told the same if they asked now.
@@ -49,6 +51,11 @@ impl Why {
 
     pub fn reaching(mut self, reach: Reach) -> Self {
         self.reach = reach;
+        self
+    }
+
+    pub fn anchored(mut self, anchor: &'static str) -> Self {
+        self.anchor = Some(anchor);
         self
     }
 
@@ -265,6 +272,12 @@ impl Fault {
 
     pub fn code(&self) -> &'static str {
         self.row().code
+    }
+
+    /// Where the documentation is about it.
+    pub fn docs(&self) -> String {
+        let anchor = self.why().and_then(|why| why.anchor).unwrap_or_else(|| self.code());
+        format!("docs/errors.md#{anchor}")
     }
 
     /// What only the operator is told, where there is more to say than the code.

@@ -57,8 +57,36 @@ const GONE: &str = "[removed]";
 /// An issuer's words without our secret and without what could be a token: some echo what they refuse.
 pub(super) fn cleaned(words: &str, secret: Option<&Secret>) -> String {
     let secret = secret.map(Secret::expose).unwrap_or_default();
-    let words: Cow<'_, str> = if secret.is_empty() { words.into() } else { words.replace(secret, GONE).into() };
+    let words = without(words, secret);
     if holds_encoded(&words, secret) { GONE.to_owned() } else { without_tokens(&words) }
+}
+
+/// From this length on a secret is taken out wherever it stands. A shorter one says nothing inside another word, and taking it out there
+/// would leave nothing to read: it goes where it stands by itself.
+const LONG_ENOUGH: usize = 8;
+
+fn without<'a>(words: &'a str, secret: &str) -> Cow<'a, str> {
+    if places(words, secret).next().is_none() {
+        return words.into();
+    }
+    let (mut out, mut done) = (String::with_capacity(words.len()), 0);
+    for at in places(words, secret) {
+        out.push_str(&words[done..at]);
+        out.push_str(GONE);
+        done = at + secret.len();
+    }
+    out.push_str(&words[done..]);
+    out.into()
+}
+
+/// Where the secret stands and is one.
+fn places<'a>(words: &'a str, secret: &'a str) -> impl Iterator<Item = usize> {
+    let by_itself = move |at: &usize| {
+        let (before, after) = (words[..*at].chars().next_back(), words[at + secret.len()..].chars().next());
+        secret.len() >= LONG_ENOUGH || ![before, after].into_iter().flatten().any(char::is_alphanumeric)
+    };
+    let found = words.match_indices(secret).map(|(at, _)| at);
+    found.filter(move |at| !secret.is_empty() && by_itself(at))
 }
 
 /// A text that others wrote, without what could be a token.
@@ -81,7 +109,7 @@ fn holds_encoded(words: &str, secret: &str) -> bool {
     let form = encoded(secret);
     let decoded: String = parse(words.replace('&', "%26").replace('=', "%3D").as_bytes()).map(|(text, _)| text.into_owned()).collect();
     let base64 = || [secret, &form].into_iter().flat_map(|s| (0..3).flat_map(|before| in_base64(s, before)));
-    !secret.is_empty() && (decoded.contains(secret) || base64().any(|spelt| words.contains(&spelt)))
+    !secret.is_empty() && (places(&decoded, secret).next().is_some() || base64().any(|spelt| words.contains(&spelt)))
 }
 
 /// What both alphabets make of `secret` after `before` bytes of the group that it begins in, without the characters that depend
@@ -112,6 +140,17 @@ mod tests {
     }
 
     #[test]
+    fn a_short_secret_takes_no_letters_out_of_words() {
+        let said = "invalid_client: Public client is not allowed to exchange token";
+        for short in ["x", "a", "is not", "client", "token"] {
+            let (cleaned, short) = (cleaned(said, Some(&Secret::new(short))), format!(" {short} "));
+            assert!(cleaned.contains("exchange") && !format!(" {cleaned} ").contains(&short), "{short}: {cleaned}");
+        }
+        assert_eq!(cleaned("client_secret=x, or x.", Some(&Secret::new("x"))), "client_secret=[removed], or [removed].");
+        assert_eq!(cleaned("youraa-long-secretbb", Some(&Secret::new("a-long-secret"))), "youra[removed]bb");
+    }
+
+    #[test]
     fn nor_does_one_that_echoes_it_encoded() {
         let secret = Secret::new("s3cr:t with/all+%\u{e4}");
         let form = encoded(secret.expose());
@@ -124,6 +163,10 @@ mod tests {
         ];
         for words in spelt {
             assert_eq!(cleaned(&words, Some(&secret)), GONE, "{words}");
+        }
+        let short = Secret::new("x=");
+        for words in ["client_secret=x%3D&y=z", "client_secret=x=", "Basic x="] {
+            assert!(!cleaned(words, Some(&short)).contains("x"), "{words}");
         }
         for secret in ["", "x", "gateway-secret"] {
             assert_eq!(cleaned("100% of a+b=c & more", Some(&Secret::new(secret))), "100% of a+b=c & more", "{secret}");

@@ -41,6 +41,7 @@ pub use signing::{SigningAlgorithm, SigningKey};
 use crate::clock::Clock;
 use crate::fault::{Explained, Why};
 use crate::metrics::IssuerMetrics;
+use crate::token::{Secret, SubjectToken};
 use arc_swap::ArcSwapOption;
 use breaker::Breaker;
 use credentials::Credentials;
@@ -191,6 +192,15 @@ impl Issuer {
     /// An issuer's words without our secret and without anything that could be a token, fit for the log.
     pub fn cleaned(&self, words: &str) -> String {
         auth::cleaned(words, self.credentials.current().proof.secret())
+    }
+
+    /// What an answer that is no success says of itself, as it may be shown: `error: error_description`, without the token that it is about.
+    pub fn words_of(&self, reply: &Reply, token: &SubjectToken) -> Option<String> {
+        let said = json::object(&reply.body).ok()?;
+        let text = |key| json::string(&said, key).ok().flatten().filter(|text| !text.is_empty());
+        let error = text("error")?;
+        let said = text("error_description").map_or_else(|| error.to_owned(), |more| format!("{error}: {more}"));
+        Some(auth::cleaned(&self.cleaned(&said), Some(&Secret::new(token.expose()))))
     }
 
     fn token_endpoint(&self) -> Option<Url> {

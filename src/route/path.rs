@@ -123,6 +123,14 @@ pub fn read_rest(rest: &str, as_written: bool) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// What is left of a path that begins with two slashes for those who take it for a reference to another host (RFC 3986 §4.2):
+/// `new URL("//x/admin", base)` and `java.net.URI` read `/admin`. In its boldest reading; `None` for any other path.
+pub(super) fn beyond_host(written: &str) -> Option<String> {
+    let decoded = decoded_until_stable(written).ok()?.replace('\\', "/");
+    let after = decoded.strip_prefix("//")?.trim_start_matches('/');
+    fold(after.find('/').map_or("/", |at| &after[at..])).ok()
+}
+
 /// Whether nothing about the path can be read in two ways: the common case, decided in one pass over the bytes.
 fn plain(path: &str) -> bool {
     let mut last = 0;
@@ -317,6 +325,22 @@ mod tests {
         assert_eq!(bold("/%C3%84"), "/\u{e4}");
         assert_eq!(bold("/orders//"), "/orders/");
         assert_eq!(bold("/%C5%BFtra%C3%9Fe/%E2%84%AA"), "/strasse/k");
+    }
+
+    #[test]
+    fn two_slashes_may_begin_a_host() {
+        for (path, left) in [("//x/admin", "/admin"), ("//x", "/"), ("///x//Admin;a", "/admin"), ("/%2fx/%61dmin", "/admin"), ("//", "/")] {
+            assert_eq!(beyond_host(path).as_deref(), Some(left), "{path}");
+        }
+        assert_eq!((beyond_host("/x//admin"), beyond_host("/")), (None, None));
+    }
+
+    #[test]
+    fn other_forms_of_ascii_are_folded() {
+        let bold = |p: &str| read(p).unwrap().boldest().to_owned();
+        assert_eq!(bold("/%EF%BD%81dmin"), "/admin");
+        assert_eq!(bold("/x%EF%BC%8Fadmin"), "/x/admin");
+        assert!(read("/x/%EF%BC%8E%EF%BC%8E/admin").is_err() && read("/x/%E2%80%A5/admin").is_err());
     }
 
     #[test]

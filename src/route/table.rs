@@ -1,7 +1,7 @@
 //! The table itself: hosts, then paths, then methods and headers; of several rules that match, the most specific wins.
 //! Ties are found when it is built, so that a look-up never has to choose.
 
-use super::path::Reading;
+use super::path::{self, Reading};
 use super::{HostPattern, PathPattern, Rule};
 use http::{HeaderMap, Method};
 use std::collections::HashMap;
@@ -93,8 +93,11 @@ impl<R> Table<R> {
         let found = self.look(&self.written, host, path.written, method, headers);
         let Ok(at) = found else { return self.missed(host, path, method, headers) };
         let (rule, route) = &self.routes[at];
-        if path.differs() && !rule.as_written && self.look(&self.folded, host, path.boldest(), method, headers) != Ok(at) {
-            return Found::Ambiguous;
+        if path.differs() && !rule.as_written {
+            let elsewhere = |path: &str| self.look(&self.folded, host, path, method, headers) != Ok(at);
+            if elsewhere(path.boldest()) || path::beyond_host(path.written).is_some_and(|left| elsewhere(&left)) {
+                return Found::Ambiguous;
+            }
         }
         Found::Route(route)
     }

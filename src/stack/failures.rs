@@ -25,6 +25,7 @@ pub struct Failure {
     pub cause: String,
     pub cure: String,
     pub issuer_words: Option<String>,
+    pub docs: String,
     pub trace_id: String,
 }
 
@@ -39,6 +40,7 @@ impl Failures {
             cause: why.map_or(row.detail, |w| &*w.cause).to_owned(),
             cure: fault.cure().to_owned(),
             issuer_words: why.and_then(|w| w.issuer_words.clone()),
+            docs: fault.docs(),
             trace_id,
         };
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);

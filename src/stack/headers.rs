@@ -277,6 +277,10 @@ mod tests {
             ("dpop", "x"),
             ("transfer_encoding", "chunked"),
             ("content_length", "3"),
+            ("x~forwarded~for", "1"),
+            ("x-forwarded-anything", "1"),
+            ("remote_user", "root"),
+            ("proxy", "http://evil.example.com"),
             ("my_header", "1"),
             ("x-tenant", "a"),
         ]);

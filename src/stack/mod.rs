@@ -74,6 +74,7 @@ pub use retry::Retries;
 pub use rewrite::{HostRewrite, Rewrite, rest};
 pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenHeaders, TokenMode, Towards};
 pub use scrub::normal_host;
+pub use verify::{asker, of_the_actor};
 
 /// What all workers' stacks share, through all configurations.
 pub struct Shared<T> {

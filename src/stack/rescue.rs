@@ -91,7 +91,7 @@ fn tell_operator(fault: &Fault, journal: &Journal) {
     let (reason, cause, trace_id) = (fault.code(), &*why.cause, journal.trace());
     macro_rules! told {
         ($level:ident) => {
-            tracing::$level!(route, reason, cause, cure, issuer_words = words, %trace_id, "request refused")
+            tracing::$level!(route, reason, cause, cure, issuer_words = words, docs = fault.docs(), %trace_id, "request refused")
         };
     }
     match fault {

@@ -3,12 +3,11 @@
 
 use super::body::Body;
 use super::request::{Bearer, Known, Routed, Verified};
-use super::route::Route;
 use crate::fault::{Fault, Why, bad_request};
 use crate::token::{Asker, Caller};
-use crate::verify;
+use crate::verify::{self, Require};
 use futures_util::future::{BoxFuture, Either, FutureExt, Ready, ready};
-use http::Response;
+use http::{HeaderName, Response};
 use std::task::{Context, Poll};
 
 #[derive(Clone)]
@@ -54,7 +53,7 @@ where
         let caller = verifiers.verify(token);
         let actor = routed.actor.take().map(|token| verifiers.verify(token));
         match (caller, actor) {
-            (Either::Left(known), None) => match known.into_inner().and_then(|caller| asker(&routed.route, caller, None)) {
+            (Either::Left(known), None) => match known.into_inner().and_then(|caller| asker(&routed.route.require, caller, None)) {
                 Ok(asker) => Either::Right(Either::Left(self.inner.call(Verified { routed, caller: Known::Caller(asker) }))),
                 Err(fault) => Either::Left(ready(Err(fault))),
             },
@@ -70,15 +69,19 @@ where
 {
     let caller = caller.await?;
     let actor = match actor {
-        Some(actor) => Some(actor.await.map_err(|fault| of_the_actor(fault, &routed.route))?),
+        Some(actor) => Some(actor.await.map_err(|fault| of_the_actor(fault, routed.route.actor_header()))?),
         None => None,
     };
-    let asker = asker(&routed.route, caller, actor)?;
+    let asker = asker(&routed.route.require, caller, actor)?;
     inner.call(Verified { routed, caller: Known::Caller(asker) }).await
 }
 
-fn asker(route: &Route, caller: Caller, actor: Option<Caller>) -> Result<Asker, Fault> {
-    route.require.met_by(&caller.subject)?;
+/// On whose behalf a token is asked for.
+///
+/// # Errors
+/// When the caller lacks what is required, or who acts is not of the caller's issuer.
+pub fn asker(require: &Require, caller: Caller, actor: Option<Caller>) -> Result<Asker, Fault> {
+    require.met_by(&caller.subject)?;
     match actor {
         None => Ok(Asker::Caller(caller)),
         Some(actor) if actor.subject.issuer == caller.subject.issuer => Ok(Asker::Delegate { caller, actor }),
@@ -87,8 +90,8 @@ fn asker(route: &Route, caller: Caller, actor: Option<Caller>) -> Result<Asker, 
 }
 
 /// The words are about the caller's token; here they are about another.
-fn of_the_actor(fault: Fault, route: &Route) -> Fault {
-    match (fault, route.actor_header()) {
+pub fn of_the_actor(fault: Fault, header: Option<&HeaderName>) -> Fault {
+    match (fault, header) {
         (Fault::InvalidToken(why), Some(header)) => {
             let mut why = why.0.clone();
             why.cause = format!("of the actor's token in {header}: {}", why.cause).into();

@@ -2,7 +2,7 @@
 //! believed as far as choosing goes; the issuer chosen then has to vouch for the token.
 
 use super::{Verified, Verifier, now, refused};
-use crate::fault::Why;
+use crate::fault::{Fault, Why};
 use crate::issuer::jws::Jws;
 use crate::token::SubjectToken;
 use std::sync::Arc;
@@ -29,6 +29,17 @@ impl Verifiers {
         match chosen(all, &token) {
             Ok(verifier) => verifier.verify_digested(token, digest),
             Err(why) => now(Err(refused(why))),
+        }
+    }
+
+    /// The one that verifies this token.
+    ///
+    /// # Errors
+    /// When the token is of no issuer that any of them stands for.
+    pub fn of(&self, token: &SubjectToken) -> Result<&Arc<Verifier>, Fault> {
+        match self {
+            Self::One(verifier) => Ok(verifier),
+            Self::ByToken(all) => chosen(all, token).map_err(refused),
         }
     }
 

@@ -86,7 +86,8 @@ impl Introspection {
                 None => {
                     let (slot, outcome) = watch::channel(None);
                     let forgotten = self.forgotten.load(Ordering::SeqCst);
-                    let flight = Flight { verifier: verifier.clone(), digest, slot: slot.clone(), forgotten };
+                    let (verifier, token) = (verifier.clone(), token.clone());
+                    let flight = Flight { verifier, token, digest, slot: slot.clone(), forgotten };
                     asked.push(slot);
                     (Ok(outcome), Some(flight))
                 }
@@ -138,6 +139,7 @@ impl Introspection {
 /// A question under way. Dropped, it wakes whoever waits, whatever has become of it.
 struct Flight {
     verifier: Arc<Verifier>,
+    token: SubjectToken,
     digest: Digest,
     slot: Slot,
     forgotten: u64,
@@ -145,7 +147,7 @@ struct Flight {
 
 impl Flight {
     fn land(self, reply: &Result<Reply, CallError>) {
-        let outcome = judge(&self.verifier, reply);
+        let outcome = judge(&self.verifier, &self.token, reply);
         if let Some(asked) = &self.verifier.introspection {
             // Before the claim is given up: whoever comes next finds it.
             asked.remember(&self.digest, &outcome, &self.verifier, self.forgotten);
@@ -169,7 +171,7 @@ fn plausible(verifier: &Verifier, token: &SubjectToken) -> Result<(), Why> {
     claims::not_against(&jws.claims, verifier)
 }
 
-fn judge(verifier: &Verifier, reply: &Result<Reply, CallError>) -> Outcome {
+fn judge(verifier: &Verifier, token: &SubjectToken, reply: &Result<Reply, CallError>) -> Outcome {
     let reply = match reply {
         Ok(reply) => reply,
         Err(CallError::NoEndpoint) if verifier.issuer.trouble().is_none() => return Err(nowhere(verifier)),
@@ -184,7 +186,12 @@ fn judge(verifier: &Verifier, reply: &Result<Reply, CallError>) -> Outcome {
         status @ (400 | 401 | 403) => {
             let why = Why::new(format!("the IAM does not tell the gateway about tokens (HTTP {status})"));
             let cure = "check client_id, client_secret and token_endpoint_auth_method, and that this client may introspect";
-            return Err(Fault::Misconfigured(why.cure(cure).into()));
+            let why = why.cure(cure).anchored("introspection-refused");
+            let why = match verifier.issuer.words_of(reply, token) {
+                Some(words) => why.words(&words),
+                None => why,
+            };
+            return Err(Fault::Misconfigured(why.into()));
         }
         status => return Err(bad(format!("the introspection endpoint answered HTTP {status}"))),
     }

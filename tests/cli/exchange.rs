@@ -2,6 +2,9 @@
 
 use crate::kit::{ROUTES, World};
 use crate::program::{File, Said, cambist, file, say};
+use cambist::demo::iam::Endpoint;
+use cambist::demo::misbehave::Misbehave;
+use http::StatusCode;
 use serde_json::Value;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -66,7 +69,12 @@ async fn a_refusal_comes_with_the_issuers_words_its_cause_and_its_cure() {
     let said = given(exchange(&config, "payroll", &[]), &token);
     assert_eq!(said.code, 1);
     keeps(&said, &token);
-    for part in ["target_refused (HTTP 403)", "issuer  invalid_request: Requested audience not available", "cure    ", "#target_refused"] {
+    for part in [
+        "target_refused (HTTP 403)",
+        "issuer  invalid_request: Requested audience not available",
+        "cure    ",
+        "#keycloak-audience-not-available",
+    ] {
         assert!(said.out.contains(part), "{part}\n{}", said.out);
     }
     let other = given(exchange(&config, "orders", &["--audience", "retired-api", "-o", "json"]), &token);
@@ -96,6 +104,7 @@ async fn what_cannot_be_asked_is_wrong_usage() {
     let world = World::new().await;
     let config = file(&world.yaml(ROUTES, ""));
     for (route, more, words) in [
+        ("orders", vec!["--actor-token-file", "x"], "takes no token of who acts"),
         ("oders", vec![], "there is no route `oders` (have: orders, pass, payroll, strip)"),
         ("strip", vec![], "exchanges nothing"),
         ("orders", vec!["--audience", "gateway"], "the gateway's own client"),
@@ -107,4 +116,107 @@ async fn what_cannot_be_asked_is_wrong_usage() {
     assert_eq!(say(&mut exchange(&config, "orders", &[])).code, 1, "there is no token on stdin");
     assert_eq!(say(&mut exchange(&config, "orders", &["--token-file", "/nowhere"])).code, 1);
     assert_eq!(say(&mut exchange(&file("routes: {}\n"), "orders", &[])).code, 1);
+}
+
+fn asked(config: &File, more: &[&str]) -> Command {
+    let mut command = cambist();
+    command.arg("exchange").arg("--config").arg(&config.path).args(more);
+    command
+}
+
+const WAYS: &str = "
+  own: { match: { path: /own }, upstream: ORDERS, issuer: main, token: client_credentials, audience: orders-api }
+  any: { match: { path: /any }, upstream: ORDERS, issuer: by_token, audience: orders-api }
+  agents: { match: { path: /agents }, upstream: ORDERS, issuer: main, audience: orders-api, actor: { header: X-Actor-Token } }
+";
+
+/// Two issuers, of which callers are from the one.
+fn two(world: &World) -> File {
+    let other = "other: { url: \"https://other.example/realms/x\", client_id: gateway, client_secret: s }";
+    let issuers = format!("issuers: {{ main: {{ url: \"IAM\", client_id: gateway, client_secret: gateway-secret }}, {other} }}");
+    let api = "exchange_api: { listeners: [main], audiences: { payroll-api: {}, orders-api: {} } }";
+    file(&world.yaml(WAYS, &format!("{issuers}\n{api}")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateways_own_token_needs_no_callers() {
+    let world = World::new().await;
+    let config = two(&world);
+    let said = say(&mut exchange(&config, "own", &[]));
+    assert!(said.out.contains("the token is the gateway's own") && !said.out.contains("caller's token"), "{said:?}");
+    assert!(said.out.contains("at issuer main"), "{said:?}");
+    assert_eq!(world.iam.last(Endpoint::Token).unwrap().field("grant_type"), Some("client_credentials"));
+    let dead = world.iam.caller("ada").expires_in(-60).token().unwrap();
+    let (asked, said) = (world.iam.exchanges(), given(exchange(&config, "own", &["--token-file", "-"]), &dead));
+    assert!(said.code == 1 && said.out.contains("invalid_token"), "a caller's token that is given is looked at: {said:?}");
+    assert_eq!(world.iam.exchanges(), asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_chooses_the_issuer_where_the_route_goes_by_it() {
+    let world = World::new().await;
+    let (config, token) = (two(&world), world.iam.caller_token("ada").unwrap());
+    let said = given(exchange(&config, "any", &[]), &token);
+    assert!(said.code == 0 && said.out.contains("route any: audience orders-api, at issuer main\n"), "{said:?}");
+    let said = given(exchange(&config, "any", &["--audience", "no-such-client"]), &token);
+    assert!(said.code == 1 && said.out.contains("issuer  invalid_client: Audience not found"), "{said:?}");
+    let said = given(exchange(&config, "any", &[]), "opaque");
+    assert!(said.code == 1 && said.out.contains("does not say which issuer it is from"), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_acts_comes_in_a_file_of_its_own() {
+    let world = World::new().await;
+    world.iam.delegates(true);
+    let (config, ada) = (two(&world), world.iam.caller_token("ada").unwrap());
+    let (agent, dead) = (file(&world.iam.caller_token("agent").unwrap()), file(&world.iam.caller("x").expires_in(-60).token().unwrap()));
+    let with = |file: &File| given(exchange(&config, "agents", &["--actor-token-file", &file.path.display().to_string()]), &ada);
+    let said = with(&agent);
+    assert!(said.code == 0 && said.out.contains("  act "), "{said:?}");
+    let said = with(&dead);
+    assert!(said.code == 1 && said.out.contains("of the actor's token in x-actor-token"), "{said:?}");
+    for (more, words) in [(&[][..], "give it with --actor-token-file"), (&["--actor-token-file", "-"], "both come from")] {
+        let said = given(exchange(&config, "agents", more), &ada);
+        assert!(said.code == 2 && said.err.contains(words), "{said:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audience_without_a_route_is_the_exchange_apis() {
+    let world = World::new().await;
+    let (config, token) = (two(&world), world.iam.caller_token("ada").unwrap());
+    let said = given(asked(&config, &["--audience", "orders-api"]), &token);
+    assert!(said.code == 0 && said.out.contains("the exchange API: audience orders-api, at issuer main\n"), "{said:?}");
+    let said = given(asked(&config, &["--audience", "payroll-api", "-o", "json"]), &token);
+    let json: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((said.code, &json["refused"]["code"], &json["route"]), (1, &"target_refused".into(), &Value::Null));
+    assert_eq!(json["refused"]["docs"], "docs/errors.md#keycloak-audience-not-available");
+    let said = given(asked(&config, &["--audience", "stock-api"]), &token);
+    assert!(said.code == 2 && said.err.contains("exchange_api has no audience `stock-api`"), "{said:?}");
+    assert_eq!(given(asked(&config, &[]), &token).code, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_introspection_that_is_refused_shows_the_issuers_words_and_a_short_secret_takes_no_letters_out_of_them() {
+    let world = World::new().await;
+    let token = world.iam.caller_token("ada").unwrap();
+    let config = |secret: &str, verify: &str| {
+        let issuer = format!("issuers: {{ main: {{ url: \"IAM\", client_id: gateway, client_secret: {secret}{verify} }} }}");
+        file(&world.yaml(ROUTES, &issuer))
+    };
+    world
+        .iam
+        .script(Endpoint::Introspection, Misbehave::refusal(StatusCode::UNAUTHORIZED, "invalid_client", "Client authentication failed."));
+    let said = given(exchange(&config("wrong", ", verify: { by: introspection }"), "orders", &[]), &token);
+    assert!(said.out.contains("issuer  invalid_client: Client authentication failed."), "{said:?}");
+    assert!(said.out.contains("code    misconfigured") && said.out.contains("#introspection-refused"), "{said:?}");
+    let opaque = world.iam.opaque(&world.iam.caller("ada")).unwrap();
+    let echo = Misbehave::refusal(StatusCode::FORBIDDEN, "invalid_request", &format!("not allowed to ask about {opaque}"));
+    world.iam.script(Endpoint::Introspection, echo);
+    let said = given(exchange(&config("gateway-secret", ", verify: { by: introspection }"), "orders", &[]), &opaque);
+    assert!(said.out.contains("issuer  invalid_request: not allowed to ask about [removed]\n"), "{said:?}");
+    let words = "Public client is not allowed to exchange token";
+    world.iam.script(Endpoint::Token, Misbehave::refusal(StatusCode::BAD_REQUEST, "invalid_client", words));
+    let said = given(exchange(&config("x", ""), "orders", &[]), &token);
+    assert!(said.out.contains(&format!("issuer  invalid_client: {words}\n")), "{said:?}");
 }

@@ -55,6 +55,24 @@ fn what_is_said_of_a_request() {
 }
 
 #[test]
+fn a_proxys_listener_goes_by_the_url_alone() {
+    let config = file(
+        &CONFIG.replace("  inside: { address: 127.0.0.1:8081 }", "  inside: { address: 127.0.0.1:8081, mode: outbound, unmatched: strip }"),
+    );
+    let ask = |args: &[&str]| say(cambist().args(["explain", "--listener", "inside", "--config"]).arg(&config.path).args(args));
+    as_expected("explain_proxy.txt", &ask(&["GET", "http://elsewhere.example.org/orders", "-H", "Host: api.example.com"]), &[]);
+    for (args, words) in [
+        (["GET", "http://api.example.com/orders/old"], "route old"),
+        (["GET", "https://api.example.com/orders/old"], "bad_request (HTTP 400)"),
+        (["GET", "/orders/old"], "no_route (HTTP 404)"),
+        (["CONNECT", "http://api.example.com:443/"], "(HTTP 405)"),
+    ] {
+        let said = ask(&args);
+        assert!(said.out.contains(words), "{args:?} {said:?}");
+    }
+}
+
+#[test]
 fn what_is_no_question_is_wrong_usage() {
     for (args, words) in [
         (&["GET", "orders"][..], "begin with"),

@@ -24,6 +24,8 @@ async fn it_says_whether_the_gateway_is_ready() {
     let at = format!("127.0.0.1:{}", program.metrics().await.port());
     let said = say(healthcheck().arg("--config").arg(&config.path));
     assert!(said.code == 1 && said.err.contains("not ready"), "{said:?}");
+    let said = say(healthcheck().args(["-o", "json", "--address", &at]));
+    assert!(said.code == 1 && said.err.is_empty() && said.out.starts_with("{\"ok\":false,"), "{said:?}");
     assert_eq!(say(healthcheck().arg("--live").arg("--config").arg(&config.path)).code, 0);
 
     world.iam.up().unwrap();

@@ -86,6 +86,7 @@ async fn a_refusal_tells_the_operator_the_issuers_words_the_cause_and_the_cure()
     let line = refusal("target_refused");
     assert_eq!((line["level"].as_str(), line["route"].as_str()), (Some("WARN"), Some("payroll")));
     assert_eq!(line["issuer_words"], "invalid_request: Requested audience not available: payroll-api");
+    assert_eq!(line["docs"], "docs/errors.md#keycloak-audience-not-available");
     assert!(line["cause"].as_str().unwrap().contains("audience") && line["cure"].as_str().unwrap().contains("scope"), "{line}");
     assert_eq!(line["trace_id"], of(&access, "/payroll")["trace_id"], "the two lines find each other");
     let line = refusal("misconfigured");

@@ -50,3 +50,32 @@ fn every_shell_gets_a_script_that_knows_the_verbs() {
     }
     assert_eq!(say(cambist().args(["completions", "dos"])).code, 2);
 }
+
+/// What docs/cli.md tells of verbs is what there is.
+#[test]
+fn the_page_names_every_verb_and_no_other() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/cli.md")).unwrap();
+    let help = say(cambist().arg("--help")).out;
+    let verbs = help.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty());
+    let verbs: Vec<&str> =
+        verbs.filter(|l| !l.starts_with("   ")).filter_map(|l| l.split_whitespace().next()).filter(|v| *v != "help").collect();
+    let told = page.lines().filter_map(|l| l.strip_prefix("| `")).filter_map(|l| l.split([' ', '`']).next());
+    let mut told: Vec<&str> = told.filter(|word| !["hit", "renew", "in_flight", "refused", "miss", "unknown"].contains(word)).collect();
+    let mut verbs = verbs;
+    verbs.sort_unstable();
+    told.sort_unstable();
+    assert!(verbs.len() > 8 && verbs == told, "{verbs:?} {told:?}");
+}
+
+#[test]
+fn colours_are_for_terminals_that_want_them() {
+    for colours in [None, Some("1")] {
+        let mut command = cambist();
+        command.env_remove("NO_COLOR").args(["check", "/nowhere"]);
+        if let Some(off) = colours {
+            command.env("NO_COLOR", off);
+        }
+        let said = say(&mut command);
+        assert!(!said.err.contains('\u{1b}') && said.err.contains("error"), "{said:?}");
+    }
+}

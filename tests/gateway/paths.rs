@@ -195,3 +195,20 @@ async fn taken_as_written_there_is_no_second_look() {
     g.ask(get("/files/admin", &token, &[])).await;
     assert_eq!((g.world.payroll.requests(), g.world.payroll.last().unwrap().target), (1, "/files/admin".into()));
 }
+
+/// `new URL("//x/admin", base)` and `java.net.URI` take what follows two slashes for a host.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_slashes_at_the_beginning_hide_no_route_behind_a_host() {
+    let routes = "
+  rest: { upstream: OPEN, token: strip }
+  admin: { match: { path: /admin }, upstream: PAYROLL, token: strip }
+";
+    let g = World::new().await.gateway(routes, "").await;
+    for target in ["//x/admin", "///x/admin/y", "//x/ADMIN", "/%2fx/admin", "//x/%61dmin", "//admin"] {
+        assert_eq!(refused(&g, target).await, (400, "bad_request".into()), "{target:?}");
+    }
+    for target in ["//", "//x", "//x/y", "//x/y/admin"] {
+        assert_eq!(g.ask(get(target, &g.token("ada"), &[])).await.status(), 200, "{target:?}");
+        assert_eq!(g.world.open.last().unwrap().target, target);
+    }
+}

@@ -71,6 +71,28 @@ async fn keys_rotated_twice_in_ten_seconds() {
     then(rotated, k.keep_keys(&keys)).await;
 }
 
+/// Neither says anything about the caller, and neither is remembered against one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_realm_that_is_switched_off_or_wants_https() {
+    let Some(k) = Keycloak::alone().await else { return };
+    for (off, on, words) in [
+        (json!({ "enabled": false }), json!({ "enabled": true }), (403, "access_denied", "Realm not enabled")),
+        (json!({ "sslRequired": "all" }), json!({ "sslRequired": "none" }), (403, "invalid_request", "HTTPS required")),
+    ] {
+        let (token, g) = (k.ada().await, k.gateway(&ASK).await);
+        k.admin(Method::PUT, "", off).await;
+        let refused = async {
+            assert_refused(&k.exchange(&ASK, &token).await, words);
+            g.refuses(&token, words, (500, "misconfigured")).await;
+        };
+        then(refused, async {
+            k.admin(Method::PUT, "", on).await;
+        })
+        .await;
+        g.passes(&token).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_not_before_of_the_realm_kills_what_is_older() {
     let Some(k) = Keycloak::alone().await else { return };

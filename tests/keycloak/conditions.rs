@@ -205,3 +205,54 @@ async fn disabled_client() {
     let ask = Ask { client: "disabled-gw", secret: "disabled-secret", verify: "audiences: [gateway]", ..ASK };
     k.refuses(&ask, &k.ada().await, words, (500, "misconfigured")).await;
 }
+
+/// What the table has not: settings of the gateway's client that fit a gateway which fetches bearer tokens with a secret no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_of_the_gateways_client() {
+    let Some(k) = Keycloak::shared().await else { return };
+    let verify = "audiences: [gateway]";
+    for (settings, words) in [
+        (json!({ "clientAuthenticatorType": "client-jwt" }), "Parameter client_assertion_type is missing"),
+        (json!({ "clientAuthenticatorType": "client-x509" }), "Missing client_id parameter"),
+        (json!({ "bearerOnly": true }), "Bearer-only not allowed"),
+        (json!({ "protocol": "saml" }), "Wrong client protocol."),
+    ] {
+        let mut client = json!({
+            "secret": "secret", "publicClient": false, "attributes": { "standard.token.exchange.enabled": "true" },
+        });
+        client.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let client = k.client(client).await;
+        let ask = Ask { client: &client, secret: "secret", verify, ..ASK };
+        let g = k.refuses(&ask, &k.ada().await, (400, "invalid_client", words), (500, "misconfigured")).await;
+        assert!(g.gateway.failures()[0].docs.contains("#keycloak-"), "{words}");
+    }
+    let bound = k.gateway_client(json!({ "dpop.bound.access.tokens": "true" })).await;
+    let ask = Ask { client: &bound, secret: "secret", verify, ..ASK };
+    k.refuses(&ask, &k.ada().await, (400, "invalid_request", "DPoP proof is missing"), (500, "misconfigured")).await;
+
+    let light = k.gateway_client(json!({ "client.use.lightweight.access.token.enabled": "true" })).await;
+    let web = k.login_client(&light, json!({})).await;
+    let token = k.login(&web, "ada").await.access;
+    let words = (400, "invalid_request", "Requested audience not available: orders-api");
+    let g = k.refuses(&Ask { client: &light, secret: "secret", ..ASK }, &token, words, (403, "target_refused")).await;
+    assert!(g.gateway.failures()[0].cure.contains("lightweight"));
+}
+
+/// A `token_endpoint` that is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn token_endpoint_misspelt() {
+    let Some(k) = Keycloak::shared().await else { return };
+    let (token, issuer) = (k.ada().await, k.issuer());
+    for (path, words, code) in [
+        ("/nope/token", "Unable to find matching target resource method", "misconfigured"),
+        ("/protocol/openid-connect/certs", "HTTP 405 Method Not Allowed", "misconfigured"),
+        ("-nope/protocol/openid-connect/token", "Realm does not exist", "misconfigured"),
+        ("/protocol/openid-connect/logout", "", "bad_issuer_answer"),
+    ] {
+        let g = k.gateway(&Ask { issuer: &format!("token_endpoint: \"{issuer}{path}\""), ..ASK }).await;
+        g.refused(&token, (if words.is_empty() { 502 } else { 500 }, code)).await;
+        let failure = &g.gateway.failures()[0];
+        assert_eq!(failure.issuer_words.as_deref().unwrap_or_default(), words);
+        assert!(words.is_empty() || failure.cure.contains("correct"), "{failure:?}");
+    }
+}

@@ -3,9 +3,10 @@
 
 mod claims;
 mod report;
+mod way;
 
 use super::routes::{make_routes, make_upstreams};
-use super::world::{Issuers, MadeIssuer, make_issuers};
+use super::world::{Issuers, make_issuers};
 use super::{ConfigFile, Output, token_in};
 use crate::clock::Clock;
 use crate::config;
@@ -13,32 +14,38 @@ use crate::exchange::Exchange;
 use crate::fault::{Fault, bad_request};
 use crate::issuer::Issuer;
 use crate::metrics::Metrics;
-use crate::stack::{Injection, Route};
-use crate::token::{Ask, Asker, Caller, Granted, SubjectToken, Target, TargetSettings, TokenSource};
-use crate::verify::{Verifier, Verifiers};
+use crate::stack::{asker, of_the_actor};
+use crate::token::{Ask, Asker, Caller, Grant, Granted, SubjectToken, Target, TokenSource};
+use crate::verify::Verifiers;
+use anyhow::Context;
 use clap::Args;
 use http::HeaderValue;
 use report::Report;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
+use way::{Misuse, Way};
+use zeroize::Zeroizing;
 
 #[derive(Args)]
 pub(super) struct Options {
     #[command(flatten)]
     config: ConfigFile,
     /// The route whose exchange is to be made.
-    #[arg(long, value_name = "NAME")]
-    route: String,
-    /// Ask for this audience instead of the route's.
+    #[arg(long, value_name = "NAME", required_unless_present = "audience")]
+    route: Option<String>,
+    /// Ask for this audience instead of the route's; without a route, one of the exchange API's audiences.
     #[arg(long, value_name = "NAME")]
     audience: Option<String>,
-    /// Where the caller's token is; `-` is stdin.
-    #[arg(long, value_name = "FILE", default_value = "-")]
-    token_file: PathBuf,
+    /// Where the caller's token is; `-` is stdin, and is read unless the route's token is the gateway's own [default: -].
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Where the token is of who acts for the caller, on routes with `actor: { header }`; `-` is stdin.
+    #[arg(long, value_name = "FILE")]
+    actor_token_file: Option<PathBuf>,
     /// Show the values of all claims, who the caller is among them.
     #[arg(long)]
     show_claims: bool,
@@ -73,71 +80,70 @@ pub(super) fn exchange(options: &Options) -> ExitCode {
     }
 }
 
-/// What was asked for cannot be done with this configuration, whoever the caller is.
-struct Misuse(String);
+impl Options {
+    fn token_file(&self) -> &Path {
+        self.token_file.as_deref().unwrap_or(Path::new("-"))
+    }
+}
+
+/// The tokens that are given, as they were read.
+struct Given {
+    caller: Option<Zeroizing<String>>,
+    actor: Option<Zeroizing<String>>,
+}
+
+impl Given {
+    fn read(options: &Options, way: &Way) -> anyhow::Result<Self> {
+        // Of routes with a token of the gateway's own it need not be given: no caller has a part in that one.
+        let wanted = !way.own || options.token_file.is_some();
+        let caller = wanted.then(|| token_in(options.token_file())).transpose()?;
+        let actor = options.actor_token_file.as_deref().map(token_in).transpose().context("the actor's token")?;
+        Ok(Self { caller, actor })
+    }
+}
 
 async fn made(options: &Options, config: config::Config) -> anyhow::Result<Result<Report, Misuse>> {
     let (clock, metrics) = (Clock::real(), Metrics::new());
     let issuers = make_issuers(&config, &clock, &metrics, &Handle::current(), None)?;
     let upstreams = make_upstreams(&config, &metrics, None)?;
     let routes = make_routes(&config, &issuers, &upstreams, &HashMap::new(), &metrics)?;
-    let all: Vec<&Arc<Route>> = routes.by_listener.iter().flat_map(|(_, table)| table.routes()).collect();
-    let (route, verifier, target, maker) = match chosen(options, &all, &issuers) {
-        Ok(chosen) => chosen,
+    let way = match Way::of(options, &config, &routes, &issuers) {
+        Ok(way) => way,
         Err(misuse) => return Ok(Err(misuse)),
     };
-    let token = token_in(&options.token_file)?;
-    let mut report = Report::new(&options.route, &target, token.trim(), clock.unix());
+    let given = Given::read(options, &way)?;
+    let mut report = Report::new(&way, given.caller.as_ref().map(|token| token.trim()), clock.unix());
     let exchange = Exchange::new(clock.clone());
-    exchange.add([&maker.exchanger]);
-    maker.issuer.start();
-    let caller = verified(&verifier, token.trim()).await;
-    // As the gateway does: who may not call the route is not exchanged for.
-    match caller.and_then(|caller| route.require.met_by(&caller.subject).map(|()| caller)) {
-        Err(fault) => report.refused(&fault),
-        Ok(caller) => {
-            report.verified();
-            match exchange.token(&Asker::Caller(caller.clone()), &target, Ask::ANY).await {
-                Ok(granted) => report.granted(&caller, &target, &granted, clock.unix()),
-                Err(fault) => report.refused(&fault),
-            }
+    exchange.add(issuers.values().map(|made| &made.exchanger));
+    let asker = match asking(&way, &given).await {
+        Ok(asker) => asker,
+        Err(fault) => {
+            report.refused(&fault);
+            return Ok(Ok(report));
         }
+    };
+    let Some(target) = way.target(asker.caller().map(|caller| &*caller.subject.issuer)) else {
+        let words = "which issuer is asked goes by the caller's token: give it with --token-file";
+        return Ok(Err(Misuse(words.to_owned())));
+    };
+    report.asks(&target.issuer, asker.caller().is_some());
+    start(&issuers, target).await;
+    match exchange.token(&asker, target, Ask::ANY).await {
+        Ok(granted) => report.granted(asker.caller(), target, &granted, clock.unix()),
+        Err(fault) => report.refused(&fault),
     }
     Ok(Ok(report))
 }
 
-type Chosen<'a> = (Arc<Route>, Arc<Verifier>, Arc<Target>, &'a MadeIssuer);
-
-fn chosen<'a>(options: &Options, all: &[&Arc<Route>], issuers: &'a Issuers) -> Result<Chosen<'a>, Misuse> {
-    let Some(route) = all.iter().find(|r| *r.name == *options.route) else {
-        let mut names: Vec<&str> = all.iter().map(|r| &*r.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        return Err(Misuse(format!("there is no route `{}` (have: {})", options.route, names.join(", "))));
+/// On whose behalf the issuer is asked. As the gateway does: who may not call the route is not exchanged for.
+async fn asking(way: &Way, given: &Given) -> Result<Asker, Fault> {
+    let (Some(verifiers), Some(token)) = (&way.verifiers, &given.caller) else { return Ok(Asker::Gateway) };
+    let caller = verified(verifiers, token.trim()).await?;
+    let actor = match &given.actor {
+        Some(token) => Some(verified(verifiers, token.trim()).await.map_err(|fault| of_the_actor(fault, way.actor_header.as_ref()))?),
+        None => None,
     };
-    let (Injection::Exchange(targets), Some(Verifiers::One(verifier))) = (&route.token, &route.verifiers) else {
-        let why = "its `token` is another than `exchange`, or its issuer is chosen by the token";
-        return Err(Misuse(format!("route `{}` exchanges nothing that could be shown ({why})", route.name)));
-    };
-    let Some(target) = targets.of(Some(&verifier.issuer().settings().name)) else {
-        return Err(Misuse(format!("route `{}` has no target", route.name)));
-    };
-    let Some(maker) = issuers.get(&target.issuer) else { return Err(Misuse(format!("there is no issuer `{}`", target.issuer))) };
-    let target = match &options.audience {
-        None => target.clone(),
-        Some(own) if *own == maker.issuer.settings().client_id => {
-            return Err(Misuse(format!("`{own}` is the gateway's own client: the exchanged token must be good at a backend")));
-        }
-        Some(audience) => other(maker, target, audience),
-    };
-    Ok(((*route).clone(), verifier.clone(), target, maker))
-}
-
-/// The route's target with another audience.
-fn other(maker: &MadeIssuer, target: &Target, audience: &str) -> Arc<Target> {
-    let audiences = vec![audience.to_owned()];
-    let wanted = TargetSettings { expect_audiences: audiences.clone(), audiences, ..target.settings.clone() };
-    Arc::new(maker.exchanger.target(wanted))
+    asker(&way.require, caller, actor)
 }
 
 /// A token as it stands in a file: some keep it with the scheme in front.
@@ -147,10 +153,20 @@ pub(super) fn bearer(token: &str) -> Result<SubjectToken, Fault> {
     SubjectToken::from_authorization(&header).map_err(bad_request)?.ok_or(Fault::NoToken)
 }
 
-async fn verified(verifier: &Arc<Verifier>, token: &str) -> Result<Caller, Fault> {
+async fn verified(verifiers: &Verifiers, token: &str) -> Result<Caller, Fault> {
     let token = bearer(token)?;
+    let verifier = verifiers.of(&token)?;
+    verifier.issuer().start();
     keys(verifier.issuer()).await;
     verifier.verify(token).await
+}
+
+/// Where no caller was verified, the issuer has not been looked at yet: its token endpoint is to be known.
+async fn start(issuers: &Issuers, target: &Target) {
+    if let Some(made) = issuers.get(&target.issuer) {
+        made.issuer.start();
+        keys(&made.issuer).await;
+    }
 }
 
 /// Waits until the issuer's keys have come in, or it is known why they do not.
@@ -179,9 +195,10 @@ fn tell(options: &Options, report: &Report) -> ExitCode {
 }
 
 impl Report {
-    fn granted(&mut self, caller: &Caller, target: &Target, granted: &Granted, now: u64) {
-        let subject = &caller.subject;
-        let of_caller = subject.expires_at.saturating_add(subject.clock_skew.as_secs()).saturating_sub(now);
+    fn granted(&mut self, caller: Option<&Caller>, target: &Target, granted: &Granted, now: u64) {
+        let left = |caller: &Caller| caller.subject.expires_at.saturating_add(caller.subject.clock_skew.as_secs()).saturating_sub(now);
+        // No caller's token ends the life of the gateway's own.
+        let of_caller = caller.filter(|_| target.grant != Grant::ClientCredentials).map_or(u64::MAX, left);
         self.exchanged(granted, of_caller, target.settings.max_ttl.as_secs());
     }
 }

@@ -2,20 +2,26 @@
 //! it; or the refusal with the issuer's words, its cause and its cure. It judges nothing itself.
 
 use super::claims::{self, cell, clean, span};
+use super::way::Way;
 use crate::fault::Fault;
-use crate::token::{AccessToken, Granted, Target};
+use crate::token::{AccessToken, Granted};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 type Claims = Map<String, Value>;
 
 pub(super) struct Report {
-    route: String,
-    issuer: String,
+    /// `None`: the exchange API's.
+    route: Option<String>,
+    /// `None`: it goes by the caller's token, which did not get that far.
+    issuer: Option<String>,
     audiences: Vec<String>,
     scopes: Vec<String>,
     now: u64,
     verified: bool,
+    /// Whether a caller's token was given, and whether it has a part in what is asked for.
+    caller: bool,
+    own: bool,
     before: Option<Claims>,
     outcome: Outcome,
 }
@@ -59,22 +65,27 @@ impl Bound {
 }
 
 impl Report {
-    pub fn new(route: &str, target: &Target, token: &str, now: u64) -> Self {
-        let before = claims::of(token.rsplit(' ').next().unwrap_or_default());
+    pub fn new(way: &Way, token: Option<&str>, now: u64) -> Self {
+        let wanted = way.asks_for();
+        let list = |of: fn(&crate::token::TargetSettings) -> &Vec<String>| wanted.map(of).cloned().unwrap_or_default();
         Self {
-            route: route.to_owned(),
-            issuer: target.issuer.to_string(),
-            audiences: target.settings.audiences.clone(),
-            scopes: target.settings.scopes.clone(),
+            route: way.route.as_deref().map(str::to_owned),
+            issuer: way.target(None).map(|only| only.issuer.to_string()),
+            audiences: list(|settings| &settings.audiences),
+            scopes: list(|settings| &settings.scopes),
             now,
             verified: false,
-            before,
+            caller: token.is_some(),
+            own: way.own,
+            before: token.and_then(|token| claims::of(token.rsplit(' ').next().unwrap_or_default())),
             outcome: Outcome::Open,
         }
     }
 
-    pub fn verified(&mut self) {
-        self.verified = true;
+    /// Nothing stands against asking this issuer any more.
+    pub fn asks(&mut self, issuer: &str, verified: bool) {
+        self.issuer = Some(issuer.to_owned());
+        self.verified = verified;
     }
 
     pub fn refused(&mut self, fault: &Fault) {
@@ -109,7 +120,8 @@ impl Report {
             "issuer": self.issuer,
             "audience": self.audiences,
             "scopes": self.scopes,
-            "caller": { "verified": self.verified, "claims": shown(self.before.as_ref()) },
+            "token": if self.own { "client_credentials" } else { "exchange" },
+            "caller": self.caller.then(|| json!({ "verified": self.verified, "claims": shown(self.before.as_ref()) })),
         });
         let (key, value) = match &self.outcome {
             Outcome::Granted { token: _, after, lifetime, bound } => {
@@ -123,7 +135,7 @@ impl Report {
                     "cause": why.map_or(fault.row().detail, |w| &*w.cause),
                     "cure": fault.cure(),
                     "issuer_words": why.and_then(|w| w.issuer_words.as_deref()),
-                    "docs": docs(fault),
+                    "docs": fault.docs(),
                 });
                 ("refused", value)
             }
@@ -134,11 +146,18 @@ impl Report {
     }
 
     pub fn text(&self, show_claims: bool) -> String {
-        let mut out = format!("route {}: audience {}", self.route, list(&self.audiences));
+        let whose = self.route.as_ref().map_or_else(|| "the exchange API".to_owned(), |route| format!("route {route}"));
+        let mut out = format!("{whose}: audience {}", list(&self.audiences));
         if !self.scopes.is_empty() {
             let _ = write!(out, ", scopes {}", list(&self.scopes));
         }
-        let _ = writeln!(out, ", at issuer {}\n", self.issuer);
+        if let Some(issuer) = &self.issuer {
+            let _ = write!(out, ", at issuer {issuer}");
+        }
+        out.push_str("\n\n");
+        if self.own {
+            let _ = writeln!(out, "token: client_credentials: the token is the gateway's own, and no caller's goes to the issuer");
+        }
         match &self.outcome {
             Outcome::Granted { after, lifetime, bound, .. } => {
                 self.table(&mut out, after.as_ref(), show_claims);
@@ -146,7 +165,7 @@ impl Report {
             }
             Outcome::Refused(fault) => {
                 self.table(&mut out, None, show_claims);
-                refusal(&mut out, fault, self.verified);
+                self.refusal(&mut out, fault);
             }
             Outcome::Open => {}
         }
@@ -156,19 +175,22 @@ impl Report {
     fn table(&self, out: &mut String, after: Option<&Claims>, show_claims: bool) {
         let before = self.before.as_ref();
         let granted = matches!(self.outcome, Outcome::Granted { .. });
-        if before.is_none() {
+        if before.is_none() && self.caller {
             let _ = writeln!(out, "the caller's token is no JWT: nothing of it can be shown");
         }
-        let mut rows = vec![["claim".to_owned(), "caller's token".to_owned(), "exchanged token".to_owned()]];
+        let heads =
+            ["claim", if self.caller { "caller's token" } else { "" }, if self.own { "gateway's token" } else { "exchanged token" }];
+        let mut rows = vec![heads.map(str::to_owned)];
         for name in claims::names(before, after) {
             let right = match (before.and_then(|c| c.get(name)), after.and_then(|c| c.get(name))) {
                 (Some(left), Some(right)) if left == right => "the same".to_owned(),
                 _ => cell(name, after, self.now, show_claims),
             };
-            rows.push([clean(name), cell(name, before, self.now, show_claims), right]);
+            let left = if self.caller { cell(name, before, self.now, show_claims) } else { String::new() };
+            rows.push([clean(name), left, right]);
         }
         if granted && after.is_none() {
-            let _ = writeln!(out, "the exchanged token is opaque: nothing of it can be shown or was checked");
+            let _ = writeln!(out, "the token that was issued is opaque: nothing of it can be shown or was checked");
         }
         let width = |column: usize| rows.iter().map(|r| r[column].chars().count()).max().unwrap_or(0);
         let (first, second) = (width(0), width(1));
@@ -177,26 +199,23 @@ impl Report {
             let _ = writeln!(out, "{}", format!("  {name:first$}  {left:second$}  {right}").trim_end());
         }
     }
-}
 
-fn refusal(out: &mut String, fault: &Fault, verified: bool) {
-    let row = fault.row();
-    let by = match row.status.as_u16() {
-        _ if verified => "the exchange was refused",
-        400..=499 => "the caller's token was refused, and no exchange was asked for",
-        _ => "the caller's token could not be verified, and no exchange was asked for",
-    };
-    let _ = write!(out, "\nrefused: {by}\n  code    {} (HTTP {})", row.code, row.status.as_u16());
-    let _ = write!(out, "\n  cause   {}", fault.why().map_or_else(|| row.detail.to_owned(), |w| clean(&w.cause)));
-    if let Some(words) = fault.why().and_then(|why| why.issuer_words.as_ref()) {
-        let _ = write!(out, "\n  issuer  {}", clean(words));
+    fn refusal(&self, out: &mut String, fault: &Fault) {
+        let row = fault.row();
+        let by = match row.status.as_u16() {
+            _ if self.own && (self.verified || !self.caller) => "the gateway gets no token of its own",
+            _ if self.verified => "the exchange was refused",
+            400..=499 => "the caller's token was refused, and no exchange was asked for",
+            _ => "the caller's token could not be verified, and no exchange was asked for",
+        };
+        let _ = write!(out, "\nrefused: {by}\n  code    {} (HTTP {})", row.code, row.status.as_u16());
+        let _ = write!(out, "\n  cause   {}", fault.why().map_or_else(|| row.detail.to_owned(), |w| clean(&w.cause)));
+        if let Some(words) = fault.why().and_then(|why| why.issuer_words.as_ref()) {
+            let _ = write!(out, "\n  issuer  {}", clean(words));
+        }
+        let _ = write!(out, "\n  cure    {}", fault.cure());
+        let _ = write!(out, "\n  docs    {}", fault.docs());
     }
-    let _ = write!(out, "\n  cure    {}", fault.cure());
-    let _ = write!(out, "\n  docs    {}", docs(fault));
-}
-
-fn docs(fault: &Fault) -> String {
-    format!("docs/errors.md#{}", fault.code())
 }
 
 fn list(of: &[String]) -> String {

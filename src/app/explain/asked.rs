@@ -13,6 +13,8 @@ pub(super) struct Asked {
     pub method: Method,
     pub headers: HeaderMap,
     authority: Option<String>,
+    /// Of an absolute URL: whether it is https.
+    https: Option<bool>,
     /// With its query, as written.
     target: String,
 }
@@ -30,7 +32,17 @@ impl Asked {
             headers.append(name, value);
         }
         let (authority, target) = split(&question.url)?;
-        Ok(Self { method, headers, authority: authority.map(str::to_owned), target: target.to_owned() })
+        let https = authority.map(|_| question.url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:")));
+        Ok(Self { method, headers, https, authority: authority.map(str::to_owned), target: target.to_owned() })
+    }
+
+    /// Of an absolute URL: whether it is https.
+    pub fn scheme(&self) -> Option<bool> {
+        self.https
+    }
+
+    pub fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
     }
 
     pub fn path(&self) -> &str {
@@ -47,11 +59,17 @@ impl Asked {
         match (hosts.next(), hosts.next(), &self.authority) {
             (Some(_), Some(_), _) => Err(bad_request("more than one Host")),
             (Some(host), None, _) => normal_host(host),
-            (None, _, Some(authority)) => {
-                normal_host(&HeaderValue::from_str(authority).map_err(|_| bad_request("a Host with characters that no host has"))?)
-            }
-            (None, _, None) => Ok(String::new()),
+            (None, ..) => self.named_host(),
         }
+    }
+
+    /// The host of the URL, whatever headers say.
+    ///
+    /// # Errors
+    /// What the caller would get.
+    pub fn named_host(&self) -> Result<String, Fault> {
+        let Some(authority) = &self.authority else { return Ok(String::new()) };
+        normal_host(&HeaderValue::from_str(authority).map_err(|_| bad_request("a Host with characters that no host has"))?)
     }
 
     /// # Errors

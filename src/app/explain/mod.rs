@@ -4,6 +4,7 @@
 mod asked;
 mod cached;
 mod lost;
+mod outbound;
 mod sends;
 mod text;
 mod told;

@@ -32,6 +32,7 @@ fn one(answer: &Value, out: &mut String) {
     let listener = word(&answer["listener"]);
     let _ = match answer["outcome"].as_str() {
         Some("route") => writeln!(out, "\nlistener {listener}: route {}", word(&answer["route"])),
+        Some("unmatched") => writeln!(out, "\nlistener {listener}: no route, let through"),
         Some("own_path") => writeln!(out, "\nlistener {listener}: {}", word(&answer["own_path"])),
         _ => {
             let refused = &answer["refused"];

@@ -3,6 +3,7 @@
 
 use super::asked::Asked;
 use super::lost;
+use super::outbound;
 use super::sends;
 use crate::admin::Question;
 use crate::api;
@@ -35,15 +36,25 @@ pub fn explained(config: &Config, question: &Question) -> Result<Value, String> 
         "boldest_reading": reading.as_ref().ok().filter(|r| r.differs()).map(Reading::boldest),
         "preflight_for": asked.preflight().map(|m| m.to_string()),
     });
-    let answers = listeners.into_iter().map(|listener| match (&host, &reading) {
-        (Ok(host), Ok(reading)) => answer(config, listener, &asked, host, reading),
-        (Err(fault), _) | (_, Err(fault)) => Ok(refused(listener, fault, Vec::new())),
+    let answers = listeners.into_iter().map(|listener| {
+        let proxy = outbound::of(config, listener);
+        if let Some(fault) = proxy.and_then(|_| outbound::refused(&asked)) {
+            return Ok(refused(listener, &fault, Vec::new()));
+        }
+        // Of a proxy's request, the URL alone says whom it is for.
+        let host = if proxy.is_some() { &asked.named_host() } else { &host };
+        match (host, &reading) {
+            (Ok(host), Ok(reading)) => answer(config, listener, &asked, host, reading),
+            (Err(fault), _) | (_, Err(fault)) => Ok(refused(listener, fault, Vec::new())),
+        }
     });
     Ok(json!({ "request": request, "answers": answers.collect::<Result<Vec<_>, String>>()? }))
 }
 
 fn answer(config: &Config, listener: &Arc<str>, asked: &Asked, host: &str, reading: &Reading) -> Result<Value, String> {
-    match own_path(config, listener, reading) {
+    let proxy = outbound::of(config, listener);
+    let own = if proxy.is_some() { Ok(None) } else { own_path(config, listener, reading) };
+    match own {
         Ok(None) => {}
         Ok(Some(own)) => {
             return Ok(
@@ -70,7 +81,13 @@ fn answer(config: &Config, listener: &Arc<str>, asked: &Asked, host: &str, readi
         Found::MethodNotAllowed(methods) => {
             Fault::MethodNotAllowed { allow: methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ") }
         }
-        Found::Nothing => no_route(Why::new("no route takes this request")),
+        Found::Nothing => match proxy.filter(|_| !table.names(host)) {
+            Some(unmatched) => match outbound::let_through(unmatched, listener, asked, &routes) {
+                Some(through) => return Ok(through),
+                None => no_route(Why::new("no route names this host, and the listener says `unmatched: refuse`")),
+            },
+            None => no_route(Why::new("no route takes this request")),
+        },
         Found::Ambiguous => bad_request("two readings of the path lead to different routes"),
     };
     Ok(refused(listener, &fault, routes))

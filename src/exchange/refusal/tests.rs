@@ -52,6 +52,19 @@ const OF_KEYCLOAK: &[(u16, &str, &str, &str, &str)] = &[
         "invalid_token",
         "bearer tokens",
     ),
+    (404, "Realm does not exist", "", "misconfigured", "name of the realm"),
+    (404, "Unable to find matching target resource method", "", "misconfigured", "token_endpoint"),
+    (405, "HTTP 405 Method Not Allowed", "", "misconfigured", "token_endpoint"),
+    (404, "not_found", "no such page", "misconfigured", "token_endpoint"),
+    (403, "access_denied", "Realm not enabled", "misconfigured", "Enabled"),
+    (403, "access_denied", "the policy says no", "target_refused", ""),
+    (403, "invalid_request", "HTTPS required", "misconfigured", "Require SSL"),
+    (400, "invalid_request", "DPoP proof is missing", "misconfigured", "Require DPoP bound tokens"),
+    (400, "invalid_client", "Parameter client_assertion_type is missing", "misconfigured", "Client Authenticator"),
+    (400, "invalid_client", "Missing client_id parameter", "misconfigured", "Client Authenticator"),
+    (400, "invalid_client", "Bearer-only not allowed", "misconfigured", "bearerOnly"),
+    (400, "invalid_client", "Wrong client protocol.", "misconfigured", "OpenID Connect"),
+    (400, "invalid_request", "Requested audience not available: billing-api", "target_refused", "lightweight"),
     (400, "invalid_request", "something new", "misconfigured", "words"),
     (400, "something_new", "", "misconfigured", "words"),
     (400, "unsupported_grant_type", "Unsupported grant_type", "misconfigured", "26.2"),
@@ -138,6 +151,8 @@ fn a_refusal_says_whom_else_it_concerns() {
         (401, "invalid_client", "Audience not found", Reach::Client),
         (401, "invalid_grant", "Invalid token", Reach::Client),
         (401, "", "", Reach::Client),
+        (403, "access_denied", "Realm not enabled", Reach::Request),
+        (404, "Realm does not exist", "", Reach::Request),
         (400, "invalid_request", "Standard token exchange is not enabled for the requested client", Reach::Request),
         (400, "something_new", "", Reach::Request),
         (429, "temporarily_unavailable", "", Reach::Request),
@@ -197,4 +212,24 @@ fn where_no_callers_token_was_sent_no_caller_is_to_blame() {
         assert_eq!(of(profile, 503, "x").code(), "issuer_unavailable");
         assert_eq!(of(profile, 500, "x").code(), "bad_issuer_answer");
     }
+}
+
+#[test]
+fn each_row_has_an_anchor_of_its_own_on_the_page_of_errors() {
+    let page = include_str!("../../../docs/errors.md");
+    let anchors: Vec<&str> = page.split("<a id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    for anchor in [KEYCLOAK, ENTRA, STANDARDS].into_iter().flatten().map(|row| row.anchor) {
+        assert_eq!(anchors.iter().filter(|known| **known == anchor).count(), 1, "{anchor}");
+    }
+    let rows: Vec<&str> = [KEYCLOAK, ENTRA, STANDARDS].into_iter().flatten().map(|row| row.anchor).collect();
+    let elsewhere = ["keycloak-full", "issuer-no-endpoint", "issuer-401", "issuer-own-token"];
+    for anchor in anchors.iter().filter(|a| ["keycloak-", "entra-", "issuer-"].iter().any(|kind| a.starts_with(kind))) {
+        assert!(rows.contains(anchor) || elsewhere.contains(anchor), "{anchor} is no row's");
+    }
+    let docs = |fault: Fault| fault.docs();
+    assert_eq!(docs(said(Profile::Keycloak, 400, "invalid_client", "Audience not found")), "docs/errors.md#keycloak-audience-not-found");
+    assert_eq!(docs(said(Profile::Keycloak, 503, "", "")), "docs/errors.md#keycloak-full");
+    assert_eq!(docs(said(Profile::Rfc8693, 404, "Not Found", "")), "docs/errors.md#issuer-no-endpoint");
+    assert_eq!(docs(said(Profile::Rfc8693, 401, "invalid_grant", "")), "docs/errors.md#issuer-401");
+    assert_eq!(docs(said(Profile::Keycloak, 400, "something_new", "")), "docs/errors.md#misconfigured");
 }
