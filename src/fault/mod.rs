@@ -274,10 +274,14 @@ impl Fault {
         self.row().code
     }
 
+    /// The place in `docs/errors.md` that is about it.
+    pub fn anchor(&self) -> &'static str {
+        self.why().and_then(|why| why.anchor).unwrap_or_else(|| self.code())
+    }
+
     /// Where the documentation is about it.
     pub fn docs(&self) -> String {
-        let anchor = self.why().and_then(|why| why.anchor).unwrap_or_else(|| self.code());
-        format!("docs/errors.md#{anchor}")
+        format!("docs/errors.md#{}", self.anchor())
     }
 
     /// What only the operator is told, where there is more to say than the code.

@@ -50,7 +50,7 @@ async fn every_step_is_told() {
         [("discovery", "ok"), ("clock", "ok"), ("keys", "ok"), ("client", "ok"), ("route orders", "ok"), ("route payroll", "failed")]
     );
     assert_eq!((said.code, &json["ok"], &json["complaints"][0]["code"]), (1, &false.into(), &"C036".into()));
-    assert_eq!(json["online"][5]["docs"], "docs/errors.md#target_refused");
+    assert_eq!(json["online"][5]["docs"], "docs/errors.md#keycloak-audience-not-available");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +64,7 @@ async fn what_fails_is_told_with_its_cure() {
         }
     };
     let wrong = check(&text.replace("gateway-secret", "another"), None, &[]);
-    failed(&wrong, &["✓ keys", "✗ client", "issuer  ", "cure    ", "docs/errors.md#misconfigured"]);
+    failed(&wrong, &["✓ keys", "✗ client", "issuer  ", "cure    ", "docs/errors.md#keycloak-wrong-secret"]);
     let nowhere = check(&text.replace(world.iam.issuer(), "http://127.0.0.1:1/realms/demo"), None, &[]);
     failed(&nowhere, &["✗ discovery", "cannot be reached", "cure    ", "docs/errors.md#issuer_unavailable"]);
     assert!(!nowhere.out.contains("client  "), "what needs discovery is not asked: {}", nowhere.out);

@@ -44,7 +44,7 @@ impl Step {
 
     pub fn refused(issuer: &str, what: &str, fault: &Fault) -> Self {
         let why = fault.why().cloned().unwrap_or_else(|| Why::new(fault.row().detail));
-        Self::failed(issuer, what, &why.cure(fault.cure().to_owned()), fault.code())
+        Self::failed(issuer, what, &why.cure(fault.cure().to_owned()), fault.anchor())
     }
 
     pub fn is_good(&self) -> bool {
