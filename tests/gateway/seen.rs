@@ -310,7 +310,7 @@ async fn the_status_tells_what_runs_and_what_failed_and_nothing_of_callers() {
     let failures = status["failures"].as_array().unwrap();
     let reasons: Vec<&str> = failures.iter().map(|f| f["reason"].as_str().unwrap()).collect();
     assert_eq!(reasons, ["no_token", "no_route", "no_token", "target_refused"], "the newest first");
-    assert_eq!(keys(&failures[3]), ["cause", "cure", "issuer_words", "reason", "route", "status", "time", "trace_id"]);
+    assert_eq!(keys(&failures[3]), ["cause", "cure", "docs", "issuer_words", "reason", "route", "status", "time", "trace_id"]);
     assert_eq!((&failures[3]["route"], &failures[1]["route"]), (&json!("payroll"), &Value::Null));
     assert!(!status.to_string().contains("c4nary") && !status.to_string().contains("gateway-secret"), "{status}");
     for _ in 0..250 {
