@@ -237,7 +237,7 @@ fn every_refusal_is_explained_and_can_be_reproduced() {
     for (error, begins) in &rules {
         if !words.iter().any(|words| words.contains(&format!("{error} {begins}")) || (begins.is_empty() && words.contains(error.as_str())))
         {
-            complaints.push(format!("src/exchange/refusal.rs: docs/errors.md has no row for `{error}: {begins}`"));
+            complaints.push(format!("src/exchange/refusal/rows.rs: docs/errors.md has no row for `{error}: {begins}`"));
         }
     }
     let seen = text.split_once("\n| to see | do this |\n").expect("the table of what can be seen").1.split("\n\n").next().unwrap();
@@ -251,7 +251,7 @@ fn every_refusal_is_explained_and_can_be_reproduced() {
 
 /// `error` and the beginning of the description of every row in the tables of refusals.
 fn rules(here: &Path) -> Vec<(String, String)> {
-    let text = fs::read_to_string(here.join("src/exchange/refusal.rs")).unwrap();
+    let text = fs::read_to_string(here.join("src/exchange/refusal/rows.rs")).unwrap();
     let quoted = |text: &str| -> Option<(String, usize)> {
         let start = text.find('"')? + 1;
         let end = start + text[start..].find('"')?;
@@ -259,8 +259,9 @@ fn rules(here: &Path) -> Vec<(String, String)> {
     };
     let read = |(at, word): (usize, &str)| {
         let rest = &text[at + word.len()..];
-        let (error, end) = quoted(rest.trim_start().starts_with('"').then_some(rest)?)?;
-        Some((error, quoted(&rest[end..])?.0))
+        let (_anchor, end) = quoted(rest.trim_start().starts_with('"').then_some(rest)?)?;
+        let (error, more) = quoted(&rest[end..])?;
+        Some((error, quoted(&rest[end + more..])?.0))
     };
     text.match_indices("rule(").filter_map(read).collect()
 }
