@@ -117,7 +117,7 @@ impl TokenSource for WhenTold {
         let answer = async move {
             let _ = told.wait_for(|told| *told).await;
             let (token, lifetime) = (AccessToken::new(&"e".repeat(1200)).unwrap(), Duration::from_secs(300));
-            Ok(Granted { token, source: Source::Miss, generation: 0, expires_at: u64::MAX / 2, lifetime })
+            Ok(Granted { token, source: Source::Miss, generation: 0, expires_at: u64::MAX / 2, lifetime, not_before: 0 })
         };
         Either::Right(answer.boxed())
     }
@@ -160,6 +160,7 @@ fn caller(i: u64) -> Asker {
         azp: None,
         scopes: vec![],
         claims: vec![],
+        issued_at: 0,
         expires_at: u64::MAX,
         clock_skew: Duration::ZERO,
     };

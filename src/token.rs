@@ -240,10 +240,19 @@ pub struct Subject {
     pub scopes: Vec<Box<str>>,
     /// The claims that some route asks about, each as a list of texts; the others are forgotten.
     pub claims: Vec<(Box<str>, Vec<Box<str>>)>,
+    /// `iat` of the caller's token, seconds since 1970; 0 where nobody says when it was issued.
+    pub issued_at: u64,
     /// `exp` of the caller's token, seconds since 1970; `u64::MAX` where nobody says when it ends.
     pub expires_at: u64,
     /// How far the issuer's clock and ours may differ.
     pub clock_skew: Duration,
+}
+
+impl Subject {
+    /// Whether the token is of this issuer and was issued before then. One that does not say when it was issued was.
+    pub fn issued_before(&self, issuer: &str, at: u64) -> bool {
+        *self.issuer == *issuer && self.issued_at < at
+    }
 }
 
 /// A verified caller: its token, the token's digest (computed once a request) and what the token says.
@@ -265,6 +274,9 @@ pub struct Granted {
     pub expires_at: u64,
     /// How long the token was good for when the issuer gave it.
     pub lifetime: Duration,
+    /// What was granted for tokens issued before this is no longer to be kept: the issuer's word when it granted this one, in
+    /// seconds since 1970; 0 where it said nothing.
+    pub not_before: u64,
 }
 
 /// The next generation: a counter for the whole process, drawn when an exchange starts. 0 is never drawn.

@@ -259,11 +259,9 @@ fn rules(here: &Path) -> Vec<(String, String)> {
     };
     let read = |(at, word): (usize, &str)| {
         let rest = &text[at + word.len()..];
-        // The first is the row's anchor.
-        let (_, end) = quoted(rest.trim_start().starts_with('"').then_some(rest)?)?;
-        let rest = &rest[end..];
-        let (error, end) = quoted(rest)?;
-        Some((error, quoted(&rest[end..])?.0))
+        let (_anchor, end) = quoted(rest.trim_start().starts_with('"').then_some(rest)?)?;
+        let (error, more) = quoted(&rest[end..])?;
+        Some((error, quoted(&rest[end + more..])?.0))
     };
     text.match_indices("rule(").filter_map(read).collect()
 }

@@ -207,6 +207,11 @@ impl<K: Eq + Hash + Copy, T, O: Clone> Landing<K, T, O> {
         self.flight.forced
     }
 
+    /// Whether it is this very flight that is `about` that.
+    pub(super) fn is_about(&self, about: &T) -> bool {
+        std::ptr::eq(&raw const self.flight.about, about)
+    }
+
     pub(super) fn wait(&self) -> Wait<T, O> {
         Wait::new(&self.flight)
     }

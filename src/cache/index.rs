@@ -86,6 +86,13 @@ impl<P: Place> Listed<P> {
     }
 }
 
+impl<P: Place> Listed<P> {
+    /// Whose it is.
+    pub(super) fn subject(&self) -> &Subject {
+        &self.subject
+    }
+}
+
 impl<P: Place> Drop for Listed<P> {
     fn drop(&mut self) {
         let mut pairs = self.index.pairs();

@@ -57,7 +57,7 @@ mod tests {
     fn life(lifetime: u64, expire_early: f64, refresh_ahead: f64, subject_ends: u64, lot: f64) -> (u64, u64) {
         let token = AccessToken::new("t").unwrap();
         let lifetime = Duration::from_secs(lifetime);
-        let granted = Granted { token, source: Source::Miss, generation: 1, expires_at: millis(lifetime), lifetime };
+        let granted = Granted { token, source: Source::Miss, generation: 1, expires_at: millis(lifetime), lifetime, not_before: 0 };
         let settings = Settings { expire_early, refresh_ahead, ..Settings::default() };
         let Life { until, renew_at } = Life::of(&granted, subject_ends, &settings, lot);
         (until / 1000, if renew_at == NEVER { NEVER } else { renew_at / 1000 })

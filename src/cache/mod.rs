@@ -4,6 +4,7 @@
 mod flight;
 mod index;
 mod life;
+mod not_before;
 mod purge;
 mod refusals;
 mod store;
@@ -20,6 +21,7 @@ use arc_swap::ArcSwap;
 use flight::{Boarded, Flights, Landing};
 use futures_util::future::{Either, FutureExt, ready};
 use life::Life;
+use not_before::NotBefore;
 use purge::About;
 use refusals::Refusals;
 use std::sync::Arc;
@@ -87,6 +89,7 @@ struct Shared<S> {
     store: Store,
     flights: Flights<Key, About, Outcome>,
     refusals: Refusals,
+    not_before: NotBefore,
     source: S,
     settings: Live,
     clock: Clock,
@@ -105,7 +108,8 @@ impl<S: TokenSource> Cache<S> {
     pub fn new(settings: Settings, source: S, clock: Clock, control: Handle, metrics: Arc<Metrics>) -> Self {
         let settings = Live(Arc::new(ArcSwap::from_pointee(settings)));
         let (store, refusals) = (Store::new(settings.clone(), metrics.clone()), Refusals::new(settings.clone()));
-        let shared = Arc::new(Shared { store, flights: Flights::new(), refusals, source, settings, clock, control });
+        let (flights, not_before) = (Flights::new(), NotBefore::default());
+        let shared = Arc::new(Shared { store, flights, refusals, not_before, source, settings, clock, control });
         let weak = Arc::downgrade(&shared);
         metrics.on_scrape(move |m| {
             if let Some(shared) = weak.upgrade() {
@@ -122,9 +126,10 @@ impl<S: TokenSource> Cache<S> {
         self.shared.store.rebound(self.shared.clock.millis());
     }
 
-    /// The issuer of this name knows us as somebody else from now on: its refusal of our client is forgotten.
+    /// The issuer of this name is another from now on, or knows us as somebody else: its refusal of our client is forgotten.
     pub fn forgive(&self, issuer: &Arc<str>) {
         self.shared.refusals.forgive(issuer);
+        self.shared.not_before.forget(issuer);
     }
 
     /// Exchanged tokens that are held now.
@@ -285,6 +290,7 @@ impl<S: TokenSource> Shared<S> {
         match answer {
             Ok(granted) => {
                 let granted = Granted { generation: landing.generation(), source: Source::Miss, ..granted };
+                self.withdraw(landing, wish, granted.not_before);
                 self.keep(landing, wish, granted.clone(), now);
                 Ok(granted)
             }
@@ -292,6 +298,26 @@ impl<S: TokenSource> Shared<S> {
                 self.refused(landing, wish, &fault, now);
                 Err(fault)
             }
+        }
+    }
+
+    /// Throws out what was granted for tokens that are too old by the issuer's newest word, and sees to it that what is being
+    /// exchanged for them is asked for again. Not this very exchange: the issuer granted it knowing its own word.
+    fn withdraw(&self, landing: &Landing<Key, About, Outcome>, wish: Wish, at: u64) {
+        let issuer = &wish.target.issuer;
+        if !self.not_before.rises(issuer, at) {
+            return;
+        }
+        let under_way = self.flights.purge(|about| about.issued_before(issuer, at) && !landing.is_about(about), None);
+        let held = self.store.drop_issued_before(issuer, at);
+        if held + under_way > 0 {
+            tracing::info!(
+                issuer = &**issuer,
+                not_before = at,
+                held,
+                under_way,
+                "the issuer withdrew tokens issued before a time (not-before-policy)"
+            );
         }
     }
 
@@ -304,6 +330,10 @@ impl<S: TokenSource> Shared<S> {
         let life = Life::of(&granted, now.saturating_add(millis(left)), &settings, rand::random());
         let forced_until = if landing.forced() { now.saturating_add(millis(settings.force_interval)) } else { 0 };
         self.refusals.forget(&key, generation);
+        if about.issued_before(&wish.target.issuer, granted.not_before) {
+            // Good for this once: the answer itself says that nothing is to be kept for a token so old.
+            return self.store.refuse(&key, generation, now);
+        }
         // The issuer may have refused another flight meanwhile, and with it this one.
         let void = || landing.grounded() || self.refusals.void(&key, generation, now);
         self.store.put(&key, Arrival { granted, life, forced_until, about: &about }, now, void);

@@ -24,7 +24,7 @@ pub(super) struct Store {
 struct Bucket {
     held: Vec<Held>,
     /// Not for nobody's.
-    _listed: Option<Listed<Digest>>,
+    listed: Option<Listed<Digest>>,
 }
 
 struct Held {
@@ -144,7 +144,7 @@ impl Store {
                 (Some(caller), Whose::Caller(digest)) => Some(Listed::new(&self.callers, caller, digest)),
                 _ => None,
             };
-            Bucket { held: Vec::new(), _listed: listed }
+            Bucket { held: Vec::new(), listed }
         };
         // Nobody's are as many as the configuration has routes for them: no caller can make more.
         let settings = self.settings.now();
@@ -191,11 +191,22 @@ impl Store {
             let acted = self.actors.find(name).into_iter();
             return theirs + acted.map(|(bucket, key)| self.drop_where(&Whose::Caller(bucket), now, |h| h.key == key)).sum::<usize>();
         }
+        self.sweep(|_, h| purge.takes_target(&h.target))
+    }
+
+    /// Throws out all that was granted for tokens of this issuer that are older than that; returns how many tokens that were.
+    pub(super) fn drop_issued_before(&self, issuer: &str, at: u64) -> usize {
+        let caller = |of: Option<&Listed<Digest>>| of.is_some_and(|listed| listed.subject().issued_before(issuer, at));
+        let actor = |h: &Held| h.acted.as_ref().is_some_and(|listed| listed.subject().issued_before(issuer, at));
+        self.sweep(|of, h| caller(of) || actor(h))
+    }
+
+    fn sweep(&self, gone: impl Fn(Option<&Listed<Digest>>, &Held) -> bool) -> usize {
         let mut count = 0;
-        self.buckets.sweep(|bucket| {
-            let before = bucket.held.len();
-            bucket.held.retain(|h| !purge.takes_target(&h.target));
-            count += before - bucket.held.len();
+        self.buckets.sweep(|Bucket { held, listed }| {
+            let before = held.len();
+            held.retain(|h| !gone(listed.as_ref(), h));
+            count += before - held.len();
         });
         self.metrics.cache.evicted("forced", count as u64);
         count

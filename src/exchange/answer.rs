@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// The life of a token of which nobody says how long it is.
 const UNSAID: i64 = 60;
+/// How far an issuer's clock may be ahead of ours, in seconds.
+const AHEAD: u64 = 60;
 /// Longer subject tokens were once dropped silently by Keycloak, and the gateway's own account answered for (CVE-2026-9704).
 const DROPPED: usize = 4000;
 
@@ -30,6 +32,8 @@ pub(super) struct Issued {
     pub life: Duration,
     /// How long it is good for by the issuer's word alone.
     pub by_issuer: Duration,
+    /// Since when tokens count, seconds since 1970; 0: the issuer does not say.
+    pub not_before: u64,
 }
 
 impl Asked<'_> {
@@ -57,7 +61,7 @@ impl Asked<'_> {
         let said = expires_in.or(left).unwrap_or(UNSAID);
         let by_issuer = left.map_or(said, |left| said.min(left));
         let life = self.bounded(by_issuer)?;
-        Ok(Issued { token, life, by_issuer: seconds(by_issuer) })
+        Ok(Issued { token, life, by_issuer: seconds(by_issuer), not_before: not_before(&fields, now) })
     }
 
     /// Only RFC 8693 has its answer say what was issued.
@@ -119,6 +123,13 @@ impl Asked<'_> {
         }
         Ok(seconds(life).min(self.target.settings.max_ttl))
     }
+}
+
+/// Keycloak's word on since when tokens count: of the realm, of the gateway's client or of the caller, whichever is latest. What
+/// cannot be such a time is no reason to refuse the token, and is passed over: one in the future would make every token too old.
+fn not_before(fields: &Map<String, Value>, now: u64) -> u64 {
+    let said = json::number(fields, "not-before-policy").ok().flatten().and_then(|at| u64::try_from(at).ok());
+    said.filter(|at| *at <= now.saturating_add(AHEAD)).unwrap_or(0)
 }
 
 /// Never the subjects themselves: who our users are is nobody's business in a log of errors.

@@ -66,6 +66,7 @@ impl Scene {
             azp: Some("web".into()),
             scopes: vec![],
             claims: vec![],
+            issued_at: 0,
             expires_at: self.clock.unix() + 1000,
             clock_skew: Duration::from_secs(30),
         };

@@ -1,22 +1,12 @@
-//! What an operator can do about a fault, where whoever made it had no better advice, and where to read about it. One line a variant; it
-//! is never shown to callers.
+//! What an operator can do about a fault, where whoever made it had no better advice. One line a variant; it is never shown to
+//! callers.
 
-use super::{Fault, Why};
+use super::Fault;
 
 impl Fault {
     /// The cure: the one that came with the fault, or the ordinary one.
     pub fn cure(&self) -> &str {
         self.why().and_then(|why| why.cure.as_deref()).unwrap_or_else(|| self.ordinary_cure())
-    }
-
-    /// The place in `docs/errors.md` that is about it.
-    pub fn anchor(&self) -> &'static str {
-        self.why().and_then(|why| why.anchor).unwrap_or_else(|| self.code())
-    }
-
-    /// Where the documentation is about it.
-    pub fn docs(&self) -> String {
-        format!("docs/errors.md#{}", self.anchor())
     }
 
     fn ordinary_cure(&self) -> &'static str {
@@ -57,12 +47,5 @@ impl Fault {
             Self::UpstreamTimeout(_) => "look at the backend's load; or raise timeouts.response",
             Self::Internal(_) => "please report this as a bug, with the lines of the log around it",
         }
-    }
-}
-
-impl Why {
-    pub fn anchored(mut self, anchor: &'static str) -> Self {
-        self.anchor = Some(anchor);
-        self
     }
 }

@@ -124,9 +124,9 @@ impl Engine {
     /// When it is no JWT, or says too little: `iss`, `sub` and `exp` must be there.
     pub fn vouched(&self, token: &str) -> Result<Caller, Fault> {
         let told = Told::read(token, self.verifier.issuer().settings()).map_err(|e| invalid_token(format!("the vouched token: {e}")))?;
-        let Told { sub, sid, azp, scopes, expires_at } = told;
+        let Told { sub, sid, azp, scopes, issued_at, expires_at } = told;
         let clock_skew = self.verifier.settings().clock_skew;
-        caller(token, Subject { issuer: NAME.into(), sub, sid, azp, scopes, claims: Vec::new(), expires_at, clock_skew })
+        caller(token, Subject { issuer: NAME.into(), sub, sid, azp, scopes, claims: Vec::new(), issued_at, expires_at, clock_skew })
             .map_err(bad_request)
     }
 
@@ -230,6 +230,7 @@ struct Told {
     sid: Option<Arc<str>>,
     azp: Option<Arc<str>>,
     scopes: Vec<Box<str>>,
+    issued_at: u64,
     expires_at: u64,
 }
 
@@ -245,6 +246,7 @@ impl Told {
             sid: text("sid")?.map(Into::into),
             azp: text("azp")?.map(Into::into),
             scopes: json::strings(&claims, "scope")?.into_iter().flat_map(str::split_ascii_whitespace).map(Into::into).collect(),
+            issued_at: json::number(&claims, "iat")?.and_then(|iat| u64::try_from(iat).ok()).unwrap_or(0),
             expires_at: json::number(&claims, "exp")?.and_then(|exp| u64::try_from(exp).ok()).ok_or("it has no exp")?,
         })
     }

@@ -19,7 +19,7 @@ enum Fake {
 impl TokenSource for Fake {
     fn token(&self, _: &Asker, _: &Arc<Target>, _: Ask) -> Answer {
         let token = AccessToken::new("exchanged").unwrap();
-        let granted = Granted { token, source: Source::Hit, generation: 1, expires_at: 1, lifetime: Duration::from_secs(1) };
+        let granted = Granted { token, source: Source::Hit, generation: 1, expires_at: 1, lifetime: Duration::from_secs(1), not_before: 0 };
         match self {
             Self::Hit => Either::Left(ready(Ok(granted))),
             Self::Miss => Either::Right(
@@ -49,6 +49,7 @@ fn of(azp: &str) -> Caller {
         azp: Some(azp.into()),
         scopes: vec![],
         claims: vec![],
+        issued_at: 0,
         expires_at,
         clock_skew,
     };

@@ -74,6 +74,7 @@ mod tests {
             azp: none,
             scopes,
             claims,
+            issued_at: 0,
             expires_at: u64::MAX,
             clock_skew: skew,
         };

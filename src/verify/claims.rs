@@ -39,7 +39,7 @@ pub(super) fn read(claims: &Claims, found: Found, verifier: &Verifier) -> Result
     if time(claims, "nbf")?.is_some_and(|nbf| nbf > now.saturating_add(skew.as_secs())) {
         return Err(Why::new("the caller's token is not valid yet (nbf)").cure("compare the clocks of the IAM and of this machine"));
     }
-    time(claims, "iat")?;
+    let issued_at = time(claims, "iat")?.unwrap_or(0);
     for_us(claims, &settings.audiences)?;
     access_token(claims)?;
     let text = |key| json::string(claims, key).map_err(wrong);
@@ -57,6 +57,7 @@ pub(super) fn read(claims: &Claims, found: Found, verifier: &Verifier) -> Result
         azp: azp.map(Arc::from),
         scopes: scopes(claims)?,
         claims: kept(claims, &settings.keep),
+        issued_at,
         expires_at,
         clock_skew: skew,
     })

@@ -51,6 +51,7 @@ mod tests {
             azp: None,
             scopes: boxed(scopes),
             claims: claims.iter().map(|(name, values)| ((*name).into(), boxed(values))).collect(),
+            issued_at: 0,
             expires_at: 0,
             clock_skew: Duration::ZERO,
         }

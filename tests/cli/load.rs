@@ -40,7 +40,7 @@ pub enum Manner {
     Http1,
     Http2,
     /// HTTP/2 under TLS, with a certificate of this authority for `api.test`.
-    Sealed(Authority),
+    Sealed(Box<Authority>),
 }
 
 /// A connection that is kept.

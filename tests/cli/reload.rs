@@ -104,7 +104,7 @@ async fn reloads_under_load_under_tls_lose_nothing() {
     let ca = Authority::new();
     ca.put("api.test", &["api.test"]);
     let tls = format!(", tls: {{ certificates: [{}] }}", ca.pair("api.test"));
-    reloads_under_load(Manner::Sealed(ca), &tls, " in HTTP/2 under TLS").await;
+    reloads_under_load(Manner::Sealed(Box::new(ca)), &tls, " in HTTP/2 under TLS").await;
 }
 
 async fn reloads_under_load(manner: Manner, tls: &str, how: &str) {

@@ -3,6 +3,8 @@
 
 use crate::kit::{ROUTES, Running, World, until};
 use cambist::demo::fetch::Connection;
+use cambist::demo::iam::Endpoint;
+use cambist::demo::misbehave::{Gate, Misbehave};
 use http::{HeaderMap, Method, header};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -95,6 +97,21 @@ async fn a_renewal_that_is_due_stays_due_and_one_under_way_is_seen() {
     }
     assert_eq!(r.get("/orders", &token).await.status, 200);
     until("the renewal has been made", || r.world.iam.exchanges() == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_under_way_is_seen_and_not_waited_for() {
+    let r = with("").await;
+    let (token, gate) = (r.token("ada"), Gate::new());
+    r.world.iam.script(Endpoint::Token, Misbehave::Delay(gate.clone()));
+    let look = async {
+        gate.reached(1).await;
+        let seen = cache(&r, "/orders", Some(&token)).await;
+        gate.open();
+        seen
+    };
+    let (answer, seen) = tokio::join!(r.get("/orders", &token), look);
+    assert_eq!((answer.status.as_u16(), &seen["verdict"], &seen["in_flight"]), (200, &json!("in_flight"), &json!(true)), "{seen}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,6 +36,7 @@ mod issuer_protection;
 mod kit;
 mod life;
 mod limits;
+mod not_before;
 mod outbound;
 mod outbound_clients;
 mod paths;

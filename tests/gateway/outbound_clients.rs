@@ -75,7 +75,7 @@ async fn curl() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pythons_requests() {
-    let python = std::env::var("CAMBIST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let python = std::env::var("CAMBIST_CLIENTS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     if !has(&python, &["-c", "import requests"]) {
         return;
     }

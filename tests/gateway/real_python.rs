@@ -1,6 +1,6 @@
 //! Clients and servers of another house on both sides of the gateway: gRPC by grpcio, WebSocket by `websockets`. What they check stands
 //! in tests/clients. Where Python or the packages of its requirements.txt are missing that is said, and a failure only with
-//! `CAMBIST_REQUIRE_CLIENTS=1`; `CAMBIST_PYTHON` names the Python that has them.
+//! `CAMBIST_REQUIRE_CLIENTS=1`; `CAMBIST_CLIENTS_PYTHON` names the Python that has them.
 
 use crate::certs::Authority;
 use crate::kit::{Running, World};
@@ -15,7 +15,7 @@ pub fn required() -> bool {
 }
 
 fn python(script: &str) -> Command {
-    let python = std::env::var_os("CAMBIST_PYTHON").unwrap_or_else(|| "python3".into());
+    let python = std::env::var_os("CAMBIST_CLIENTS_PYTHON").unwrap_or_else(|| "python3".into());
     let mut command = Command::new(python);
     command.arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script));
     // They go to loopback, whatever proxy there is.
@@ -28,12 +28,12 @@ fn python(script: &str) -> Command {
 
 /// Whether this Python has `module`. Where it has not, that is said.
 fn has(module: &str) -> bool {
-    let python = std::env::var_os("CAMBIST_PYTHON").unwrap_or_else(|| "python3".into());
+    let python = std::env::var_os("CAMBIST_CLIENTS_PYTHON").unwrap_or_else(|| "python3".into());
     let tried = Command::new(python).args(["-c", &format!("import {module}")]).output();
     if tried.as_ref().is_ok_and(|output| output.status.success()) {
         return true;
     }
-    assert!(!required(), "no Python with {module}: pip install -r tests/clients/requirements.txt, and CAMBIST_PYTHON ({tried:?})");
+    assert!(!required(), "no Python with {module}: pip install -r tests/clients/requirements.txt, and CAMBIST_CLIENTS_PYTHON ({tried:?})");
     eprintln!("SKIPPED: no Python with {module} (pip install -r tests/clients/requirements.txt)");
     false
 }

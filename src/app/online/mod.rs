@@ -138,6 +138,7 @@ fn nobody(issuer: &str) -> Result<Caller, Fault> {
         scopes: Vec::new(),
         claims: Vec::new(),
         expires_at: u64::MAX,
+        issued_at: u64::MAX,
         clock_skew: std::time::Duration::ZERO,
     };
     Ok(Caller { digest: token.digest(), token, subject: Arc::new(subject) })

@@ -3,7 +3,7 @@
 use super::*;
 use crate::token::{AccessToken, Grant, Subject, SubjectToken, TargetSettings, next_generation};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 mod bounds;
 mod forced;
@@ -20,6 +20,7 @@ struct Counted {
     gate: Semaphore,
     fault: Mutex<Option<Fault>>,
     lifetime: Mutex<Duration>,
+    not_before: AtomicU64,
     clock: Clock,
     started: mpsc::UnboundedSender<()>,
 }
@@ -40,7 +41,14 @@ impl TokenSource for Arc<Fake> {
                 }
                 let token = AccessToken::new(&format!("{}-{n}", target.settings.audiences[0])).unwrap();
                 let lifetime = *me.lifetime.lock().unwrap();
-                Ok(Granted { token, source: Source::Miss, generation: 0, expires_at: asked_at + millis(lifetime), lifetime })
+                Ok(Granted {
+                    token,
+                    source: Source::Miss,
+                    generation: 0,
+                    expires_at: asked_at + millis(lifetime),
+                    lifetime,
+                    not_before: me.not_before.load(Ordering::SeqCst),
+                })
             }
             .boxed(),
         )
@@ -67,6 +75,7 @@ fn bench(permits: usize, fault: Option<Fault>, settings: Settings) -> Bench {
         gate: Semaphore::new(permits),
         fault: Mutex::new(fault),
         lifetime: Mutex::new(LIFE),
+        not_before: AtomicU64::new(0),
         clock: clock.clone(),
         started: tx,
     });
@@ -109,6 +118,7 @@ fn verified(name: &str, expires_at: u64) -> Caller {
         azp: None,
         scopes: vec![],
         claims: vec![],
+        issued_at: 0,
         expires_at,
         clock_skew: Duration::ZERO,
     };

@@ -128,3 +128,25 @@ async fn the_gateways_own_tokens_are_nobodys_and_go_by_audience() {
     assert_eq!(b.cache.purge(&Purge::Audience("b".into())).held, 1);
     assert_eq!(b.cache.purge(&Purge::All).held, 2);
 }
+
+#[tokio::test]
+async fn a_token_goes_with_who_acts_when_the_issuer_withdraws_theirs() {
+    let b = bench(1000, None, plain());
+    let issued = |name: &str, at: u64| {
+        let mut caller = verified(name, u64::MAX);
+        caller.subject = Arc::new(Subject { issued_at: at, ..(*caller.subject).clone() });
+        caller
+    };
+    let acted = |at| Asker::Delegate { caller: issued("ada", 100), actor: issued("bot", at) };
+    let (old, young) = (acted(10), Asker::Delegate { caller: issued("ada", 100), actor: issued("boy", 100) });
+    for asker in [&old, &young, &Asker::Caller(issued("ada", 100)), &Asker::Caller(issued("eve", 10))] {
+        b.cache.token(asker, &target("a"), Ask::ANY).await.unwrap();
+    }
+    assert_eq!(b.cache.len(), 4);
+    b.source.not_before.store(50, Ordering::SeqCst);
+    b.cache.token(&Asker::Caller(issued("bob", 50)), &target("a"), Ask::ANY).await.unwrap();
+    assert_eq!((b.cache.len(), b.scraped("cambist_token_cache_evictions_total{cause=\"forced\"}")), (3, 2.0));
+    b.cache.token(&old, &target("a"), Ask::ANY).await.unwrap();
+    b.cache.token(&Asker::Gateway, &wanted("own", Grant::ClientCredentials), Ask::ANY).await.unwrap();
+    assert_eq!(b.cache.len(), 4, "nobody's is kept, an old actor's is not");
+}

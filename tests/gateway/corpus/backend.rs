@@ -148,10 +148,12 @@ async fn serve(mut incoming: Incoming, all: Arc<Mutex<Vec<Heard>>>) {
         if incoming.stream.write_all(answer.as_bytes()).await.is_err() {
             return;
         }
-        while switches {
-            all.lock().unwrap()[at].behind.append(&mut incoming.unread);
-            if !incoming.more().await {
-                return;
+        if switches {
+            loop {
+                all.lock().unwrap()[at].behind.append(&mut incoming.unread);
+                if !incoming.more().await {
+                    return;
+                }
             }
         }
     }

@@ -75,7 +75,7 @@ pub fn bytes(text: &str, token: &impl Fn(&str) -> String) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find(['\\', '$']) {
-        out.extend(rest[..at].as_bytes());
+        out.extend(&rest.as_bytes()[..at]);
         rest = &rest[at..];
         if let Some((inside, after)) = rest.strip_prefix("${").and_then(|r| r.split_once('}')) {
             match inside.rsplit_once('*') {
