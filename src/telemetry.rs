@@ -1,5 +1,13 @@
-//! Logs, as JSON or text, through a writer that never blocks a request. Tokens do not pass through here at all: what may be
-//! logged is decided by the types in `token`, whose `Debug` prints nothing.
+//! Logs, as JSON or text, through a writer that never blocks a request; and traces, which go to a collector from a thread of their own.
+//! Tokens do not pass through here at all: what may be logged is decided by the types in `token`, whose `Debug` prints nothing.
+
+mod context;
+mod recorder;
+mod span;
+
+pub use context::{Parent, TRACEPARENT, TRACESTATE, TraceContext, TraceId, around, carried, within};
+pub use recorder::{Recorder, TraceError, TraceSettings};
+pub use span::{Kind, Notes, Request, Span};
 
 use std::sync::OnceLock;
 use tracing::level_filters::LevelFilter;

@@ -7,6 +7,7 @@ use crate::fault::{Fault, Why, bad_request};
 use crate::issuer::json as strict;
 use crate::metrics::{Force, RouteMetrics};
 use crate::revocation::Revocations;
+use crate::telemetry::{self, Kind, Span};
 use crate::token::{Asker, Caller, Freshness, Granted, Source, SubjectToken, Target, TokenSource};
 use crate::verify::{Require, Verifier, Verifiers};
 use bytes::Bytes;
@@ -78,7 +79,10 @@ impl<T: TokenSource> ExchangeApi<T> {
     /// Counts where the token came from, or what became of it, as routes do.
     async fn granted(&self, caller: &Caller, target: &Arc<Target>, force: bool) -> Result<Granted, Fault> {
         let freshness = if force { Freshness::Forced } else { Freshness::Any };
-        let (answer, at_once) = match self.tokens.token(&Asker::Caller(caller.clone()), target, freshness.into()) {
+        let mut span = Span::here("cache", Kind::Internal);
+        let asker = Asker::Caller(caller.clone());
+        let coming = telemetry::within(span.context(), || self.tokens.token(&asker, target, freshness.into()));
+        let (answer, at_once) = match coming {
             Either::Left(known) => (known.into_inner(), true),
             Either::Right(coming) => (coming.await, false),
         };
@@ -87,6 +91,11 @@ impl<T: TokenSource> ExchangeApi<T> {
             Err(_) if at_once => self.metrics.lookup_denied(),
             Err(_) => self.metrics.looked_up(if force { Source::Forced } else { Source::Miss }),
         }
+        span.note(|notes| {
+            notes.text("cambist.audience", target.label());
+            notes.word("cambist.cache.result", answer.as_ref().map_or("failed", |granted| granted.source.label()));
+        });
+        span.end();
         if force {
             self.metrics.forced.ended(Force::Api, answer.as_ref().err());
         }

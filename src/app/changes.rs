@@ -47,6 +47,7 @@ impl Changes {
             shutdown,
             workers,
             log,
+            tracing,
         } = new;
         let is_new = [
             ("listeners.mode", *outbound != old.outbound),
@@ -57,6 +58,7 @@ impl Changes {
             ("force_update", *force != old.force),
             ("shutdown", *shutdown != old.shutdown),
             ("log.access", log.access != old.log.access),
+            ("tracing", *tracing != old.tracing),
         ];
         let is_ignored = [
             ("metrics", *metrics != old.metrics),

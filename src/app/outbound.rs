@@ -38,6 +38,7 @@ pub(super) fn make_outbound(config: &Config, anywhere: Option<&Arc<Anywhere>>, m
 fn way(token: Injection, anywhere: &Arc<Anywhere>, metrics: &Arc<Metrics>) -> Route {
     Route {
         name: UNMATCHED.into(),
+        path: "/".into(),
         upstream: Towards::Anywhere(anywhere.clone()),
         timeouts: Timeouts::default(),
         retries: Retries::default(),

@@ -9,6 +9,7 @@ mod process;
 mod reading;
 mod register;
 mod reloads;
+mod traces;
 mod upstream;
 
 use crate::fault::Fault;
@@ -17,6 +18,7 @@ pub use cache::{CacheMetrics, Force, ForcedUpdates};
 pub use issuer::{Exchanged, IssuerMetrics};
 pub use reading::{IssuerReading, LOOKUPS, RouteReading, Spread, UpstreamReading};
 pub use reloads::Reloads;
+pub use traces::TraceMetrics;
 pub use upstream::UpstreamMetrics;
 
 use codes::Codes;
@@ -49,6 +51,7 @@ pub struct Metrics {
     pub cache: CacheMetrics,
     pub forced: ForcedUpdates,
     log_lines_dropped: IntCounter,
+    pub traces: TraceMetrics,
     pub reloads: Reloads,
     process: process::Process,
     hooks: Mutex<Vec<Hook>>,
@@ -111,6 +114,7 @@ impl Metrics {
             cache: CacheMetrics::new(&r),
             forced: ForcedUpdates::new(&r),
             log_lines_dropped: counter(&r, "cambist_log_lines_dropped_total", "Log lines lost because the output was too slow."),
+            traces: TraceMetrics::new(&r),
             reloads: Reloads::new(&r),
             process: process::Process::new(&r),
             hooks: Mutex::default(),

@@ -30,6 +30,7 @@ mod rewrite;
 mod route;
 mod scrub;
 mod swap_token;
+mod traced;
 mod tunnel;
 mod upgrade;
 mod verify;
