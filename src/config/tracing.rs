@@ -34,7 +34,6 @@ pub fn settings(written: Option<Tracing>) -> Option<TraceSettings> {
 mod tests {
     use super::super::Code;
     use super::super::sample::{config, refused};
-    use super::*;
 
     #[test]
     fn off_unless_written() {

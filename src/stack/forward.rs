@@ -77,7 +77,7 @@ async fn forward(Forward { pools }: Forward, mut authorized: Authorized) -> Resu
     let sent = loop {
         let mut span = journal.span("upstream", Kind::Client);
         journal.mark(&span, request.headers_mut());
-        traced::asked(&mut span, &mut terms, &request, upstream.settings(), times);
+        traced::asked(&mut span, &mut terms, &request, &route.upstream, times);
         let sent = pools.send(upstream, request, &mut terms).await.map(|answer| answer.map(|body| Body::upstream(body, trailers)));
         traced::answered(span, &terms, &sent);
         match again.as_ref().and_then(|again| again.after(&sent, &route.retries)) {

@@ -2,18 +2,20 @@
 //! made up, but the path as the access line has it.
 
 use super::journal::{known_method, protocol_version};
+use super::route::Towards;
 use crate::telemetry::Span;
 use crate::upstream::{self, Terms};
 use http::{Request, Response};
 
 /// `times`: how often it has been sent before.
-pub(super) fn asked<B>(span: &mut Span, terms: &mut Terms, request: &Request<B>, upstream: &upstream::Settings, times: u32) {
+pub(super) fn asked<B>(span: &mut Span, terms: &mut Terms, request: &Request<B>, towards: &Towards, times: u32) {
     span.note(|notes| {
-        terms.remember = true;
+        // Where the caller says where to, its word is not told.
+        terms.remember = matches!(towards, Towards::Upstream(_));
         let method = known_method(request.method());
         notes.name(method);
         notes.word("http.request.method", method);
-        notes.text("cambist.upstream", &*upstream.name);
+        notes.text("cambist.upstream", &**towards.name());
         if times > 0 {
             notes.number("http.request.resend_count", times);
         }

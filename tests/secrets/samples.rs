@@ -88,6 +88,7 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
     let target = Exchanger::new(exchange.clone(), issuer.clone(), handles).target(t.clone());
     let route = Route {
         name: settings.name.clone(),
+        path: "/".into(),
         upstream: Towards::Upstream(Upstream::new(config.upstreams[0].clone(), metrics.upstream("sample")).unwrap()),
         timeouts: settings.timeouts,
         retries: settings.retries.clone(),
@@ -116,6 +117,7 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         failed: None,
         replays: ReplayRoom::new(0, 0),
         access_log: true,
+        traces: None,
         followed: Vec::new(),
         held: Box::new(()),
     };
