@@ -60,7 +60,15 @@ impl<T: TokenSource> ExchangeApi<T> {
             self.known(token).await?;
             return Err(unknown());
         };
-        let caller = audience.verifiers.verify(token).await?;
+        let mut span = Span::here("verify", Kind::Internal);
+        let verifying = telemetry::within(span.context(), || audience.verifiers.verify(token));
+        let caller = verifying.await;
+        span.note(|notes| match &caller {
+            Ok(caller) => notes.text("cambist.issuer", &*caller.subject.issuer),
+            Err(fault) => notes.fault(fault),
+        });
+        span.end();
+        let caller = caller?;
         audience.require.met_by(&caller.subject)?;
         self.revoked.check(&caller)?;
         let target = audience.target(&caller)?;
@@ -92,8 +100,15 @@ impl<T: TokenSource> ExchangeApi<T> {
             Err(_) => self.metrics.looked_up(if force { Source::Forced } else { Source::Miss }),
         }
         span.note(|notes| {
+            notes.text("cambist.issuer", &*target.issuer);
             notes.text("cambist.audience", target.label());
-            notes.word("cambist.cache.result", answer.as_ref().map_or("failed", |granted| granted.source.label()));
+            match &answer {
+                Ok(granted) => notes.word("cambist.cache.result", granted.source.label()),
+                Err(fault) => {
+                    notes.word("cambist.cache.result", if at_once { "denied" } else { "failed" });
+                    notes.fault(fault);
+                }
+            }
         });
         span.end();
         if force {

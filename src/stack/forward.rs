@@ -11,7 +11,7 @@ use super::retry::Again;
 use super::rewrite::HostRewrite;
 use super::route::Towards;
 use super::scrub;
-use super::traced;
+use super::traced::Sending;
 use super::tunnel::Joining;
 use super::upgrade::Upgrade;
 use crate::fault::{Fault, Why};
@@ -75,11 +75,11 @@ async fn forward(Forward { pools }: Forward, mut authorized: Authorized) -> Resu
     (terms.retries, terms.on_connect) = (route.retries.attempts, route.retries.on_connect);
     let mut times = 0;
     let sent = loop {
-        let mut span = journal.span("upstream", Kind::Client);
+        let span = journal.span("upstream", Kind::Client);
         journal.mark(&span, request.headers_mut());
-        traced::asked(&mut span, &mut terms, &request, &route.upstream, times);
+        let sending = Sending::of(span, &mut terms, &request, &route.upstream, times);
         let sent = pools.send(upstream, request, &mut terms).await.map(|answer| answer.map(|body| Body::upstream(body, trailers)));
-        traced::answered(span, &terms, &sent);
+        sending.ended(&terms, &sent);
         match again.as_ref().and_then(|again| again.after(&sent, &route.retries)) {
             // The answer that is not taken goes first: its connection is closed or free before another is looked for.
             Some(once_more) if terms.again(Some(from.cut.clone())) => (request, times) = (once_more, times + 1),

@@ -14,10 +14,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+/// Where a request came from.
+pub struct From {
+    /// The caller's address.
+    pub client: IpAddr,
+    /// It came in over TLS.
+    pub tls: bool,
+}
+
 pub struct Journal {
     pub started: Instant,
     /// The caller's address.
     client: IpAddr,
+    tls: bool,
     pub method: Method,
     pub version: Version,
     /// gRPC requests get their faults as gRPC answers.
@@ -40,14 +49,15 @@ pub struct Journal {
 }
 
 impl Journal {
-    pub fn new(head: &http::request::Parts, client: IpAddr, access_log: bool, recorder: Option<&Arc<Recorder>>) -> Self {
+    pub fn new(head: &http::request::Parts, from: From, access_log: bool, recorder: Option<&Arc<Recorder>>) -> Self {
         let grpc = head.headers.get(http::header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
         let traced = recorder.map(|recorder| telemetry::Request::begin(recorder, &head.headers));
         let trace = traced.as_ref().map(|traced| traced.context.trace).or_else(|| Parent::read(&head.headers).map(|p| p.trace));
         let recorded = traced.as_ref().is_some_and(telemetry::Request::is_recorded);
         Self {
             started: Instant::now(),
-            client,
+            client: from.client,
+            tls: from.tls,
             method: head.method.clone(),
             version: head.version,
             grpc,
@@ -168,6 +178,7 @@ impl Journal {
         });
         notes.word("http.request.method", method);
         notes.number("http.response.status_code", status.as_u16());
+        notes.word("url.scheme", if self.tls { "https" } else { "http" });
         notes.text("url.path", self.path.as_deref().unwrap_or_default());
         notes.text("client.address", self.client.to_string());
         notes.word("network.protocol.version", protocol_version(self.version));
@@ -247,7 +258,7 @@ fn micros(d: Duration) -> u64 {
 }
 
 /// A path as it may be logged: some callers put their token there. A JWT's first part opens a JSON object, so it begins alike.
-fn without_jwts(path: &str) -> Cow<'_, str> {
+pub(super) fn without_jwts(path: &str) -> Cow<'_, str> {
     const BEGINS: &str = "eyJ";
     /// No JWT is that short.
     const LEAST: usize = 64;
@@ -266,7 +277,7 @@ fn without_jwts(path: &str) -> Cow<'_, str> {
     path
 }
 
-fn cut(text: &str, most: usize) -> &str {
+pub(super) fn cut(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
     &text[..end]
 }

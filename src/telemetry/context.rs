@@ -96,8 +96,11 @@ pub struct TraceContext {
 
 impl TraceContext {
     fn traceparent(&self) -> Option<HeaderValue> {
-        let flags = u8::from(self.recorder.is_some());
-        HeaderValue::try_from(format!("00-{}-{}-{flags:02x}", self.trace, self.span)).ok()
+        let mut value = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        hex(&self.trace.0.to_be_bytes(), &mut value[3..35]);
+        hex(&self.span.0.to_be_bytes(), &mut value[36..52]);
+        value[54] += u8::from(self.recorder.is_some());
+        HeaderValue::from_bytes(&value).ok()
     }
 
     /// Puts the context into a caller's headers, which go on. What is not recorded goes on as it came.
@@ -119,6 +122,14 @@ impl TraceContext {
         headers.extend(self.traceparent().map(|value| (TRACEPARENT, value)));
         headers.extend(self.state.clone().map(|value| (TRACESTATE, value)));
         headers
+    }
+}
+
+/// By hand: every request that begins a trace has this done.
+fn hex(bytes: &[u8], out: &mut [u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (byte, digits) in bytes.iter().zip(out.chunks_exact_mut(2)) {
+        digits.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
 }
 
@@ -201,6 +212,18 @@ mod tests {
         ] {
             assert_eq!(read(&[&bad]), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let context = TraceContext { trace: TraceId(0xab << 120 | 0xc), span: SpanId(7), recorder: None, continued: false, state: None };
+        let mut headers = context.headers();
+        assert_eq!(headers[TRACEPARENT], "00-ab00000000000000000000000000000c-0000000000000007-00");
+        assert_eq!(Parent::read(&headers), Some(Parent { trace: context.trace, span: context.span, sampled: false }));
+        // What came of another trace goes.
+        headers.insert(TRACESTATE, HeaderValue::from_static("a=1"));
+        context.mark(&mut headers);
+        assert_eq!(headers.keys().collect::<Vec<_>>(), [TRACEPARENT]);
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// # Errors
-    /// When there are no certificate authorities where TLS is needed, or the environment's OTEL variables ask for what there is not.
+    /// When there are no certificate authorities where TLS is needed.
     pub fn start(settings: TraceSettings, metrics: Arc<Metrics>) -> Result<Arc<Self>, TraceError> {
         let waiting = Arc::new(AtomicUsize::new(0));
         let (its, counting, endpoint) = (waiting.clone(), metrics.clone(), settings.endpoint.clone());

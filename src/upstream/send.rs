@@ -5,7 +5,7 @@ use super::connection::Lease;
 use super::member::Member;
 use super::outgoing::Outgoing;
 use super::watch::Cut;
-use super::{Body, Error, Pools, Timeouts, Upstream};
+use super::{Body, Endpoint, Error, Pools, Timeouts, Upstream};
 use bytes::Bytes;
 use http::header::{HOST, UPGRADE};
 use http::{Request, Response};
@@ -46,8 +46,8 @@ impl Terms {
     }
 
     /// The endpoint that a request was sent to last, where that is remembered.
-    pub fn reached(&self) -> Option<(&str, u16)> {
-        self.reached.as_ref().map(|member| (member.peer.endpoint.host.as_str(), member.peer.endpoint.port))
+    pub fn reached(&self) -> Option<&Endpoint> {
+        self.reached.as_ref().map(|member| &member.peer.endpoint)
     }
 
     /// The request is to be sent once more, elsewhere if there is an elsewhere. `false`: that has been done often enough.

@@ -50,6 +50,7 @@ async fn a_miss_is_a_trace_of_every_step_and_the_next_hop_continues_it() {
         ("http.response.status_code", "200"),
         ("http.route", "/orders"),
         ("url.path", "/orders/7"),
+        ("url.scheme", "http"),
         ("client.address", "127.0.0.1"),
         ("network.protocol.version", "1.1"),
         ("cambist.route", "orders"),
@@ -75,6 +76,8 @@ async fn a_miss_is_a_trace_of_every_step_and_the_next_hop_continues_it() {
         (upstream.says("server.port"), upstream.says("http.response.status_code")),
         (&*g.world.orders.address().port().to_string(), "200")
     );
+
+    assert_eq!(upstream.says("url.full"), format!("{}/orders/7", g.world.orders.url()));
 
     let backend = g.world.orders.last().unwrap();
     assert_eq!(backend.header("traceparent"), [format!("00-{TRACE}-{}-01", upstream.id)], "the backend is the upstream span's child");
@@ -296,9 +299,9 @@ async fn a_token_by_the_exchange_api_has_its_trace() {
         [("authorization", &*authorization), ("content-type", "application/json"), ("traceparent", &parent["traceparent: ".len()..])];
     let answer = g.send(Method::POST, "/v1/exchange", &fields, r#"{"audience":"orders-api"}"#).await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    let spans = collector.trace(TRACE, 3).await;
+    let spans = collector.trace(TRACE, 4).await;
     let (server, cache) = (one(&spans, "POST /v1/exchange"), one(&spans, "cache"));
-    assert!(in_span(cache, server) && in_span(one(&spans, "exchange"), cache), "{spans:#?}");
+    assert!(in_span(cache, server) && in_span(one(&spans, "exchange"), cache) && in_span(one(&spans, "verify"), server), "{spans:#?}");
     assert_eq!(cache.says("cambist.cache.result"), "miss");
 }
 
