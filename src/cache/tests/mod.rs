@@ -47,6 +47,7 @@ impl TokenSource for Arc<Fake> {
                     generation: 0,
                     expires_at: asked_at + millis(lifetime),
                     lifetime,
+                    by_issuer: lifetime,
                     not_before: me.not_before.load(Ordering::SeqCst),
                 })
             }
