@@ -28,6 +28,7 @@ mod retry;
 mod rewrite;
 mod route;
 mod scrub;
+mod shared_answers;
 mod swap_token;
 mod tunnel;
 mod upgrade;
@@ -70,6 +71,7 @@ pub use request::Caught;
 pub use retry::Retries;
 pub use rewrite::{HostRewrite, Rewrite};
 pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenHeaders, TokenMode};
+pub use shared_answers::SharedAnswers;
 
 /// What all workers' stacks share, through all configurations.
 pub struct Shared<T> {
