@@ -261,6 +261,9 @@ pub struct Caller {
     pub token: SubjectToken,
     pub digest: Digest,
     pub subject: Arc<Subject>,
+    /// The token was good when its issuer was last asked about it, and to ask again has just failed for this: only what is held
+    /// for it already may be handed out. `None`: it is good.
+    pub doubt: Option<Arc<Fault>>,
 }
 
 /// A token that may be used now.

@@ -50,7 +50,7 @@ fn caller(i: usize) -> Asker {
         expires_at: u64::MAX,
         clock_skew: Duration::ZERO,
     };
-    Asker::Caller(Caller { digest: token.digest(), token, subject: Arc::new(subject) })
+    Asker::Caller(Caller { digest: token.digest(), token, subject: Arc::new(subject), doubt: None })
 }
 
 fn target(what: &str) -> Arc<Target> {

@@ -407,7 +407,7 @@ fn caller(who: usize) -> Asker {
         expires_at: u64::MAX,
         clock_skew: Duration::ZERO,
     };
-    Asker::Caller(Caller { digest: token.digest(), token, subject: Arc::new(subject) })
+    Asker::Caller(Caller { digest: token.digest(), token, subject: Arc::new(subject), doubt: None })
 }
 
 fn target(what: usize) -> Arc<Target> {

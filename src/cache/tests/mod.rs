@@ -123,7 +123,7 @@ fn verified(name: &str, expires_at: u64) -> Caller {
         expires_at,
         clock_skew: Duration::ZERO,
     };
-    Caller { digest: token.digest(), token, subject: Arc::new(subject) }
+    Caller { digest: token.digest(), token, subject: Arc::new(subject), doubt: None }
 }
 
 fn target(audience: &str) -> Arc<Target> {
