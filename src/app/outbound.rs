@@ -3,7 +3,9 @@
 use super::world::{Rooms, World};
 use crate::config::Config;
 use crate::metrics::{Metrics, UNMATCHED};
-use crate::stack::{ForceRoute, HostRewrite, Injection, Outbound, OutboundSettings, Retries, Route, SharedAnswers, TokenHeaders, Towards, Unmatched};
+use crate::stack::{
+    ForceRoute, HostRewrite, Injection, Outbound, OutboundSettings, Retries, Route, SharedAnswers, TokenHeaders, Towards, Unmatched,
+};
 use crate::upstream::{Anywhere, System, Timeouts};
 use crate::verify::Require;
 use std::net::SocketAddr;

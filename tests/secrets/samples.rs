@@ -15,7 +15,9 @@ use cambist::listen::{Bound, Hooks, WorkerContext, Workers};
 use cambist::metrics::{Metrics, UNMATCHED};
 use cambist::revocation::Revocations;
 use cambist::route::Table;
-use cambist::stack::{ForceRoute, HostRewrite, InForce, Injection, ReplayRoom, Route, Routes, Shared, SharedAnswers, Stack, Targets, TokenMode, Towards};
+use cambist::stack::{
+    ForceRoute, HostRewrite, InForce, Injection, ReplayRoom, Route, Routes, Shared, SharedAnswers, Stack, Targets, TokenMode, Towards,
+};
 use cambist::token::{Answer, Ask, Asker, Target, TokenSource};
 use cambist::upstream::{Pools, Upstream};
 use cambist::verify::{Require, Verifier, Verifiers};
