@@ -92,7 +92,7 @@ impl<B: Send> Connection<B> {
         Err(self.useless(why))
     }
 
-    fn useless(self: Box<Self>, why: &str) -> Error {
+    fn useless(&self, why: &str) -> Error {
         let error = self.member.broken(why.to_owned());
         self.blame(&error);
         error
