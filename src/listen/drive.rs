@@ -1,6 +1,7 @@
 //! Drives one connection: hyper's settings, and the loop that heeds what the tick asks for. It makes no decision about requests.
 
-use super::connection::{Asked, Connection, Farewell};
+use super::connection::Connection;
+use super::ends::{Asked, Farewell};
 use super::greet::{Greeted, greet};
 use super::linger::linger;
 use super::proxy::Ends;
