@@ -4,6 +4,7 @@
 use super::divert::Door;
 use super::route::Route;
 use crate::fault::Fault;
+use crate::listen::is_grpc;
 use crate::metrics::RouteMetrics;
 use crate::telemetry::{self, Kind, Notes, Parent, Recorder, Span, TraceContext, TraceId};
 use crate::token::Source;
@@ -50,7 +51,6 @@ pub struct Journal {
 
 impl Journal {
     pub fn new(head: &http::request::Parts, from: From, access_log: bool, recorder: Option<&Arc<Recorder>>) -> Self {
-        let grpc = head.headers.get(http::header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
         let traced = recorder.map(|recorder| telemetry::Request::begin(recorder, &head.headers));
         let trace = traced.as_ref().map(|traced| traced.context.trace).or_else(|| Parent::read(&head.headers).map(|p| p.trace));
         let recorded = traced.as_ref().is_some_and(telemetry::Request::is_recorded);
@@ -60,7 +60,7 @@ impl Journal {
             tls: from.tls,
             method: head.method.clone(),
             version: head.version,
-            grpc,
+            grpc: is_grpc(&head.headers),
             path: (access_log || recorded).then(|| cut(&without_jwts(head.uri.path()), 256).into()),
             access_log,
             trace: trace.map_or_else(OnceLock::new, OnceLock::from),

@@ -29,6 +29,7 @@ mod retry;
 mod rewrite;
 mod route;
 mod scrub;
+mod shared_answers;
 mod swap_token;
 mod traced;
 mod tunnel;
@@ -75,6 +76,7 @@ pub use retry::Retries;
 pub use rewrite::{HostRewrite, Rewrite, rest};
 pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenHeaders, TokenMode, Towards};
 pub use scrub::normal_host;
+pub use shared_answers::SharedAnswers;
 pub use verify::{asker, of_the_actor};
 
 /// What all workers' stacks share, through all configurations.
