@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Where a request came from.
-pub struct From {
+pub struct Arrival {
     /// The caller's address.
     pub client: IpAddr,
     /// It came in over TLS.
@@ -50,7 +50,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    pub fn new(head: &http::request::Parts, from: From, access_log: bool, recorder: Option<&Arc<Recorder>>) -> Self {
+    pub fn new(head: &http::request::Parts, from: Arrival, access_log: bool, recorder: Option<&Arc<Recorder>>) -> Self {
         let traced = recorder.map(|recorder| telemetry::Request::begin(recorder, &head.headers));
         let trace = traced.as_ref().map(|traced| traced.context.trace).or_else(|| Parent::read(&head.headers).map(|p| p.trace));
         let recorded = traced.as_ref().is_some_and(telemetry::Request::is_recorded);
