@@ -45,7 +45,7 @@ impl Journal {
             client,
             method: head.method.clone(),
             version: head.version,
-            grpc: is_grpc(&head.headers),
+            grpc: is_grpc(head.version, &head.headers),
             path: access_log.then(|| cut(&without_jwts(head.uri.path()), 256).into()),
             trace: TraceId::continued(&head.headers).map_or_else(OnceLock::new, OnceLock::from),
             route: OnceLock::new(),
