@@ -159,7 +159,7 @@ impl Exchanger {
 
     async fn post(&self, asking: &Asking<'_>, target: &Target, sent: Sent, errand: &Errand<'_>) -> Result<Issued, Fault> {
         let profile = self.settings.profile;
-        let form = asking.form(target, profile == Profile::Rfc8693);
+        let form = asking.form(target, profile);
         let reply = self.issuer.post_token(form, errand.priority).await.map_err(|e| {
             errand.failed(&e);
             self.issuer.not_answered("for a token", &e)

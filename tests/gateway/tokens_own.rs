@@ -25,6 +25,7 @@ async fn the_gateways_own_token_is_one_for_all_callers() {
     }
     let form = g.world.iam.last(Endpoint::Token).unwrap();
     assert_eq!((form.field("grant_type"), form.field("subject_token"), form.field("scope")), (Some("client_credentials"), None, None));
+    assert_eq!(form.field("audience"), Some("orders-api"), "which Keycloak passes over");
     assert_eq!(g.world.iam.requests(Endpoint::Token), 1, "got once, whoever calls");
     assert_eq!(g.world.iam.exchanges(), 0);
     assert_eq!(g.metric("cambist_token_cache_lookups_total{result=\"hit\",route=\"own\"}").await, 2.0);
@@ -69,6 +70,28 @@ async fn an_own_token_for_another_audience_is_not_used() {
     let g = World::new().await.gateway("\n  own: { upstream: PAYROLL, token: client_credentials, audience: payroll-api }", "").await;
     assert_eq!(said(&g.get("/", &g.token("ada")).await), (502, "bad_issuer_answer".into()));
     assert_eq!(g.world.payroll.requests(), 0);
+}
+
+/// As at Auth0: a token of one's own is for the audience that is asked for, and there is none without.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_that_wants_to_be_told_the_audience_is_told() {
+    let routes = "
+  payroll: { match: { path: /payroll }, upstream: PAYROLL, token: client_credentials, audience: payroll-api, resource: [\"https://p.example/\"] }
+  silent: { match: { path: /silent }, upstream: OPEN, token: client_credentials, expect_audience: payroll-api }
+";
+    for profile in ["keycloak", "rfc8693"] {
+        let world = World::new().await;
+        world.iam.addressed(true);
+        let issuer = format!("issuers: {{ main: {{ url: IAM, profile: {profile}, client_id: gateway, client_secret: gateway-secret }} }}");
+        let g = world.gateway(routes, &issuer).await;
+        assert_eq!(g.get("/payroll", &g.token("ada")).await.status, 200, "{profile}: {:?}", g.gateway.failures());
+        let form = g.world.iam.last(Endpoint::Token).unwrap();
+        assert_eq!((form.field("audience"), form.field("resource")), (Some("payroll-api"), Some("https://p.example/")));
+        assert_eq!(g.world.payroll.last().unwrap().claim("aud"), Some("payroll-api"));
+        assert_eq!(said(&g.get("/silent", &g.token("ada")).await), (500, "misconfigured".into()));
+        let failure = &g.gateway.failures()[0];
+        assert!(failure.cure.contains("`audience`") && failure.docs.contains("#issuer-own-token"), "{failure:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
