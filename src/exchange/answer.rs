@@ -6,7 +6,7 @@ use super::exchanger::Sent;
 use super::grant::{Acting, Asking};
 use crate::fault::{Fault, Why};
 use crate::issuer::jws::Jws;
-use crate::issuer::{Reply, json, without_tokens};
+use crate::issuer::{Issuer, Reply, json};
 use crate::token::{ACCESS_TOKEN, AccessToken, Caller, Target};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -24,7 +24,11 @@ pub(super) struct Asked<'a> {
     pub asking: &'a Asking<'a>,
     pub target: &'a Target,
     pub sent: Sent,
+    pub issuer: &'a Issuer,
 }
+
+/// Takes out of what the issuer wrote what nobody may read.
+type Clean<'a> = &'a dyn Fn(&str) -> String;
 
 pub(super) struct Issued {
     pub token: AccessToken,
@@ -41,19 +45,26 @@ impl Asked<'_> {
     pub(super) fn judge(&self, reply: &Reply, now: u64) -> Result<Issued, Fault> {
         let fields = json::object(&reply.body).map_err(|e| bad(format!("the token endpoint answered {e}")))?;
         let text = |key| json::string(&fields, key).map_err(|e| bad(format!("in the token endpoint's answer, {e}")));
+        let issued = text("access_token")?;
+        // An answer that is mixed up may hold a token anywhere.
+        let hidden: Vec<&str> = self.asking.tokens().into_iter().chain(issued).collect();
+        let clean = |words: &str| self.issuer.cleaned_of(words, &hidden);
         match text("token_type")? {
             Some(kind) if kind.eq_ignore_ascii_case("Bearer") => {}
-            kind => return Err(bad(format!("the issued token has token_type {}, and only Bearer can be injected", shown_type(kind)))),
+            kind => {
+                let kind = shown_type(kind, &clean);
+                return Err(bad(format!("the issued token has token_type {kind}, and only Bearer can be injected")));
+            }
         }
-        self.of_the_type_asked_for(text("issued_token_type")?)?;
-        let raw = text("access_token")?.ok_or_else(|| bad("the token endpoint's answer holds no access_token"))?;
+        self.of_the_type_asked_for(text("issued_token_type")?, &clean)?;
+        let raw = issued.ok_or_else(|| bad("the token endpoint's answer holds no access_token"))?;
         let token = AccessToken::new(raw).map_err(|e| bad(format!("the token endpoint answered with {e}")))?;
         let expires_in = json::number(&fields, "expires_in").map_err(|e| bad(format!("in the token endpoint's answer, {e}")))?;
         if let Some(gone) = expires_in.filter(|s| *s <= 0) {
             return Err(bad(format!("the issued token has expires_in {gone}: it is of no use to anybody"))
                 .cured("Keycloak: an offline session whose life has ended does this; the user must log in again"));
         }
-        let exp = if Jws::looks_like(raw) { self.fits(raw)? } else { self.opaque().map(|()| None)? };
+        let exp = if Jws::looks_like(raw) { self.fits(raw, &clean)? } else { self.opaque().map(|()| None)? };
         if exp.is_some_and(|exp| exp <= signed(now)) {
             return Err(bad("the issued token has already expired (exp)").cured("compare the clocks of the IAM and of this machine"));
         }
@@ -65,7 +76,7 @@ impl Asked<'_> {
     }
 
     /// Only RFC 8693 has its answer say what was issued.
-    fn of_the_type_asked_for(&self, kind: Option<&str>) -> Result<(), Fault> {
+    fn of_the_type_asked_for(&self, kind: Option<&str>, clean: Clean) -> Result<(), Fault> {
         let wanted = match self.asking {
             Asking::TokenExchange { .. } => Some(&*self.target.settings.requested_token_type),
             Asking::JwtBearer { .. } | Asking::ClientCredentials => kind.map(|_| ACCESS_TOKEN),
@@ -73,16 +84,17 @@ impl Asked<'_> {
         if kind == wanted {
             return Ok(());
         }
-        Err(bad(format!("the issued token has issued_token_type {}, where {} was asked for", shown_type(kind), shown(wanted))))
+        let (kind, wanted) = (shown_type(kind, clean), shown(wanted, &str::to_owned));
+        Err(bad(format!("the issued token has issued_token_type {kind}, where {wanted} was asked for")))
     }
 
     /// Checks an issued JWT against what was asked for. Its signature is not: it came from the issuer itself.
-    fn fits(&self, raw: &str) -> Result<Option<i64>, Fault> {
+    fn fits(&self, raw: &str, clean: Clean) -> Result<Option<i64>, Fault> {
         let jws = Jws::read(raw).map_err(|e| bad(format!("the issued token looks like a JWT, but {e}")))?;
         let wrong = |e: String| bad(format!("in the issued token, {e}"));
         let audiences = json::strings(&jws.claims, "aud").map_err(wrong)?;
         if let Some(missing) = self.target.settings.expect_audiences.iter().find(|want| !audiences.contains(&want.as_str())) {
-            let found = shown(Some(&audiences.join(" ")));
+            let found = shown(Some(&audiences.join(" ")), clean);
             return Err(bad(format!("the issued token is for {found}, without the audience {missing} that was asked for"))
                 .cured("an audience often needs the scope that adds it as well: set the route's scopes, or expect_audience"));
         }
@@ -191,16 +203,16 @@ fn bad(cause: impl Into<std::borrow::Cow<'static, str>>) -> Fault {
     Fault::BadIssuerAnswer(Why::new(cause).into())
 }
 
-fn shown(text: Option<&str>) -> String {
-    text.map_or_else(|| "none".to_owned(), |t| format!("{:?}", without_tokens(t).chars().take(100).collect::<String>()))
+fn shown(text: Option<&str>, clean: Clean) -> String {
+    text.map_or_else(|| "none".to_owned(), |t| format!("{:?}", clean(t).chars().take(100).collect::<String>()))
 }
 
-/// A type, if it is one: an answer that is mixed up may hold the token in its place.
-fn shown_type(text: Option<&str>) -> String {
+/// A type, if it is one.
+fn shown_type(text: Option<&str>, clean: Clean) -> String {
     const LONGEST: usize = 20;
     match text {
         Some(t) if t.len() > LONGEST && !t.starts_with("urn:ietf:params:oauth:token-type:") => "that is none".to_owned(),
-        _ => shown(text),
+        _ => shown(text, clean),
     }
 }
 

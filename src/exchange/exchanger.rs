@@ -165,9 +165,10 @@ impl Exchanger {
             self.issuer.not_answered("for a token", &e)
         })?;
         if reply.status != 200 {
-            return Err(refusal::fault(profile, target.grant, &reply, |words| self.issuer.cleaned(words)));
+            let sent = asking.tokens();
+            return Err(refusal::fault(profile, target.grant, &reply, |words| self.issuer.cleaned_of(words, &sent)));
         }
-        Asked { profile, asking, target, sent }.judge(&reply, errand.clock.unix())
+        Asked { profile, asking, target, sent, issuer: &self.issuer }.judge(&reply, errand.clock.unix())
     }
 }
 

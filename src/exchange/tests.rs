@@ -318,6 +318,38 @@ async fn no_token_is_logged_or_told_whatever_the_issuer_echoes() {
     assert!(!text.contains("c4nary"), "{}", &text[text.find("c4nary").unwrap_or(0).saturating_sub(200)..]);
 }
 
+/// Opaque tokens are short and look like words: what was sent is known, and is taken out for what it is.
+#[tokio::test]
+async fn nor_is_a_short_one_that_was_sent_or_came() {
+    let s = scene(Profile::Rfc8693).await;
+    let actor =
+        TargetSettings { actor: crate::token::Actor::Header(http::HeaderName::from_static("x-actor-token")), ..TargetSettings::default() };
+    let asker = Asker::Delegate { caller: s.caller("c4nary-42"), actor: s.caller("k7") };
+    let target = Arc::new(s.exchanger.target(actor));
+    let said = |text: &str| json!({"error": "invalid_request", "error_description": text});
+    let echo = |end: Result<Granted, Fault>| end.unwrap_err().why().map(|why| (why.cause.to_string(), why.issuer_words.clone())).unwrap();
+    for (words, left) in [
+        ("Token c4nary-42 (actor k7) is not known", "invalid_request: Token [removed] (actor [removed]) is not known"),
+        ("subject_token=c4nary-42&actor_token=k7, k77", "invalid_request: subject_token=[removed]&actor_token=[removed], k77"),
+        ("xc4nary-42x", "invalid_request: x[removed]x"),
+        ("sent: YzRuYXJ5LTQy", "[removed]"),
+    ] {
+        s.iam.answer(TOKEN, Canned::json(400, &said(words)));
+        assert_eq!(echo(s.exchange.token(&asker, &target, Ask::ANY).await).1.as_deref(), Some(left));
+    }
+    // Mixed up in an answer that is not to be trusted.
+    let mixed = [
+        json!({"access_token": "issued-1", "token_type": "c4nary-42"}),
+        json!({"access_token": "issued-1", "token_type": "issued-1"}),
+        json!({"access_token": "issued-1", "token_type": "Bearer", "issued_token_type": "k7"}),
+    ];
+    for body in mixed {
+        s.iam.answer(TOKEN, Canned::json(200, &body));
+        let (cause, _) = echo(s.exchange.token(&asker, &target, Ask::ANY).await);
+        assert!(cause.contains("[removed]") && !["c4nary", "k7", "issued-1"].iter().any(|t| cause.contains(t)), "{cause}");
+    }
+}
+
 #[tokio::test]
 async fn targets_that_mean_the_same_have_the_same_digest_and_no_others() {
     let s = scene(Profile::Keycloak).await;

@@ -51,6 +51,12 @@ impl<'a> Asking<'a> {
         }
     }
 
+    /// Every token that is sent.
+    pub fn tokens(&self) -> Vec<&'a str> {
+        let caller = self.caller().map(|caller| caller.token.expose());
+        caller.into_iter().chain(self.actor().map(|actor| actor.token.as_str())).collect()
+    }
+
     pub fn form(&self, target: &Target, profile: Profile) -> Form {
         let form = match self {
             Self::TokenExchange { caller, actor } => token_exchange::form(&caller.token, *actor, target),
