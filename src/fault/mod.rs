@@ -257,16 +257,21 @@ impl Fault {
 
     /// The RFC 6750 challenge that goes with the fault, if one does.
     pub fn challenge(&self) -> Option<String> {
-        match self {
+        let told = match self {
             // RFC 6750 §3.1: no error attribute where no credentials were given.
-            Self::NoToken => Some("Bearer".to_owned()),
-            Self::InvalidToken(_) => Some("Bearer error=\"invalid_token\", error_description=\"The token is expired, revoked, malformed or not meant for this gateway\"".to_owned()),
-            Self::InteractionRequired { claims: Some(c), .. } => Some(format!("Bearer error=\"insufficient_claims\", claims=\"{}\"", quoted(c))),
-            Self::InteractionRequired { claims: None, .. } => Some("Bearer error=\"interaction_required\"".to_owned()),
-            Self::InsufficientScope { scope: Some(s), .. } => Some(format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", quoted(s))),
-            Self::InsufficientScope { scope: None, .. } => Some("Bearer error=\"insufficient_scope\"".to_owned()),
-            _ => None,
-        }
+            Self::NoToken => String::new(),
+            Self::InvalidToken(_) => {
+                ", error=\"invalid_token\", error_description=\"The token is expired, revoked, malformed or not meant for this gateway\""
+                    .to_owned()
+            }
+            Self::InteractionRequired { claims: Some(c), .. } => format!(", error=\"insufficient_claims\", claims=\"{}\"", quoted(c)),
+            Self::InteractionRequired { claims: None, .. } => ", error=\"interaction_required\"".to_owned(),
+            Self::InsufficientScope { scope: Some(s), .. } => format!(", error=\"insufficient_scope\", scope=\"{}\"", quoted(s)),
+            Self::InsufficientScope { scope: None, .. } => ", error=\"insufficient_scope\"".to_owned(),
+            _ => return None,
+        };
+        // The scheme alone is no challenge by RFC 6750 §3: an attribute must follow.
+        Some(format!("Bearer realm=\"{REALM}\"{told}"))
     }
 
     /// Whether the connection must not carry another request: the framing of what follows can't be trusted.
@@ -274,6 +279,9 @@ impl Fault {
         matches!(self, Self::BadRequest(_) | Self::BodyTooLarge | Self::UriTooLong | Self::HeadersTooLarge)
     }
 }
+
+/// One for the whole gateway: which routes there are is nobody's business who has no token.
+const REALM: &str = "cambist";
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -140,7 +140,7 @@ async fn what_a_route_requires_of_its_callers() {
     }
     let lacks = g.get("/scoped", &caller().claim("scope", json!("orders emails")).token().unwrap()).await;
     assert_eq!(said(&lacks), (403, "insufficient_scope".into()));
-    assert_eq!(lacks.headers["www-authenticate"], "Bearer error=\"insufficient_scope\", scope=\"orders email\"");
+    assert_eq!(lacks.headers["www-authenticate"], "Bearer realm=\"cambist\", error=\"insufficient_scope\", scope=\"orders email\"");
 
     let claims = |tenant, level| caller().claim("tenant", tenant).claim("level", level).token().unwrap();
     for (tenant, level) in [(json!("acme"), json!(3)), (json!(["x", "umbrella"]), json!("3")), (json!("umbrella"), json!([1, 3]))] {
@@ -149,7 +149,7 @@ async fn what_a_route_requires_of_its_callers() {
     for (tenant, level) in [(json!("acm"), json!(3)), (json!("acme"), json!(4)), (json!({"acme": 1}), json!(3)), (json!([]), json!(3))] {
         let answer = g.get("/claimed", &claims(tenant, level)).await;
         assert_eq!(said(&answer), (403, "insufficient_scope".into()));
-        assert_eq!(answer.headers["www-authenticate"], "Bearer error=\"insufficient_scope\"", "no claim is told");
+        assert_eq!(answer.headers["www-authenticate"], "Bearer realm=\"cambist\", error=\"insufficient_scope\"", "no claim is told");
     }
 
     let clerk = caller().claim("realm_access", json!({"roles": ["user", "clerk"]})).token().unwrap();
