@@ -159,3 +159,31 @@ async fn what_a_route_requires_of_its_callers() {
     // What was remembered of a token on one route holds on the others.
     assert_eq!(said(&g.get("/scoped", &clerk).await), (403, "insufficient_scope".into()));
 }
+
+/// RFC 9470: who may come in after a better sign-in is told which, and is no stranger meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_signed_in_too_weakly_is_told_how_to_sign_in() {
+    let require = "require: { scopes: [email], claims: { acr: [gold, platinum] } }";
+    let routes = format!("\n  orders: {{ match: {{ path: /orders }}, upstream: ORDERS, audience: orders-api, {require} }}");
+    let api = format!(
+        "listeners: {{ main: {{ address: \"127.0.0.1:0\" }} }}\nexchange_api: {{ listeners: [main], audiences: {{ orders-api: {{ {require} }} }} }}"
+    );
+    let g = World::new().await.gateway(&routes, &api).await;
+    let token = |acr: &str| g.world.iam.caller("ada").claim("acr", json!(acr)).token().unwrap();
+    let challenge = "Bearer realm=\"cambist\", error=\"insufficient_user_authentication\", acr_values=\"gold platinum\"";
+    for weak in [token("1"), g.token("ada")] {
+        let refused = g.get("/orders", &weak).await;
+        assert_eq!(said(&refused), (401, "insufficient_user_authentication".into()));
+        assert_eq!(refused.headers["www-authenticate"], challenge);
+        let failure = &g.gateway.failures()[0];
+        assert!(failure.cause.contains("acr") && failure.docs.ends_with("#insufficient_user_authentication"), "{failure:?}");
+        let fields = [("authorization", &*format!("Bearer {weak}")), ("content-type", "application/json")];
+        let refused = g.send(Method::POST, "/v1/exchange", &fields, "{\"audience\":\"orders-api\"}").await;
+        assert_eq!((said(&refused).0, &refused.headers["www-authenticate"].to_str().unwrap()), (401, &challenge));
+    }
+    assert_eq!((g.world.iam.exchanges(), g.world.orders.requests()), (0, 0));
+    assert_eq!(g.get("/orders", &token("gold")).await.status, 200);
+    // Scopes come first: no sign-in would bring one.
+    let neither = g.world.iam.caller("ada").claim("scope", json!("profile")).token().unwrap();
+    assert_eq!(said(&g.get("/orders", &neither).await), (403, "insufficient_scope".into()));
+}
