@@ -4,6 +4,7 @@
 use super::divert::Door;
 use super::route::Route;
 use crate::fault::Fault;
+use crate::listen::is_grpc;
 use crate::metrics::RouteMetrics;
 use crate::telemetry;
 use crate::token::Source;
@@ -39,13 +40,12 @@ pub struct Journal {
 
 impl Journal {
     pub fn new(head: &http::request::Parts, client: IpAddr, access_log: bool) -> Self {
-        let grpc = head.headers.get(http::header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
         Self {
             started: Instant::now(),
             client,
             method: head.method.clone(),
             version: head.version,
-            grpc,
+            grpc: is_grpc(&head.headers),
             path: access_log.then(|| cut(&without_jwts(head.uri.path()), 256).into()),
             trace: TraceId::continued(&head.headers).map_or_else(OnceLock::new, OnceLock::from),
             route: OnceLock::new(),
