@@ -51,9 +51,9 @@ async fn who_knows_one_kind_of_chain_is_understood_in_the_other() {
         "Forwarded: for=203.0.113.7;host=\"shop.example.com:8443\";proto=https, for=10.1.1.1;proto=http;host=inner",
     ])
     .await;
-    assert_eq!((heard.one("x-forwarded-proto"), heard.one("x-forwarded-host")), ("https".into(), "shop.example.com:8443".into()));
+    assert_eq!((heard.one("x-forwarded-proto"), heard.one("x-forwarded-host")), ("https", "shop.example.com:8443"));
     let heard = passed_on(&["Forwarded: for=203.0.113.7;proto=https;host=two", "X-Forwarded-Host: one", "X-Forwarded-Proto: http"]).await;
-    assert_eq!((heard.one("x-forwarded-proto"), heard.one("x-forwarded-host")), ("http".into(), "one".into()));
+    assert_eq!((heard.one("x-forwarded-proto"), heard.one("x-forwarded-host")), ("http", "one"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
