@@ -78,10 +78,14 @@ impl Revocations {
         let subject = &caller.subject;
         let of_session = subject.sid.as_ref().and_then(|sid| self.until(&session(&subject.issuer, sid)));
         if of_session.is_some() {
-            return Err(over("the caller's session was logged out at the issuer"));
+            return Err(over("the caller's session was logged out at the issuer", "log in again"));
         }
         match self.until(&user(&subject.issuer, &subject.sub)) {
-            Some(until) if subject.issued_at <= until => Err(over("the caller was logged out at the issuer")),
+            Some(until) if subject.issued_at <= until => {
+                // Times in tokens are whole seconds: which of the two came first in it, nobody can tell.
+                let cure = "log in again; a token of the very second of the logout is refused, too";
+                Err(over("the caller was logged out at the issuer", cure))
+            }
             _ => Ok(()),
         }
     }
@@ -106,8 +110,8 @@ fn user(issuer: &str, sub: &str) -> Digest {
     Digest::of_parts([&b"user"[..], issuer.as_bytes(), sub.as_bytes()])
 }
 
-fn over(cause: &'static str) -> Fault {
-    Fault::InvalidToken(Why::new(cause).cure("log in again").into())
+fn over(cause: &'static str, cure: &'static str) -> Fault {
+    Fault::InvalidToken(Why::new(cause).cure(cure).into())
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ pub(super) fn make_limiters(config: &Config, clock: &Clock, old: Option<&World>)
 }
 
 fn rate(settings: &RouteSettings, limiters: &Limiters) -> Option<RouteRate> {
-    Some(RouteRate { by: settings.rate?.by, limiter: limiters.get(&settings.name)?.clone() })
+    Some(RouteRate::new(settings.rate?.by, limiters.get(&settings.name)?.clone()))
 }
 
 /// The issuers of a route.

@@ -171,15 +171,16 @@ impl Exchanger {
 
     async fn post(&self, asking: &Asking<'_>, target: &Target, sent: Sent, errand: &Errand<'_>) -> Result<Issued, Fault> {
         let profile = self.settings.profile;
-        let form = asking.form(target, profile == Profile::Rfc8693);
+        let form = asking.form(target, profile);
         let reply = self.issuer.post_token(form, errand.priority).await.map_err(|e| {
             errand.failed(&e);
             self.issuer.not_answered("for a token", &e)
         })?;
         if reply.status != 200 {
-            return Err(refusal::fault(profile, target.grant, &reply, |words| self.issuer.cleaned(words)));
+            let sent = asking.tokens();
+            return Err(refusal::fault(profile, target.grant, &reply, |words| self.issuer.cleaned_of(words, &sent)));
         }
-        Asked { profile, asking, target, sent }.judge(&reply, errand.clock.unix())
+        Asked { profile, asking, target, sent, issuer: &self.issuer }.judge(&reply, errand.clock.unix())
     }
 }
 

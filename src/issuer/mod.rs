@@ -27,7 +27,7 @@ mod tests;
 mod traced;
 mod unanswered;
 
-pub use auth::{Form, without_tokens};
+pub use auth::Form;
 pub use breaker::{Settings as BreakerSettings, Standing};
 pub use client::{CallError, Reply};
 pub use inspect::Inspected;
@@ -194,7 +194,14 @@ impl Issuer {
 
     /// An issuer's words without our secret and without anything that could be a token, fit for the log.
     pub fn cleaned(&self, words: &str) -> String {
-        auth::cleaned(words, self.credentials.current().proof.secret())
+        self.cleaned_of(words, &[])
+    }
+
+    /// The same, of words about a request in which these tokens were sent: they may be short, and look like anything.
+    pub fn cleaned_of(&self, words: &str, sent: &[&str]) -> String {
+        let tools = self.credentials.current();
+        let sent: Vec<&str> = tools.proof.secret().map(Secret::expose).into_iter().chain(sent.iter().copied()).collect();
+        auth::cleaned(words, &sent)
     }
 
     /// What an answer that is no success says of itself, as it may be shown: `error: error_description`, without the token that it is about.
@@ -203,7 +210,7 @@ impl Issuer {
         let text = |key| json::string(&said, key).ok().flatten().filter(|text| !text.is_empty());
         let error = text("error")?;
         let said = text("error_description").map_or_else(|| error.to_owned(), |more| format!("{error}: {more}"));
-        Some(auth::cleaned(&self.cleaned(&said), Some(&Secret::new(token.expose()))))
+        Some(self.cleaned_of(&said, &[token.expose()]))
     }
 
     fn token_endpoint(&self) -> Option<Url> {

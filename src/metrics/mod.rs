@@ -324,7 +324,7 @@ impl ListenerMetrics {
 pub struct RouteMetrics {
     requests: [Codes; METHODS.len()],
     duration: Histogram,
-    rejections: [(&'static str, IntCounter); 25],
+    rejections: [(&'static str, IntCounter); Fault::CODES.len()],
     lookups: [IntCounter; Source::ALL.len()],
     denied: IntCounter,
     overhead: [Histogram; Source::ALL.len()],

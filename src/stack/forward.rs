@@ -9,7 +9,7 @@ use super::outbound;
 use super::request::{Authorized, Caller};
 use super::retry::Again;
 use super::rewrite::HostRewrite;
-use super::route::Towards;
+use super::route::{Injection, Towards};
 use super::scrub;
 use super::traced::Sending;
 use super::tunnel::Joining;
@@ -138,6 +138,12 @@ fn outgoing(authorized: Authorized, upgrade: Option<&Upgrade>) -> Request<Reques
     if head.uri.authority().is_some() {
         let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         head.uri = Uri::from(path);
+    }
+    if let Some(query) = head.uri.query().filter(|_| !matches!(route.token, Injection::Callers)).and_then(headers::without_tokens) {
+        let path = if query.is_empty() { head.uri.path().to_owned() } else { format!("{}?{query}", head.uri.path()) };
+        if let Ok(uri) = Uri::try_from(path) {
+            head.uri = uri;
+        }
     }
     // hyper takes a GET of unknown length for one without a body, and would drop it.
     if !body.is_end_stream() && body.size_hint().exact().is_none() {

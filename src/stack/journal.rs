@@ -60,7 +60,7 @@ impl Journal {
             tls: from.tls,
             method: head.method.clone(),
             version: head.version,
-            grpc: is_grpc(&head.headers),
+            grpc: is_grpc(head.version, &head.headers),
             path: (access_log || recorded).then(|| cut(&without_jwts(head.uri.path()), 256).into()),
             access_log,
             trace: trace.map_or_else(OnceLock::new, OnceLock::from),

@@ -101,7 +101,8 @@ where
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         self.keep_up();
         let mut request = request.map(RequestBody::from);
-        let upload = if request.body().is_end_stream() { None } else { self.from.peer.connection.upload(request.headers()) };
+        let connection = &self.from.peer.connection;
+        let upload = if request.body().is_end_stream() { None } else { connection.upload(request.version(), request.headers()) };
         if let Some(upload) = &upload {
             request.body_mut().pace(upload.clone());
         }

@@ -2,8 +2,12 @@
 //! wait for it for long.
 
 use crate::collector::{Collector, one};
-use crate::kit::{ROUTES, Running, World, get, until};
+use crate::kit::{ROUTES, Running, World, until};
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use http_body_util::Empty;
+use hyper::client::conn::http2::Builder;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
@@ -122,10 +126,16 @@ async fn a_grpc_request_says_why_it_failed() {
     let collector = Collector::start().await;
     let g = World::new().await.gateway(ROUTES, &collector.yaml("100%")).await;
     g.world.iam.down().await;
-    let answer = g.ask(get("/orders", &g.token("ada"), &["content-type: application/grpc"])).await;
-    assert_eq!(answer.status(), 200, "gRPC's own status is in its headers");
+    let stream = TokioIo::new(TcpStream::connect(g.address()).await.unwrap());
+    let (mut caller, connection) = Builder::new(TokioExecutor::new()).handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post("http://api.example.com/orders/Get").header("content-type", "application/grpc");
+    let request = request.header("authorization", format!("Bearer {}", g.token("ada"))).body(Empty::<Bytes>::new()).unwrap();
+    let answer = caller.send_request(request).await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.headers()["grpc-status"].to_str().unwrap()), (200, "14"));
     let spans = collector.only(3).await;
-    let server = one(&spans, "GET /orders");
+    let server = one(&spans, "POST /orders");
+    assert_eq!(server.says("network.protocol.version"), "2");
     assert_eq!((server.says("http.response.status_code"), server.says("error.type"), server.is_error), ("200", "issuer_unavailable", true));
     assert_eq!(one(&spans, "exchange").says("error.type"), "issuer_unavailable");
 }
