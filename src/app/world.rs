@@ -99,7 +99,6 @@ impl World {
             force: config.force.clone(),
             failed: failed.clone(),
             replays: replays.clone(),
-            access_log: config.log.access,
             followed,
             held: Box::new(held),
         };

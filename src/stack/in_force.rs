@@ -23,8 +23,6 @@ pub struct InForce {
     pub failed: Option<Arc<FailedAuthentication>>,
     /// For bodies that may have to be sent again.
     pub replays: Arc<ReplayRoom>,
-    /// Whether a line is written for each request.
-    pub access_log: bool,
     /// Listeners that have given their address to another: which, and to whom. What they accepted belongs to that one now.
     pub followed: Vec<(Arc<str>, Arc<str>)>,
     /// What has to live as long as a request under this configuration. Nobody here looks at it.

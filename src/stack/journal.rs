@@ -25,6 +25,8 @@ pub struct Journal {
     pub grpc: bool,
     /// The path without its query, for the access line; only kept where one is written.
     path: Option<Box<str>>,
+    /// Whom a request on an outbound listener is for, where no route names it.
+    authority: OnceLock<Box<str>>,
     trace: OnceLock<TraceId>,
     route: OnceLock<Arc<Route>>,
     /// The path of the gateway's own, where it was one.
@@ -38,7 +40,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    pub fn new(head: &http::request::Parts, client: IpAddr, access_log: bool) -> Self {
+    pub fn new(head: &http::request::Parts, client: IpAddr) -> Self {
         let grpc = head.headers.get(http::header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
         Self {
             started: Instant::now(),
@@ -46,7 +48,8 @@ impl Journal {
             method: head.method.clone(),
             version: head.version,
             grpc,
-            path: access_log.then(|| cut(&without_jwts(head.uri.path()), 256).into()),
+            path: telemetry::access_wanted().then(|| cut(&without_jwts(head.uri.path()), 256).into()),
+            authority: OnceLock::new(),
             trace: TraceId::continued(&head.headers).map_or_else(OnceLock::new, OnceLock::from),
             route: OnceLock::new(),
             door: OnceLock::new(),
@@ -72,6 +75,13 @@ impl Journal {
 
     pub fn diverted(&self, door: &Arc<Door>) {
         let _ = self.door.set(door.clone());
+    }
+
+    /// The request is for somebody whom no route names.
+    pub fn bound_for(&self, authority: &str) {
+        if self.path.is_some() {
+            let _ = self.authority.set(cut(authority, 256).into());
+        }
     }
 
     /// What the request's matters are noted under: its route, or the gateway's own path.
@@ -132,25 +142,29 @@ impl Journal {
         let (sent, answered) = (self.sent.load(Ordering::Relaxed), self.answered.load(Ordering::Relaxed));
         let total = micros(took);
         let upstream_us = if sent == 0 { 0 } else { (if answered == 0 { total } else { answered }).saturating_sub(sent) };
-        tracing::info!(
-            target: telemetry::ACCESS,
-            client = %self.client,
+        telemetry::access(|line| {
+            line.plain("client", &self.client);
             // Of any length, since a caller may make it up.
-            method = cut(self.method.as_str(), 32),
-            path = self.path.as_deref().unwrap_or_default(),
-            route = self.name().map_or("-", |name| name),
-            upstream = route.map_or("-", |r| r.upstream.name()),
-            status = status.as_u16(),
-            bytes,
-            received,
-            whole,
-            total_us = total,
-            added_us = if sent == 0 { total } else { sent },
-            upstream_us,
-            token = self.source.get().map_or("-", |s| s.label()),
-            reason = self.fault.get().map_or("-", Fault::code),
-            trace_id = %self.trace(),
-        );
+            line.text("method", cut(self.method.as_str(), 32));
+            line.text("path", self.path.as_deref().unwrap_or_default());
+            if let Some(authority) = self.authority.get() {
+                line.text("authority", authority);
+            }
+            line.text("route", self.name().map_or("-", |name| name));
+            line.text("upstream", route.map_or("-", |r| r.upstream.name()));
+            line.number("status", status.as_u16().into());
+            line.number("bytes", bytes);
+            if let Some(received) = received {
+                line.number("received", received);
+            }
+            line.flag("whole", whole);
+            line.number("total_us", total);
+            line.number("added_us", if sent == 0 { total } else { sent });
+            line.number("upstream_us", upstream_us);
+            line.text("token", self.source.get().map_or("-", |s| s.label()));
+            line.text("reason", self.fault.get().map_or("-", Fault::code));
+            line.plain("trace_id", self.trace());
+        });
     }
 }
 

@@ -66,7 +66,7 @@ impl<S> Measure<S> {
     fn open(&self, request: Request<RequestBody>) -> (Caught, Guard) {
         let (head, body) = request.into_parts();
         let origin = Origin::of(&head.headers, &self.from);
-        let journal = Arc::new(Journal::new(&head, origin.address, self.from.in_force.access_log));
+        let journal = Arc::new(Journal::new(&head, origin.address));
         let guard = Guard {
             journal: journal.clone(),
             unmatched: self.unmatched.clone(),

@@ -28,6 +28,7 @@ const FAMILIES: &[(&str, &str, &[&str])] = &[
     ("cambist_issuer_up", "gauge", &["issuer"]),
     ("cambist_jwks_last_success_timestamp_seconds", "gauge", &["issuer"]),
     ("cambist_log_lines_dropped_total", "counter", &[]),
+    ("cambist_log_lines_held_back_total", "counter", &[]),
     ("cambist_malformed_requests_total", "counter", &[]),
     ("cambist_overhead_duration_seconds", "histogram", &["token_source"]),
     ("cambist_rejections_total", "counter", &["reason", "route"]),

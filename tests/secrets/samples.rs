@@ -115,7 +115,6 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         force: None,
         failed: None,
         replays: ReplayRoom::new(0, 0),
-        access_log: true,
         followed: Vec::new(),
         held: Box::new(()),
     };
