@@ -5,6 +5,7 @@
 #[path = "../gateway/certs.rs"]
 #[allow(dead_code, reason = "callers under TLS need a part of it")]
 mod certs;
+mod access;
 mod check;
 mod demo;
 mod end;
@@ -13,6 +14,7 @@ mod explain;
 #[path = "../gateway/frames.rs"]
 #[allow(dead_code, reason = "it writes more kinds of frames than these need")]
 mod frames;
+mod full;
 mod health;
 mod init;
 #[allow(dead_code, reason = "the kit is the gateway tests'; these need its world")]
@@ -20,6 +22,7 @@ mod init;
 mod kit;
 mod load;
 mod log;
+mod loudness;
 mod online;
 mod program;
 mod refusals;
