@@ -57,9 +57,7 @@ fn wanted(body: &[u8]) -> Result<(Option<Level>, Option<bool>), &'static str> {
     match serde_json::from_slice(body) {
         Ok(Wanted { level: None, access: None }) => Err("Neither `level` nor `access` is there"),
         Ok(Wanted { level: None, access }) => Ok((None, access)),
-        Ok(Wanted { level: Some(name), access }) => {
-            Level::named(&name).map(|level| (Some(level), access)).ok_or("This level is not known")
-        }
+        Ok(Wanted { level: Some(name), access }) => Level::named(&name).map(|level| (Some(level), access)).ok_or("This level is not known"),
         Err(_) => Err("The body is not what it is to be"),
     }
 }

@@ -132,7 +132,10 @@ mod tests {
     #[test]
     fn as_text_it_is_one_line_without_colours() {
         let out = line(Format::Text);
-        assert!(out.contains("Z  INFO access: path=\"/a\\\"\\\\\\n\\u{1b}\\u{7f}") && out.ends_with(" client=::1 status=200 whole=true\n"), "{out}");
+        assert!(
+            out.contains("Z  INFO access: path=\"/a\\\"\\\\\\n\\u{1b}\\u{7f}") && out.ends_with(" client=::1 status=200 whole=true\n"),
+            "{out}"
+        );
         assert!(!out.trim_end().chars().any(char::is_control), "{out}");
     }
 }

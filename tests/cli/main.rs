@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod access;
 #[path = "../gateway/certs.rs"]
 #[allow(dead_code, reason = "callers under TLS need a part of it")]
 mod certs;
-mod access;
 mod check;
 mod demo;
 mod end;
