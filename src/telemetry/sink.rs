@@ -115,7 +115,7 @@ impl Shared {
             }
             self.wait();
             batch = self.take(std::mem::take(&mut batch));
-            let lost = out.write(&batch, &|| self.is_closing());
+            let lost = out.write(&batch, &|| self.rest());
             self.lost.fetch_add(lost, Ordering::Relaxed);
             batch.clear();
             if batch.capacity() > KEPT {
@@ -124,12 +124,20 @@ impl Shared {
             if closing {
                 break;
             }
-            if !self.is_closing() {
-                std::thread::sleep(BREATH);
-            }
+            self.rest();
         }
         self.waiting().over = true;
         self.over.notify_all();
+    }
+
+    /// A moment, or until the end has come. Returns whether it has not.
+    fn rest(&self) -> bool {
+        let waiting = self.waiting();
+        if !self.is_closing() {
+            // Lines that come meanwhile do not end it.
+            drop(self.work.wait_timeout(waiting, BREATH));
+        }
+        !self.is_closing()
     }
 
     /// Until there is a line, or a while has passed.
@@ -157,8 +165,8 @@ struct Out<W> {
 }
 
 impl<W: Write> Out<W> {
-    /// Returns how many lines did not come out whole.
-    fn write(&mut self, mut bytes: &[u8], closing: &dyn Fn() -> bool) -> u64 {
+    /// Returns how many lines did not come out whole. `later` waits a moment, where it makes sense to try again.
+    fn write(&mut self, mut bytes: &[u8], later: &dyn Fn() -> bool) -> u64 {
         if self.torn && !bytes.is_empty() {
             match self.to.write(b"\n") {
                 Ok(1) => self.torn = false,
@@ -174,7 +182,7 @@ impl<W: Write> Out<W> {
                 }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 // Whoever gave us this pipe made it so; for us it is one that is full.
-                Err(e) if e.kind() == ErrorKind::WouldBlock && !closing() => std::thread::sleep(BREATH),
+                Err(e) if e.kind() == ErrorKind::WouldBlock && later() => {}
                 Err(_) => break,
             }
         }
@@ -220,7 +228,9 @@ mod tests {
 
     /// Answers as it is told, then takes everything.
     #[derive(Clone, Default)]
-    struct Told(Arc<Mutex<(VecDeque<io::Result<usize>>, Vec<u8>)>>);
+    struct Told(Arc<Mutex<Script>>);
+
+    type Script = (VecDeque<io::Result<usize>>, Vec<u8>);
 
     impl Write for Told {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -239,7 +249,7 @@ mod tests {
         let told = Told::default();
         told.0.lock().unwrap().0 = answers.into();
         let mut out = Out { to: told.clone(), torn: false };
-        let lost = batches.iter().map(|batch| out.write(batch.as_bytes(), &|| false)).sum();
+        let lost = batches.iter().map(|batch| out.write(batch.as_bytes(), &|| true)).sum();
         let text = String::from_utf8(told.0.lock().unwrap().1.clone()).unwrap();
         (lost, text)
     }

@@ -226,7 +226,7 @@ async fn a_proxys_line_says_whom_the_request_was_for() {
     };
     let other = elsewhere.address.to_string();
     assert_eq!(ask("main", format!("GET http://{other}/let-through")).await, 200);
-    assert_eq!(ask("shut", format!("GET http://Else.Where:8080/refused")).await, 404);
+    assert_eq!(ask("shut", "GET http://Else.Where:8080/refused".to_owned()).await, 404);
     assert_eq!(ask("main", "GET http://orders.shop.svc/named".to_owned()).await, 200);
     assert_eq!(ask("main", "CONNECT else.where:443".to_owned()).await, 405);
     let through = line(&mut program, "/let-through").await;
