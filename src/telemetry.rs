@@ -166,12 +166,14 @@ thread_local! {
 /// Writes an access line.
 pub fn access(tell: impl FnOnce(&mut Line<'_>)) {
     let Some(log) = RUNNING.get() else { return };
-    LINE.with_borrow_mut(|out| {
+    let write = |out: &mut String| {
         let mut line = Line::begin(out, log.format, ACCESS);
         tell(&mut line);
         line.end(ACCESS);
         log.sink.push(out.as_bytes());
-    });
+    };
+    // It is there for as long as its thread has anything to do.
+    let _ = LINE.try_with(|out| out.try_borrow_mut().map(|mut out| write(&mut out)));
 }
 
 /// Libraries whose finer lines show what callers and issuers sent: h2 writes out the path of a head that it refuses, with a token
