@@ -18,6 +18,7 @@ use futures_util::FutureExt;
 use futures_util::future::{Either, join_all};
 use http::HeaderValue;
 use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -117,37 +118,89 @@ impl TokenSource for WhenTold {
         let answer = async move {
             let _ = told.wait_for(|told| *told).await;
             let (token, lifetime) = (AccessToken::new(&"e".repeat(1200)).unwrap(), Duration::from_secs(300));
-            Ok(Granted { token, source: Source::Miss, generation: 0, expires_at: u64::MAX / 2, lifetime, not_before: 0 })
+            Ok(Granted {
+                token,
+                source: Source::Miss,
+                generation: 0,
+                expires_at: u64::MAX / 2,
+                lifetime,
+                by_issuer: lifetime,
+                not_before: 0,
+            })
         };
         Either::Right(answer.boxed())
     }
 }
 
-/// To join an exchange that is under way, and to be woken when it has come to its end: a thousand who wait for one, all on one thread.
+/// To join an exchange that is under way, and to be woken when it has come to its end: a thousand who wait for one, on one thread and,
+/// half of them each, on two.
 fn wait(c: &mut Criterion) {
-    const WAITERS: usize = 1_000;
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let source = Arc::new(WhenTold(watch::Sender::new(false)));
-    let cache = Cache::new(Settings::default(), source.clone(), Clock::real(), runtime.handle().clone(), Metrics::new());
-    let target = Arc::new(engine::target());
-    let mut nobody_yet = 0..;
-    let mut round = || {
-        let caller = caller(nobody_yet.next().unwrap());
-        source.0.send_replace(false);
-        let begun = Instant::now();
-        runtime.block_on(async {
-            let all = join_all((0..WAITERS).map(|_| cache.token(&caller, &target, Ask::ANY)));
-            let (granted, ()) = tokio::join!(all, async {
-                source.0.send_replace(true);
-            });
-            assert!(granted.iter().skip(1).all(|g| g.as_ref().is_ok_and(|g| g.source == Source::Coalesced)));
-        });
-        begun.elapsed()
-    };
     let mut group = c.benchmark_group("wait");
     group.throughput(Throughput::Elements(WAITERS as u64));
-    group.bench_function("1000 for one exchange", |b| b.iter_custom(|rounds| (0..rounds).map(|_| round()).sum()));
+    for threads in [1, 2] {
+        group.bench_function(format!("1000 for one exchange, {threads} threads"), |b| b.iter_custom(|rounds| waited(threads, rounds)));
+    }
     group.finish();
+}
+
+const WAITERS: usize = 1_000;
+
+fn waited(threads: usize, rounds: u64) -> Duration {
+    let current = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (exchanging, source) = (current(), Arc::new(WhenTold(watch::Sender::new(false))));
+    let cache = Cache::new(Settings::default(), source.clone(), Clock::real(), exchanging.handle().clone(), Metrics::new());
+    let (target, meeting) = (Arc::new(engine::target()), Meeting::of(threads));
+    // One thread's part of a round. The first thread's runtime does the exchange as well.
+    let part = |runtime: &tokio::runtime::Runtime, thread: usize, round: u64| {
+        let caller = caller(round);
+        if thread == 0 {
+            source.0.send_replace(false);
+        }
+        meeting.all_here();
+        let begun = Instant::now();
+        runtime.block_on(async {
+            let all = join_all((0..WAITERS / threads).map(|_| cache.token(&caller, &target, Ask::ANY)));
+            let (granted, ()) = tokio::join!(all, async {
+                meeting.all_here();
+                source.0.send_replace(true);
+            });
+            let coalesced = granted.iter().filter(|g| g.as_ref().is_ok_and(|g| g.source == Source::Coalesced)).count();
+            assert!(coalesced + 1 >= granted.len());
+        });
+        meeting.all_here();
+        begun.elapsed()
+    };
+    std::thread::scope(|scope| {
+        for thread in 1..threads {
+            let (part, runtime) = (&part, current());
+            scope.spawn(move || {
+                for round in 0..rounds {
+                    part(&runtime, thread, round);
+                }
+            });
+        }
+        (0..rounds).map(|round| part(&exchanging, 0, round)).sum()
+    })
+}
+
+/// Threads that wait for each other, spinning: to be put to sleep would cost more than what is measured.
+struct Meeting {
+    threads: usize,
+    came: AtomicUsize,
+}
+
+impl Meeting {
+    fn of(threads: usize) -> Self {
+        Self { threads, came: AtomicUsize::new(0) }
+    }
+
+    fn all_here(&self) {
+        let mine = self.came.fetch_add(1, Ordering::AcqRel);
+        let all = (mine / self.threads + 1) * self.threads;
+        while self.came.load(Ordering::Acquire) < all {
+            std::hint::spin_loop();
+        }
+    }
 }
 
 fn caller(i: u64) -> Asker {
@@ -164,7 +217,7 @@ fn caller(i: u64) -> Asker {
         expires_at: u64::MAX,
         clock_skew: Duration::ZERO,
     };
-    Asker::Caller(Caller { digest: token.digest(), token, subject: Arc::new(subject) })
+    Asker::Caller(Caller { digest: token.digest(), token, subject: Arc::new(subject), doubt: None })
 }
 
 criterion_group!(benches, wait, hit);

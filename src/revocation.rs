@@ -120,7 +120,7 @@ mod tests {
         let (issuer, sid, expires_at) = ("main".into(), sid.map(Into::into), u64::MAX);
         let (scopes, claims, clock_skew) = (vec![], vec![], Duration::ZERO);
         let subject = Subject { issuer, sub: sub.into(), sid, azp: None, scopes, claims, issued_at, expires_at, clock_skew };
-        Caller { digest: token.digest(), token, subject: Arc::new(subject) }
+        Caller { digest: token.digest(), token, subject: Arc::new(subject), doubt: None }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! rustls settings for connections that we open (those that callers open are in `server`): which authorities we trust, who we say we are, and the one crypto provider. It
 //! reads PEM and opens no connection; a private key is in none of its errors.
 
+mod files;
 pub mod names;
 pub mod server;
 

@@ -261,6 +261,9 @@ pub struct Caller {
     pub token: SubjectToken,
     pub digest: Digest,
     pub subject: Arc<Subject>,
+    /// The token was good when its issuer was last asked about it, and to ask again has just failed for this: only what is held
+    /// for it already may be handed out. `None`: it is good.
+    pub doubt: Option<Arc<Fault>>,
 }
 
 /// A token that may be used now.
@@ -270,10 +273,13 @@ pub struct Granted {
     pub source: Source,
     /// Drawn when the exchange started: of two tokens for one key, the higher generation is the newer.
     pub generation: u64,
-    /// [`crate::clock::Clock::millis`] at which the token's life ends by the issuer's word, before any margin.
+    /// [`crate::clock::Clock::millis`] at which the token may no longer be used, before any margin: by the issuer's word, by the end of
+    /// what was sent for it, or by `max_ttl`, whichever is first.
     pub expires_at: u64,
-    /// How long the token was good for when the issuer gave it.
+    /// How long it was until then when the token was asked for.
     pub lifetime: Duration,
+    /// How long it would be by the issuer's word alone.
+    pub by_issuer: Duration,
     /// What was granted for tokens issued before this is no longer to be kept: the issuer's word when it granted this one, in
     /// seconds since 1970; 0 where it said nothing.
     pub not_before: u64,

@@ -24,7 +24,15 @@ impl TokenSource for AtOnce {
     fn token(&self, _: &Asker, _: &Arc<Target>, _: Ask) -> Answer {
         let token = AccessToken::new(&"e".repeat(TOKEN)).unwrap();
         let lifetime = Duration::from_secs(300);
-        Either::Left(ready(Ok(Granted { token, source: Source::Miss, generation: 0, expires_at: u64::MAX / 2, lifetime, not_before: 0 })))
+        Either::Left(ready(Ok(Granted {
+            token,
+            source: Source::Miss,
+            generation: 0,
+            expires_at: u64::MAX / 2,
+            lifetime,
+            by_issuer: lifetime,
+            not_before: 0,
+        })))
     }
 }
 
@@ -42,7 +50,7 @@ fn caller(i: usize) -> Asker {
         expires_at: u64::MAX,
         clock_skew: Duration::ZERO,
     };
-    Asker::Caller(Caller { digest: token.digest(), token, subject: Arc::new(subject) })
+    Asker::Caller(Caller { digest: token.digest(), token, subject: Arc::new(subject), doubt: None })
 }
 
 fn target(what: &str) -> Arc<Target> {

@@ -150,7 +150,7 @@ impl TokenSource for Issuer {
                 End::Token => {
                     let token = AccessToken::new(&format!("{}.{}.{serial}", key.0, key.1)).unwrap();
                     let expires_at = asked_at + LIFE.as_millis() as u64;
-                    Ok(Granted { token, source: Source::Miss, generation: 0, expires_at, lifetime: LIFE, not_before: 0 })
+                    Ok(Granted { token, source: Source::Miss, generation: 0, expires_at, lifetime: LIFE, by_issuer: LIFE, not_before: 0 })
                 }
                 End::Dead => Err(Fault::InvalidToken(refused(Reach::Subject))),
                 End::Refused => Err(Fault::TargetRefused(refused(Reach::Target))),
@@ -407,7 +407,7 @@ fn caller(who: usize) -> Asker {
         expires_at: u64::MAX,
         clock_skew: Duration::ZERO,
     };
-    Asker::Caller(Caller { digest: token.digest(), token, subject: Arc::new(subject) })
+    Asker::Caller(Caller { digest: token.digest(), token, subject: Arc::new(subject), doubt: None })
 }
 
 fn target(what: usize) -> Arc<Target> {

@@ -27,7 +27,15 @@ impl TokenSource for AtOnce {
         let caller = asker.caller().unwrap();
         let token = AccessToken::new(&format!("{}{:064x}", "e".repeat(1180), caller.digest_for_bench())).unwrap();
         let lifetime = Duration::from_secs(86_400);
-        Either::Left(ready(Ok(Granted { token, source: Source::Miss, generation: 0, expires_at: u64::MAX / 2, lifetime, not_before: 0 })))
+        Either::Left(ready(Ok(Granted {
+            token,
+            source: Source::Miss,
+            generation: 0,
+            expires_at: u64::MAX / 2,
+            lifetime,
+            by_issuer: lifetime,
+            not_before: 0,
+        })))
     }
 }
 

@@ -3,7 +3,9 @@
 use super::world::{Rooms, World};
 use crate::config::Config;
 use crate::metrics::{Metrics, UNMATCHED};
-use crate::stack::{ForceRoute, HostRewrite, Injection, Outbound, OutboundSettings, Retries, Route, TokenHeaders, Towards, Unmatched};
+use crate::stack::{
+    ForceRoute, HostRewrite, Injection, Outbound, OutboundSettings, Retries, Route, SharedAnswers, TokenHeaders, Towards, Unmatched,
+};
 use crate::upstream::{Anywhere, System, Timeouts};
 use crate::verify::Require;
 use std::net::SocketAddr;
@@ -36,18 +38,21 @@ pub(super) fn make_outbound(config: &Config, anywhere: Option<&Arc<Anywhere>>, m
 
 /// A route as it would be written with nothing but its token.
 fn way(token: Injection, anywhere: &Arc<Anywhere>, metrics: &Arc<Metrics>) -> Route {
+    let headers = TokenHeaders::default();
+    let shared = SharedAnswers::new(&token, &headers, false);
     Route {
         name: UNMATCHED.into(),
         upstream: Towards::Anywhere(anywhere.clone()),
         timeouts: Timeouts::default(),
         retries: Retries::default(),
         verifiers: None,
+        shared,
         require: Require::default(),
         token,
         max_body: None,
         websocket: false,
         force: ForceRoute::default(),
-        headers: TokenHeaders::default(),
+        headers,
         strip_prefix: None,
         host: HostRewrite::Preserve,
         as_written: false,

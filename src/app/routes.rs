@@ -5,7 +5,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::exchange::Exchanger;
 use crate::metrics::Metrics;
-use crate::stack::{Callers, Injection, IssuerChoice, Limiter, Route, RouteRate, RouteSettings, Routes, Targets, TokenMode, Towards};
+use crate::stack::{
+    Callers, Injection, IssuerChoice, Limiter, Route, RouteRate, RouteSettings, Routes, SharedAnswers, Targets, TokenMode, Towards,
+};
 use crate::token::{Target, TargetSettings};
 use crate::upstream::Upstream;
 use crate::verify::{Verifier, Verifiers};
@@ -122,6 +124,7 @@ fn make_route(
         upstream: Towards::Upstream(upstream.clone()),
         timeouts: settings.timeouts,
         retries: settings.retries.clone(),
+        shared: SharedAnswers::new(&token, &settings.headers, verifiers.is_some()),
         verifiers,
         require: settings.require.clone(),
         token,

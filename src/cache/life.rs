@@ -26,16 +26,23 @@ pub(super) struct Life {
 }
 
 impl Life {
-    /// `subject_ends`: when the caller's own token does. `lot`: 0.0 to 1.0, so that tokens of one age are not renewed at once.
+    /// `subject_ends`: when the caller's own token does, by the clock of [`Granted::expires_at`]. `lot`: 0.0 to 1.0, so that tokens of one age are not renewed at once.
     pub(super) fn of(granted: &Granted, subject_ends: u64, settings: &Settings, lot: f64) -> Self {
-        let early = granted.lifetime.mul_f64(settings.expire_early.clamp(0.0, 1.0)).min(EARLY_MOST);
-        let until = granted.expires_at.saturating_sub(millis(early));
-        let ahead = settings.refresh_ahead.clamp(0.0, 1.0);
+        let begun = granted.expires_at.saturating_sub(millis(granted.lifetime));
+        let ends = begun.saturating_add(millis(granted.by_issuer)).max(granted.expires_at);
         // An issuer that bounds what it issues by the subject's own end grants no more the second time, and we allow no more.
-        if ahead == 0.0 || granted.expires_at.saturating_add(GAIN) >= subject_ends {
+        let no_more_from = |end: u64| end.saturating_add(GAIN) >= subject_ends;
+        // The margin is for what a newer token would replace in time. What the subject ends is used to its end: to exchange once more
+        // before that would cost a request the wait, and gain it nothing.
+        let margin = match no_more_from(ends) {
+            true => Duration::ZERO,
+            false => granted.by_issuer.mul_f64(settings.expire_early.clamp(0.0, 1.0)).min(EARLY_MOST),
+        };
+        let until = granted.expires_at.min(ends.saturating_sub(millis(margin)));
+        let ahead = settings.refresh_ahead.clamp(0.0, 1.0);
+        if ahead == 0.0 || no_more_from(granted.expires_at) {
             return Self { until, renew_at: NEVER };
         }
-        let begun = granted.expires_at.saturating_sub(millis(granted.lifetime));
         // At the latest when `ahead` of the life is left, or half of that share of what is used of it; earlier by lot.
         let usable = Duration::from_millis(until.saturating_sub(begun));
         let latest = granted.lifetime.mul_f64(1.0 - ahead).min(usable.mul_f64(1.0 - ahead / 2.0));
@@ -55,9 +62,15 @@ mod tests {
     use crate::token::{AccessToken, Source};
 
     fn life(lifetime: u64, expire_early: f64, refresh_ahead: f64, subject_ends: u64, lot: f64) -> (u64, u64) {
+        bounded(lifetime, None, expire_early, refresh_ahead, subject_ends, lot)
+    }
+
+    fn bounded(lifetime: u64, by_issuer: Option<u64>, expire_early: f64, refresh_ahead: f64, subject_ends: u64, lot: f64) -> (u64, u64) {
         let token = AccessToken::new("t").unwrap();
         let lifetime = Duration::from_secs(lifetime);
-        let granted = Granted { token, source: Source::Miss, generation: 1, expires_at: millis(lifetime), lifetime, not_before: 0 };
+        let by_issuer = by_issuer.map_or(lifetime, Duration::from_secs);
+        let granted =
+            Granted { token, source: Source::Miss, generation: 1, expires_at: millis(lifetime), lifetime, by_issuer, not_before: 0 };
         let settings = Settings { expire_early, refresh_ahead, ..Settings::default() };
         let Life { until, renew_at } = Life::of(&granted, subject_ends, &settings, lot);
         (until / 1000, if renew_at == NEVER { NEVER } else { renew_at / 1000 })
@@ -90,6 +103,16 @@ mod tests {
         assert_eq!(at(70_000), NEVER, "the subject's end and the skew bound it");
         assert_eq!(at(100_000), NEVER, "the issuer bounds it by the subject's end");
         assert_eq!(at(160_000), 80);
+    }
+
+    #[test]
+    fn only_the_issuers_own_end_is_kept_clear_of() {
+        let until = |lifetime, by_issuer, subject_ends| bounded(lifetime, Some(by_issuer), 0.1, 0.2, subject_ends, 0.0).0;
+        assert_eq!(until(100, 100, 100_000), 100, "the issuer bounds it by the subject's end");
+        assert_eq!(until(107, 300, 100_000), 107, "we do, and add the skew");
+        assert_eq!(until(60, 300, 10_000_000), 60, "max_ttl does, long before the issuer");
+        assert_eq!(until(95, 100, 10_000_000), 90, "max_ttl does, in the issuer's margin");
+        assert_eq!(until(60, 300, 300_000), 60, "max_ttl first, then the subject");
     }
 
     #[test]

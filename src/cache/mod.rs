@@ -215,7 +215,7 @@ impl Wish<'_> {
 impl<S: TokenSource> Shared<S> {
     /// What is held goes out as it is; where it was found to be due, a renewal begins behind it.
     fn served(self: &Arc<Self>, held: Granted, wish: Wish) -> Granted {
-        if held.source == Source::Refresh && !self.renew(wish) {
+        if held.source == Source::Refresh && (wish.asker.doubt().is_some() || !self.renew(wish)) {
             return Granted { source: Source::Hit, ..held };
         }
         held
@@ -224,6 +224,9 @@ impl<S: TokenSource> Shared<S> {
     /// Nothing that would do is held.
     fn absent(self: &Arc<Self>, wish: Wish, ask: Ask) -> Answer {
         let key = wish.key;
+        if let Some(doubt) = wish.asker.doubt() {
+            return Either::Left(ready(Err(doubt.clone())));
+        }
         let refused = |now| self.refusals.find(&key, wish.target, ask.freshness, now);
         if let Some(fault) = refused(self.clock.millis()) {
             return Either::Left(ready(Err(fault)));

@@ -153,8 +153,8 @@ impl Exchanger {
         let issued = self.post(&asking, target, sent, errand).await?;
         self.metrics.issued(issued.by_issuer);
         let expires_at = sent.millis.saturating_add(crate::clock::millis(issued.life));
-        let Issued { token, life: lifetime, by_issuer: _, not_before } = issued;
-        Ok(Granted { token, source: Source::Miss, generation, expires_at, lifetime, not_before })
+        let Issued { token, life: lifetime, by_issuer, not_before } = issued;
+        Ok(Granted { token, source: Source::Miss, generation, expires_at, lifetime, by_issuer, not_before })
     }
 
     async fn post(&self, asking: &Asking<'_>, target: &Target, sent: Sent, errand: &Errand<'_>) -> Result<Issued, Fault> {

@@ -84,6 +84,9 @@ impl TokenSource for Exchange {
 
 /// What is refused before the issuer is asked.
 fn permitted(asker: &Asker, target: &Target) -> Result<(), Fault> {
+    if let Some(doubt) = asker.doubt() {
+        return Err(doubt.clone());
+    }
     if target.grant == Grant::ClientCredentials {
         return Ok(());
     }

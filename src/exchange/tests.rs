@@ -70,7 +70,7 @@ impl Scene {
             expires_at: self.clock.unix() + 1000,
             clock_skew: Duration::from_secs(30),
         };
-        Caller { digest: token.digest(), token, subject: Arc::new(subject) }
+        Caller { digest: token.digest(), token, subject: Arc::new(subject), doubt: None }
     }
 
     async fn exchange(&self, caller: &Caller, target: &Arc<Target>) -> Result<Granted, Fault> {

@@ -17,12 +17,19 @@ pub(super) struct Blocks {
     kind: u8,
     /// A block of fields has begun and not ended.
     open: bool,
+    /// How many frames have begun.
+    frames: usize,
 }
 
 impl Blocks {
     /// After what is left of the preface.
     pub(super) fn after(preface: usize) -> Self {
         Self { due: preface, kind: DATA, ..Self::default() }
+    }
+
+    /// How many frames have begun since the last call.
+    pub(super) fn begun(&mut self) -> usize {
+        std::mem::take(&mut self.frames)
     }
 
     /// Whether, after these bytes too, something is half here that is no body.
@@ -36,6 +43,7 @@ impl Blocks {
             if self.come == HEAD {
                 let [a, b, c, kind, flags, ..] = self.head;
                 (self.come, self.due, self.kind) = (0, u32::from_be_bytes([0, a, b, c]) as usize, kind);
+                self.frames = self.frames.saturating_add(1);
                 if matches!(kind, HEADERS | CONTINUATION) {
                     self.open = flags & END_HEADERS == 0;
                 }

@@ -1,7 +1,9 @@
 //! One caller's connection as the tick sees it: stamps that its socket and its answers leave, and what is to become of it. It
 //! has no timer and does no I/O; the driver does what it asks for.
 
+use super::ends::{Asked, Farewell};
 use super::pace::{Pace, Upload};
+use super::replies::Replies;
 use super::shop::{Desk, Gate};
 use super::switch::Tunnel;
 use crate::clock::Ticked;
@@ -23,30 +25,6 @@ const TAKEN_BACK: usize = 500;
 /// How long an HTTP/2 peer has to take its leave after GOAWAY, in milliseconds.
 const LEAVE: u64 = 1000;
 
-/// What is to become of the connection; what has been asked for is never taken back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
-#[repr(u8)]
-pub(super) enum Asked {
-    Nothing,
-    /// End it with the answers that are owed.
-    Close,
-    /// End it now.
-    Cut,
-}
-
-/// How the socket ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Farewell {
-    Close,
-    /// Without one, a body that ends with the connection would look whole.
-    Reset,
-    /// All is said, and the caller may still be sending.
-    Linger,
-    /// The refusal of the last head is still to be said.
-    Refuse,
-}
-
 pub struct Connection {
     desk: Arc<Desk>,
     gate: Arc<Gate>,
@@ -58,6 +36,7 @@ pub struct Connection {
     head_since: AtomicU64,
     /// When something last moved between requests.
     quiet_since: AtomicU64,
+    replies: Replies,
     closing_since: AtomicU64,
     heard: AtomicBool,
     /// Requests that a service was called with.
@@ -99,6 +78,7 @@ impl Connection {
             in_flight: AtomicUsize::new(0),
             head_since: AtomicU64::new(now),
             quiet_since: AtomicU64::new(now),
+            replies: Replies::default(),
             closing_since: AtomicU64::new(NONE),
             heard: AtomicBool::new(false),
             served: AtomicUsize::new(0),
@@ -165,7 +145,9 @@ impl Connection {
     /// Bytes went out: an answer that hyper has already let go of may still be on its way to a slow reader.
     pub(super) fn wrote(&self, bytes: usize) {
         self.pace.moved(bytes);
-        self.quiet();
+        if !self.is_http2() || self.replies.exceeds(bytes) {
+            self.quiet();
+        }
     }
 
     /// Whether the socket took what it was given.
@@ -228,8 +210,9 @@ impl Connection {
         self.quiet_since.store(self.desk.now(), Ordering::Relaxed);
     }
 
-    /// On HTTP/2. Until the first head is whole, one is awaited, as on HTTP/1.
-    pub(super) fn head_is_half_here(&self, half: bool) {
+    /// On HTTP/2, so many frames came. Until the first head is whole, one is awaited, as on HTTP/1.
+    pub(super) fn heard(&self, frames: usize, half: bool) {
+        self.replies.owe(frames);
         if half && !self.head_under_way() {
             self.head_since.store(self.desk.now(), Ordering::Relaxed);
         } else if !half && self.served.load(Ordering::Relaxed) > 0 {
@@ -386,6 +369,7 @@ impl Drop for InFlight {
         if !self.answered {
             self.connection.takes_back();
         }
+        self.connection.replies.forget();
         self.connection.quiet();
         if self.metered {
             self.connection.metered.fetch_sub(1, Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! Drives one connection: hyper's settings, and the loop that heeds what the tick asks for. It makes no decision about requests.
 
-use super::connection::{Asked, Connection, Farewell};
+use super::connection::Connection;
+use super::ends::{Asked, Farewell};
 use super::greet::{Greeted, greet};
 use super::linger::linger;
 use super::proxy::Ends;
@@ -31,11 +32,7 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
 
 /// hyper's settings, made once per worker.
-pub(super) struct Protocol {
-    either: Builder<TokioExecutor>,
-    http1: Builder<TokioExecutor>,
-    http2: Builder<TokioExecutor>,
-}
+pub(super) struct Protocol(Builder<TokioExecutor>);
 
 /// What is spoken on a connection: under TLS the two sides have agreed on it, in clear text the caller's first bytes tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,15 +64,7 @@ impl Protocol {
             // Rapid reset, and resets that we are made to send.
             .max_pending_accept_reset_streams(20)
             .max_local_error_reset_streams(256);
-        Self { http1: builder.clone().http1_only(), http2: builder.clone().http2_only(), either: builder }
-    }
-
-    fn builder(&self, spoken: Spoken) -> &Builder<TokioExecutor> {
-        match spoken {
-            Spoken::Either => &self.either,
-            Spoken::Http1 => &self.http1,
-            Spoken::Http2 => &self.http2,
-        }
+        Self(builder)
     }
 }
 
@@ -114,12 +103,12 @@ pub(super) fn start<H: Handler>(accepted: Accepted, handler: &H, desk: &Arc<Desk
         };
         drop(gate);
         let service = handler.connection(peer);
-        drive::<H>(Stamped::new(stream, spoken, Arc::clone(&connection)), spoken, service, connection).await;
+        drive::<H>(Stamped::new(stream, spoken, Arc::clone(&connection)), service, connection).await;
     });
 }
 
-async fn drive<H: Handler>(stream: Stamped, spoken: Spoken, service: H::Service, connection: Arc<Connection>) {
-    speak::<H>(stream, spoken, service, &connection).await;
+async fn drive<H: Handler>(stream: Stamped, service: H::Service, connection: Arc<Connection>) {
+    speak::<H>(stream, service, &connection).await;
     if let Some(tunnel) = connection.tunnel() {
         carry(tunnel, &connection).await;
     }
@@ -131,10 +120,11 @@ async fn drive<H: Handler>(stream: Stamped, spoken: Spoken, service: H::Service,
 }
 
 /// Speaks HTTP until hyper is done, or the tick has it cut.
-async fn speak<H: Handler>(stream: Stamped, spoken: Spoken, service: H::Service, connection: &Arc<Connection>) {
+async fn speak<H: Handler>(stream: Stamped, service: H::Service, connection: &Arc<Connection>) {
     let protocol = connection.desk().protocol();
     let io = TokioIo::new(stream);
-    let mut http = pin!(protocol.builder(spoken).serve_connection_with_upgrades(io, Counted::new(service, Arc::clone(connection))));
+    // It goes by the first bytes, and would whatever its builder was told: that they are those agreed on is the socket's matter.
+    let mut http = pin!(protocol.0.serve_connection_with_upgrades(io, Counted::new(service, Arc::clone(connection))));
     let (mut driven, mut told, mut idle) = (false, false, false);
     let end = poll_fn(|cx| {
         if !driven || connection.asked() != Asked::Nothing {

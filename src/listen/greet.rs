@@ -2,8 +2,9 @@
 //! and ends in a stream that HTTP can be spoken on, or in a closed connection; it answers no request.
 
 use super::TrustedProxies;
-use super::connection::{Asked, Connection};
+use super::connection::Connection;
 use super::drive::Spoken;
+use super::ends::Asked;
 use super::proxy::{self, Ends};
 use super::shop::Gate;
 use super::stream::Stream;

@@ -32,16 +32,14 @@ pub(super) async fn renew(gate: Weak<Gate>, shop: Arc<Shop>, clock: Clock) {
 
 fn look(gate: &Gate, shop: &Shop) {
     let Some(server) = &gate.greeting.tls else { return };
-    match server.look() {
-        Looked::Same | Looked::Refused(None) => {}
-        Looked::Changed => {
-            let expires = server.in_force().expires;
-            (shop.hooks.certificates)(&gate.name, expires);
-            tracing::info!(listener = %gate.name, expires, "the files of its TLS have changed, and hold for new connections");
-        }
-        Looked::Refused(Some(error)) => {
-            let cure = "put a certificate and the key that belongs to it in their places; they are looked at every ten seconds";
-            tracing::error!(listener = %gate.name, %error, cure, "the files of its TLS have changed and cannot be used: what was before stays");
-        }
+    let Looked { changed, refused } = server.look();
+    if changed {
+        let expires = server.in_force().expires;
+        (shop.hooks.certificates)(&gate.name, expires);
+        tracing::info!(listener = %gate.name, expires, "files of its TLS have changed, and hold for new connections");
+    }
+    for error in refused {
+        let cure = "put what can be used in its place (of a certificate and its key, both); the files are looked at every ten seconds";
+        tracing::error!(listener = %gate.name, %error, cure, "a file of its TLS has changed and cannot be used: what was before stays in its place");
     }
 }

@@ -2,8 +2,9 @@
 //! It changes no byte and waits for nothing; what the head guard refuses, it keeps to itself.
 
 use super::blocks::Blocks;
-use super::connection::{Connection, Farewell};
+use super::connection::Connection;
 use super::drive::Spoken;
+use super::ends::Farewell;
 use super::guard::{Guard, Refused};
 use super::refusal;
 use super::stream::Stream;
@@ -77,11 +78,11 @@ impl Stamped {
                 } else {
                     let mut blocks = Blocks::after(left);
                     self.connection.speaks_http2();
-                    self.connection.head_is_half_here(blocks.feed(bytes));
+                    heard(&self.connection, &mut blocks, bytes);
                     self.speech = Speech::Http2(blocks);
                 }
             }
-            Speech::Http2(blocks) => self.connection.head_is_half_here(blocks.feed(bytes)),
+            Speech::Http2(blocks) => heard(&self.connection, blocks, bytes),
             Speech::Http1(_) if self.connection.has_switched() => self.speech = Speech::Other,
             Speech::Http1(guard) => guard.feed(bytes)?,
             _ => {}
@@ -122,6 +123,11 @@ impl Stamped {
             self.connection.refused(refused.before);
         }
     }
+}
+
+fn heard(connection: &Connection, blocks: &mut Blocks, bytes: &[u8]) {
+    let half = blocks.feed(bytes);
+    connection.heard(blocks.begun(), half);
 }
 
 impl AsyncRead for Stamped {

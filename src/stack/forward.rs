@@ -87,6 +87,7 @@ async fn forward(Forward { pools }: Forward, mut authorized: Authorized) -> Resu
         answer.headers_mut().remove(header::TRAILER);
     }
     headers::append_via(answer.headers_mut(), received);
+    route.shared.look(&route, answer.headers_mut());
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(answer);
     }

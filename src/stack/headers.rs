@@ -65,9 +65,8 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> bool {
         let named: Vec<HeaderName> = headers
             .get_all(header::CONNECTION)
             .iter()
-            .filter_map(|v| v.to_str().ok())
-            .flat_map(|v| v.split(','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            .flat_map(|v| v.as_bytes().split(|b| *b == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
             .collect();
         for name in named {
             headers.remove(name);
@@ -260,6 +259,9 @@ mod tests {
             ("te", "trailers"),
             ("x-stays", "1"),
         ]);
+        // hyper takes any byte from 0x80 on in a value.
+        h.append("connection", HeaderValue::from_bytes(b"x-beside, \xff").unwrap());
+        h.insert("x-beside", HeaderValue::from_static("1"));
         assert!(strip_hop_by_hop(&mut h));
         assert_eq!(h.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-stays"]);
     }

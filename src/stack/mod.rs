@@ -29,6 +29,7 @@ mod retry;
 mod rewrite;
 mod route;
 mod scrub;
+mod shared_answers;
 mod swap_token;
 mod tunnel;
 mod upgrade;
@@ -74,6 +75,7 @@ pub use retry::Retries;
 pub use rewrite::{HostRewrite, Rewrite, rest};
 pub use route::{Callers, Injection, IssuerChoice, Limits, Route, RouteSettings, Routes, Targets, TokenHeaders, TokenMode, Towards};
 pub use scrub::normal_host;
+pub use shared_answers::SharedAnswers;
 pub use verify::{asker, of_the_actor};
 
 /// What all workers' stacks share, through all configurations.

@@ -5,6 +5,7 @@ use super::limit_rate::{RateLimit, RouteRate};
 use super::rates::Rate;
 use super::retry::Retries;
 use super::rewrite::{HostRewrite, Rewrite};
+use super::shared_answers::SharedAnswers;
 use crate::metrics::RouteMetrics;
 use crate::route::{Rule, Table};
 use crate::token::{AccessToken, Actor, SubjectToken, Target, TargetSettings};
@@ -150,6 +151,7 @@ pub struct Route {
     pub websocket: bool,
     pub force: ForceRoute,
     pub headers: TokenHeaders,
+    pub shared: SharedAnswers,
     pub strip_prefix: Option<Box<str>>,
     /// The `Host` that goes upstream.
     pub host: HostRewrite,

@@ -119,6 +119,13 @@ enum Wanted<'a> {
 }
 
 fn wanted(verified: &Verified) -> Result<Wanted<'_>, Fault> {
+    if let (Known::Caller(asker), Injection::Own(_) | Injection::Nothing | Injection::Callers) =
+        (&verified.caller, &verified.routed.route.token)
+        && let Some(doubt) = asker.doubt()
+    {
+        // Only what was granted for them, and is held, speaks for such a caller; here nothing is.
+        return Err(doubt.clone());
+    }
     match (&verified.routed.route.token, &verified.caller) {
         (_, Known::Preflight) => Ok(Wanted::Nothing),
         (Injection::Exchange(targets), Known::Caller(asker)) => {

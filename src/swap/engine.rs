@@ -216,7 +216,7 @@ impl Builder {
 /// When `token` could be no bearer token.
 pub fn caller(token: &str, subject: Subject) -> Result<Caller, &'static str> {
     let token = bearer(token)?;
-    Ok(Caller { digest: token.digest(), token, subject: Arc::new(subject) })
+    Ok(Caller { digest: token.digest(), token, subject: Arc::new(subject), doubt: None })
 }
 
 fn bearer(token: &str) -> Result<SubjectToken, &'static str> {

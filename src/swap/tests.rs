@@ -19,7 +19,8 @@ enum Fake {
 impl TokenSource for Fake {
     fn token(&self, _: &Asker, _: &Arc<Target>, _: Ask) -> Answer {
         let token = AccessToken::new("exchanged").unwrap();
-        let granted = Granted { token, source: Source::Hit, generation: 1, expires_at: 1, lifetime: Duration::from_secs(1), not_before: 0 };
+        let (source, lifetime) = (Source::Hit, Duration::from_secs(1));
+        let granted = Granted { token, source, generation: 1, expires_at: 1, lifetime, by_issuer: lifetime, not_before: 0 };
         match self {
             Self::Hit => Either::Left(ready(Ok(granted))),
             Self::Miss => Either::Right(

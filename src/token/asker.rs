@@ -1,6 +1,7 @@
 //! On whose behalf a token is asked for, and under which key it may be kept for them. It asks nobody and keeps nothing.
 
 use super::{Caller, Digest, Grant, Target};
+use crate::fault::Fault;
 
 /// Whose a granted token is: the first half of a cache key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +51,11 @@ impl Asker {
         }
     }
 
+    /// Why nothing new may be asked for, if that is so.
+    pub fn doubt(&self) -> Option<&Fault> {
+        self.caller().into_iter().chain(self.actor()).find_map(|part| part.doubt.as_deref())
+    }
+
     /// Both halves of the key under which a token for `target` may be kept: everything that shapes it stands in one of them.
     pub fn key(&self, target: &Target) -> (Whose, Digest) {
         Whose::key(target, self.caller().map(|c| c.digest), self.actor().map(|a| a.digest))
@@ -78,7 +84,7 @@ mod tests {
             expires_at: u64::MAX,
             clock_skew: skew,
         };
-        Caller { digest: token.digest(), token, subject: Arc::new(subject) }
+        Caller { digest: token.digest(), token, subject: Arc::new(subject), doubt: None }
     }
 
     #[test]

@@ -8,8 +8,8 @@ use super::sender::Sender;
 use super::slots::Slot;
 use super::watch::{Cut, Sent, Watch};
 use super::{Body, Error, Waited};
-use http::header::UPGRADE;
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderValue, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use std::sync::{Arc, Weak};
@@ -63,6 +63,9 @@ impl<B: Send> Connection<B> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switched(response, asked);
         }
+        if let Some(why) = ambiguous(&response) {
+            return Err(self.useless(why));
+        }
         self.bad = matches!(response.status().as_u16(), 502..=504);
         let (head, incoming) = response.into_parts();
         let lease: Option<Box<dyn Lease>> = if incoming.is_end_stream() {
@@ -86,9 +89,13 @@ impl<B: Send> Connection<B> {
             }
             _ => "101 Switching Protocols, to another protocol than was asked for",
         };
+        Err(self.useless(why))
+    }
+
+    fn useless(&self, why: &str) -> Error {
         let error = self.member.broken(why.to_owned());
         self.blame(&error);
-        Err(error)
+        error
     }
 
     pub fn broken(&self, error: &hyper::Error) -> Error {
@@ -101,6 +108,30 @@ impl<B: Send> Connection<B> {
         }
         self.member.broken(why)
     }
+}
+
+/// Why nobody can say where an answer ends, or what its bytes are (RFC 9112 §6.1, §6.3): hyper goes by one of two readings, and whoever
+/// gets the answer from us could go by the other.
+fn ambiguous<B>(response: &Response<B>) -> Option<&'static str> {
+    let headers = response.headers();
+    let codings = headers.get_all(TRANSFER_ENCODING);
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let (length, another) = (lengths.next(), lengths.next());
+    if codings.iter().next().is_some() {
+        return match () {
+            () if length.is_some() => Some("an answer with both Transfer-Encoding and Content-Length"),
+            () if response.version() != Version::HTTP_11 => Some("an answer with Transfer-Encoding that is not HTTP/1.1"),
+            () if !only_chunked(codings.iter()) => Some("an answer with a Transfer-Encoding other than chunked"),
+            () => None,
+        };
+    }
+    let number = |length: &HeaderValue| !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
+    (another.is_some() || !length.is_none_or(number)).then_some("an answer with a Content-Length that is not one number")
+}
+
+fn only_chunked<'a>(mut codings: impl Iterator<Item = &'a HeaderValue>) -> bool {
+    let chunked = codings.next().is_some_and(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    chunked && codings.next().is_none()
 }
 
 /// Whether an HTTP/2 peer says that it has done nothing with this request: it refused its stream, or told with GOAWAY that it came

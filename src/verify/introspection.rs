@@ -1,5 +1,6 @@
 //! Tokens verified by asking their issuer (RFC 7662). One question a token, however many wait; a good answer is remembered for
-//! half a minute at the most, a bad one for seconds, and an outage not at all: then nobody is sent away to log in.
+//! half a minute at the most, a bad one for seconds, and an outage not at all: then nobody is sent away to log in, and the last good answer
+//! stands for those to whom something was granted already.
 
 use super::claims::{self, Found};
 use super::{Verified, Verifier, now, refused};
@@ -15,12 +16,28 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 const ACTIVE: Duration = Duration::from_secs(30);
+/// How long after it was last given a good answer stands while the issuer is out.
+const STANDS: Duration = Duration::from_secs(60 * 60);
 const INACTIVE: Duration = Duration::from_secs(5);
 /// The most refusals that are remembered: whoever makes tokens up drives out nothing but others' like them.
 const MAX_REFUSED: usize = 10_000;
 
-type Outcome = Result<Arc<Subject>, Fault>;
+type Outcome = Result<Good, Fault>;
 type Slot = watch::Sender<Option<Outcome>>;
+
+/// A token that is good, and why it is not known to be good *now*, if that is so.
+#[derive(Clone)]
+struct Good {
+    subject: Arc<Subject>,
+    doubt: Option<Arc<Fault>>,
+}
+
+impl Good {
+    fn caller(self, token: SubjectToken, digest: Digest) -> Caller {
+        let Self { subject, doubt } = self;
+        Caller { token, digest, subject, doubt }
+    }
+}
 
 pub(super) struct Introspection {
     active: Bounded<Digest, Answered<Arc<Subject>>>,
@@ -30,19 +47,20 @@ pub(super) struct Introspection {
     forgotten: AtomicU64,
 }
 
-/// What was answered, and until when that counts.
+/// What was answered, until when that counts, and until when it is worth anything at all.
 struct Answered<T> {
     what: T,
     until: u64,
+    gone_at: u64,
 }
 
 impl<T: Send + Sync> Kept for Answered<T> {
     fn weight(&self) -> usize {
-        usize::from(self.until > 0)
+        usize::from(self.gone_at > 0)
     }
 
     fn expired(&self, now: u64) -> bool {
-        self.until <= now
+        self.gone_at <= now
     }
 }
 
@@ -56,7 +74,7 @@ impl Introspection {
         self.forgotten.fetch_add(1, Ordering::SeqCst);
         self.active.sweep(|answered| {
             if whom(&answered.what) {
-                answered.until = 0;
+                (answered.until, answered.gone_at) = (0, 0);
             }
         });
     }
@@ -71,7 +89,7 @@ impl Introspection {
 
     pub fn verify(&self, verifier: &Arc<Verifier>, token: SubjectToken, digest: Digest) -> Verified {
         match self.recall(verifier, &digest) {
-            Some(known) => return now(known.map(|subject| Caller { token, digest, subject })),
+            Some(known) => return now(known.map(|good| good.caller(token, digest))),
             None => {
                 if let Err(why) = plausible(verifier, &token) {
                     return now(Err(refused(why)));
@@ -95,14 +113,14 @@ impl Introspection {
         });
         let mut outcome = match outcome {
             Ok(outcome) => outcome,
-            Err(known) => return now(known.map(|subject| Caller { token, digest, subject })),
+            Err(known) => return now(known.map(|good| good.caller(token, digest))),
         };
         if let Some(flight) = flight {
             verifier.issuer.introspect(token.expose(), move |reply| flight.land(&reply));
         }
         Either::Right(Box::pin(async move {
             let seen = outcome.wait_for(Option::is_some).await.map_err(|_| lost())?.clone();
-            seen.unwrap_or_else(|| Err(lost())).map(|subject| Caller { token, digest, subject })
+            seen.unwrap_or_else(|| Err(lost())).map(|good| good.caller(token, digest))
         }))
     }
 
@@ -110,28 +128,45 @@ impl Introspection {
         let now = verifier.clock.millis();
         if let Some(subject) = self.active.get(digest, now, |a| (now < a.until).then(|| a.what.clone())).flatten() {
             let in_time = claims::in_time(subject.expires_at, verifier.clock.unix(), verifier.settings.clock_skew);
-            return Some(in_time.map(|()| subject).map_err(refused));
+            return Some(in_time.map(|()| Good { subject, doubt: None }).map_err(refused));
         }
         self.refused.get(digest, now, |a| (now < a.until).then(|| a.what.clone())).flatten().map(|why| Err(Fault::InvalidToken(why)))
+    }
+
+    /// The last good answer, where to ask again has failed for an outage. What was said to be bad since, or was to be forgotten, is
+    /// not there any more.
+    fn stands(&self, verifier: &Verifier, digest: &Digest, outage: &Fault) -> Option<Good> {
+        let (now, unix, skew) = (verifier.clock.millis(), verifier.clock.unix(), verifier.settings.clock_skew);
+        let subject = self.active.get(digest, now, |a| (now < a.gone_at).then(|| a.what.clone())).flatten()?;
+        claims::in_time(subject.expires_at, unix, skew).ok()?;
+        Some(Good { subject, doubt: Some(Arc::new(outage.clone())) })
     }
 
     /// `asked_at`: what `forgotten` was when the question was asked.
     fn remember(&self, digest: &Digest, outcome: &Outcome, verifier: &Verifier, asked_at: u64) {
         let (now, unix) = (verifier.clock.millis(), verifier.clock.unix());
+        let after = |wait: Duration| now.saturating_add(crate::clock::millis(wait));
         match outcome {
-            Ok(subject) => {
-                let left = Duration::from_secs(subject.expires_at.saturating_sub(unix)).min(ACTIVE);
-                let until = now.saturating_add(crate::clock::millis(left));
+            Ok(Good { subject, doubt: None }) => {
+                let left = Duration::from_secs(subject.expires_at.saturating_sub(unix));
+                let skewed = left.saturating_add(verifier.settings.clock_skew);
+                let times = (after(left.min(ACTIVE)), after(skewed.min(STANDS)));
                 // Looked at behind the entry's lock, as whoever forgets goes through all entries after the count: none is missed.
-                let until = || if self.forgotten.load(Ordering::SeqCst) == asked_at { until } else { 0 };
-                let entry = || Answered { what: subject.clone(), until: until() };
+                let times = || if self.forgotten.load(Ordering::SeqCst) == asked_at { times } else { (0, 0) };
+                let entry = || {
+                    let (until, gone_at) = times();
+                    Answered { what: subject.clone(), until, gone_at }
+                };
                 self.active.alter(digest, now, entry, |at| *at = entry());
             }
             Err(Fault::InvalidToken(why)) => {
-                let entry = || Answered { what: why.clone(), until: now.saturating_add(crate::clock::millis(INACTIVE)) };
+                // First: once nobody finds the refusal any more, nobody is to find what was said before it.
+                self.active.remove(digest);
+                let until = after(INACTIVE);
+                let entry = || Answered { what: why.clone(), until, gone_at: until };
                 self.refused.alter(digest, now, entry, |at| *at = entry());
             }
-            Err(_) => {}
+            Ok(Good { doubt: Some(_), .. }) | Err(_) => {}
         }
     }
 }
@@ -147,8 +182,14 @@ struct Flight {
 
 impl Flight {
     fn land(self, reply: &Result<Reply, CallError>) {
-        let outcome = judge(&self.verifier, &self.token, reply);
+        let mut outcome = judge(&self.verifier, &self.token, reply).map(|subject| Good { subject, doubt: None });
         if let Some(asked) = &self.verifier.introspection {
+            if let Err(fault) = &outcome
+                && is_outage(reply)
+                && let Some(good) = asked.stands(&self.verifier, &self.digest, fault)
+            {
+                outcome = Ok(good);
+            }
             // Before the claim is given up: whoever comes next finds it.
             asked.remember(&self.digest, &outcome, &self.verifier, self.forgotten);
         }
@@ -171,7 +212,16 @@ fn plausible(verifier: &Verifier, token: &SubjectToken) -> Result<(), Why> {
     claims::not_against(&jws.claims, verifier)
 }
 
-fn judge(verifier: &Verifier, token: &SubjectToken, reply: &Result<Reply, CallError>) -> Outcome {
+/// Whether the issuer is out: it says nothing, or nothing of its own. What it does say counts, a refusal of our client too.
+fn is_outage(reply: &Result<Reply, CallError>) -> bool {
+    match reply {
+        Err(CallError::Unsigned) => false,
+        Err(_) => true,
+        Ok(reply) => reply.status == 429 || reply.status >= 500 || (reply.status < 400 && !reply.well_formed()),
+    }
+}
+
+fn judge(verifier: &Verifier, token: &SubjectToken, reply: &Result<Reply, CallError>) -> Result<Arc<Subject>, Fault> {
     let reply = match reply {
         Ok(reply) => reply,
         Err(CallError::NoEndpoint) if verifier.issuer.trouble().is_none() => return Err(nowhere(verifier)),

@@ -154,7 +154,7 @@ impl Verifier {
         let Some(generation) = self.issuer.generation() else { return now(Err(self.without_keys())) };
         if let Some(subject) = self.recall(&digest, generation) {
             let in_time = claims::in_time(subject.expires_at, self.clock.unix(), self.settings.clock_skew);
-            return now(in_time.map(|()| Caller { token, digest, subject }).map_err(refused));
+            return now(in_time.map(|()| Caller { token, digest, subject, doubt: None }).map_err(refused));
         }
         let Some(keys) = self.issuer.keys() else { return now(Err(self.without_keys())) };
         match self.judge(&token, &keys) {
@@ -198,7 +198,7 @@ impl Verifier {
         let gone_at = now.saturating_add(left.saturating_mul(1000));
         let entry = || Remembered { subject: subject.clone(), generation: keys.generation, gone_at };
         self.remembered.alter(&digest, now, entry, |r| *r = entry());
-        Caller { token, digest, subject }
+        Caller { token, digest, subject, doubt: None }
     }
 
     /// All checks, the cheap ones first; the signature is the last, and a token that fails before it never makes us fetch keys.

@@ -240,11 +240,12 @@ async fn new_files_hold_for_new_connections_and_broken_ones_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_authority_of_callers_may_change_too() {
+async fn the_authority_of_callers_may_change_too_and_a_broken_pair_keeps_it_from_nothing() {
     let (ca, next) = (authority(&["api.test"]), Authority::new());
     let (old, new) = (ca.leaf(&["client.test"]), next.leaf(&["client.test"]));
     let g = started(&ca, &["api.test"], &format!(", client_ca_file: {}", next.ca_file())).await;
     assert!(let_in(&g, &ca.caller().showing(&new)).await && !let_in(&g, &ca.caller().showing(&old)).await);
+    fs::write(ca.file("api.test.key"), "half of a new pair").unwrap();
     fs::copy(ca.ca_file(), next.ca_file()).unwrap();
     looked(&g).await;
     let mut changed = false;
@@ -256,6 +257,29 @@ async fn the_authority_of_callers_may_change_too() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(changed && !let_in(&g, &ca.caller().showing(&new)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_certificates_each_is_renewed_by_itself() {
+    let ca = authority(&["one.test", "two.test", "three.test"]);
+    let g = started(&ca, &["one.test", "two.test", "three.test"], "").await;
+    let caller = ca.caller();
+    let shown = async |name: &str| caller.connect(g.address(), name).await.unwrap().shown();
+    let old = [shown("one.test").await, shown("two.test").await];
+    fs::remove_file(ca.file("one.test.crt")).unwrap();
+    let new = ["two.test", "three.test"].map(|name| ca.put_leaf(name, ca.leaf_until(&[name], 2085)).certificate);
+    looked(&g).await;
+    for _ in 0..50 {
+        if shown("three.test").await == new[1] {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(
+        [shown("one.test").await, shown("two.test").await, shown("three.test").await],
+        [old[0].clone(), new[0].clone(), new[1].clone()]
+    );
+    assert_ne!(old[1], new[0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -138,3 +138,19 @@ async fn a_repaired_request_carries_the_new_token_in_the_same_header() {
     assert_eq!((tokens.len(), tokens[0] == tokens[1], tokens[1] == tokens[2]), (3, true, false), "the cached one was renewed");
     assert!(heard.iter().all(|m| m.all("authorization").is_empty()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_vary_by_the_header_that_says_who_calls() {
+    let said = "HTTP/1.1 200 OK\r\nCache-Control: public, max-age=60\r\nVary: Accept\r\nVary: Origin\r\nContent-Length: 2\r\n\r\nok";
+    let backend = Puppet::saying(said).await;
+    let g = gateway(&backend).await;
+    let token = g.token("ada");
+    for (path, field) in [("/in", "X-Caller-Token"), ("/both", "X-Token"), ("/strip", "X-Caller-Token"), ("/pass", "X-Caller-Token")] {
+        let answer = g.ask(ask(path, &[&format!("{field}: {token}")])).await;
+        assert_eq!((answer.status(), answer.one("vary")), (200, &*format!("Accept, Origin, {}", field.to_lowercase())), "{path}");
+        assert_eq!(answer.one("cache-control"), "public, max-age=60", "the backend's own word");
+    }
+    for path in ["/plain", "/out", "/anybody"] {
+        assert_eq!(g.ask(get(path, &token, &[])).await.all("vary"), ["Accept", "Origin"], "{path}");
+    }
+}

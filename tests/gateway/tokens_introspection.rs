@@ -191,3 +191,84 @@ async fn what_a_token_says_against_itself_is_believed() {
     assert_eq!(said(&g.get("/orders", &caller().forged().token().unwrap()).await), (401, "invalid_token".into()));
     assert_eq!(g.world.iam.introspections(), 1);
 }
+
+const ALONE: &str = "
+  orders: { match: { path: /orders }, upstream: ORDERS, audience: orders-api }
+  billing: { match: { path: /billing }, upstream: OPEN, audience: billing-api, scopes: [billing] }
+  strip: { match: { path: /strip }, upstream: OPEN, token: strip }
+  own: { match: { path: /own }, upstream: OPEN, token: client_credentials, audience: orders-api }
+  pass: { match: { path: /pass }, upstream: OPEN, token: passthrough }
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_issuer_is_out_whoever_has_a_cached_token_is_served_and_nobody_else() {
+    let g = World::new().await.gateway(ALONE, ISSUER).await;
+    let (ada, bob) = (g.opaque("ada"), g.opaque("bob"));
+    for path in ["/orders", "/strip", "/own", "/pass"] {
+        assert_eq!(g.get(path, &ada).await.status, 200, "{path} {:?}", g.gateway.failures().first());
+    }
+    assert_eq!(g.get("/strip", &bob).await.status, 200);
+    g.world.iam.down().await;
+    let exchanges = g.world.iam.exchanges();
+    for _ in 0..4 {
+        g.turn(Duration::from_secs(31)).await;
+        assert_eq!(g.get("/orders", &ada).await.status, 200, "{:?}", g.gateway.failures().first());
+        for (path, token) in [("/billing", &ada), ("/strip", &ada), ("/own", &ada), ("/pass", &ada), ("/orders", &bob)] {
+            let (status, code) = said(&g.get(path, token).await);
+            assert!(matches!(status, 502..=504), "{path}: {status} {code}");
+        }
+    }
+    // The cached token ends, and with it what stood for the caller.
+    g.turn(Duration::from_secs(300)).await;
+    assert_eq!(said(&g.get("/orders", &ada).await).0, 503);
+    g.world.iam.up().unwrap();
+    g.turn(Duration::from_secs(11)).await;
+    assert_eq!((g.get("/orders", &ada).await.status.as_u16(), g.world.iam.exchanges()), (200, exchanges + 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_or_forgotten_stands_for_nobody_in_an_outage() {
+    let outage = || Misbehave::status(StatusCode::SERVICE_UNAVAILABLE);
+    for refusal in [
+        Misbehave::answer(StatusCode::OK, "application/json", json!({"active": false}).to_string()),
+        Misbehave::refusal(StatusCode::UNAUTHORIZED, "invalid_client", "No."),
+    ] {
+        let ours = format!("{refusal:?}");
+        let g = asking().await;
+        let token = g.opaque("ada");
+        assert_eq!(g.get("/orders", &token).await.status, 200);
+        g.turn(Duration::from_secs(31)).await;
+        g.world.iam.script(Endpoint::Introspection, refusal);
+        assert!([401, 500].contains(&g.get("/orders", &token).await.status.as_u16()), "a refusal is no outage: {ours}");
+        g.world.iam.script_always(Endpoint::Introspection, outage());
+        g.turn(Duration::from_secs(6)).await;
+        let after = said(&g.get("/orders", &token).await);
+        // That our client was refused says nothing of the caller.
+        assert!(matches!(after, (503, _) | (200, _)), "{after:?}");
+        assert_eq!(after.0 == 503, !g.gateway.failures().iter().any(|f| f.reason == "misconfigured"), "{after:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_an_outage_nothing_is_renewed_for_who_is_not_known_to_be_good() {
+    let g = World::new().await.gateway(ROUTES, &format!("{ISSUER}\ncache: {{ refresh_ahead: 50% }}")).await;
+    let token = g.opaque("ada");
+    assert_eq!(g.get("/orders", &token).await.status, 200);
+    let exchanges = g.world.iam.exchanges();
+    g.world.iam.script_always(Endpoint::Introspection, Misbehave::status(StatusCode::INTERNAL_SERVER_ERROR));
+    g.turn(Duration::from_secs(200)).await;
+    for _ in 0..5 {
+        assert_eq!(g.get("/orders", &token).await.status, 200, "{:?}", g.gateway.failures().first());
+    }
+    assert_eq!(g.world.iam.exchanges(), exchanges);
+    g.world.iam.behave();
+    // What was due and was not done is tried again after a while.
+    for _ in 0..6 {
+        g.turn(Duration::from_secs(10)).await;
+        assert_eq!(g.get("/orders", &token).await.status, 200);
+        if g.world.iam.exchanges() > exchanges {
+            break;
+        }
+    }
+    crate::kit::until("it is renewed once the issuer has said that it is good", || g.world.iam.exchanges() == exchanges + 1).await;
+}

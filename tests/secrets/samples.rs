@@ -15,7 +15,9 @@ use cambist::listen::{Bound, Hooks, WorkerContext, Workers};
 use cambist::metrics::{Metrics, UNMATCHED};
 use cambist::revocation::Revocations;
 use cambist::route::Table;
-use cambist::stack::{ForceRoute, HostRewrite, InForce, Injection, ReplayRoom, Route, Routes, Shared, Stack, Targets, TokenMode, Towards};
+use cambist::stack::{
+    ForceRoute, HostRewrite, InForce, Injection, ReplayRoom, Route, Routes, Shared, SharedAnswers, Stack, Targets, TokenMode, Towards,
+};
 use cambist::token::{Answer, Ask, Asker, Target, TokenSource};
 use cambist::upstream::{Pools, Upstream};
 use cambist::verify::{Require, Verifier, Verifiers};
@@ -98,6 +100,7 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         websocket: false,
         force: ForceRoute::default(),
         headers: settings.headers.clone(),
+        shared: SharedAnswers::new(&Injection::Nothing, &settings.headers, true),
         strip_prefix: None,
         host: HostRewrite::Preserve,
         as_written: false,

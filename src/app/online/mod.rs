@@ -160,7 +160,7 @@ fn nobody(issuer: &str) -> Result<Caller, Fault> {
         issued_at: u64::MAX,
         clock_skew: std::time::Duration::ZERO,
     };
-    Ok(Caller { digest: token.digest(), token, subject: Arc::new(subject) })
+    Ok(Caller { digest: token.digest(), token, subject: Arc::new(subject), doubt: None })
 }
 
 /// What a request on this route would come to.

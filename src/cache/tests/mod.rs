@@ -47,6 +47,7 @@ impl TokenSource for Arc<Fake> {
                     generation: 0,
                     expires_at: asked_at + millis(lifetime),
                     lifetime,
+                    by_issuer: lifetime,
                     not_before: me.not_before.load(Ordering::SeqCst),
                 })
             }
@@ -122,7 +123,7 @@ fn verified(name: &str, expires_at: u64) -> Caller {
         expires_at,
         clock_skew: Duration::ZERO,
     };
-    Caller { digest: token.digest(), token, subject: Arc::new(subject) }
+    Caller { digest: token.digest(), token, subject: Arc::new(subject), doubt: None }
 }
 
 fn target(audience: &str) -> Arc<Target> {

@@ -46,14 +46,18 @@ async fn a_life_costs_one_exchange_for_as_long_as_there_are_requests() {
 async fn what_ends_with_its_subject_is_not_renewed() {
     let b = bench(1000, None, renewing());
     let ends = b.clock.unix() + 90;
+    // The issuer's word is 100 s; its exchange bounds that by the subject's end and the skew.
+    *b.source.lifetime.lock().unwrap() = Duration::from_secs(95);
     let ask = || b.cache.token(&ending("ada", ends), &target("a"), Ask::ANY);
     ask().await.unwrap();
-    for _ in 0..89 {
+    for second in 1..95 {
         b.turn(1);
-        assert_eq!(ask().await.unwrap().source, Source::Hit);
+        assert_eq!(ask().await.unwrap().source, Source::Hit, "{second}");
         settled().await;
     }
     assert_eq!(b.asked(), 1);
+    b.turn(1);
+    assert_eq!(ask().await.unwrap().source, Source::Miss);
 }
 
 #[tokio::test]

@@ -82,6 +82,29 @@ async fn idle_http2_takes_its_leave() {
 }
 
 #[tokio::test]
+async fn pings_do_not_keep_an_unused_http2() {
+    let door = Door::open(1);
+    let mut caller = door.caller().await;
+    caller.say("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    let request = [0x82, 0x86, 0x84, 0x41, 1, b'a'];
+    let first = [&[0, 0, 0, 4, 0, 0, 0, 0, 0][..], &[0, 0, 6, 1, 5, 0, 0, 0, 1], &request].concat();
+    caller.0.write_all(&first).await.unwrap();
+    let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], &[7; 8]].concat();
+    for second in 0..85 {
+        let _ = caller.0.write_all(&[&ping[..], &ping].concat()).await;
+        let mut heard = [0; 4096];
+        let heard = tokio::time::timeout(Duration::from_secs(20), caller.0.read(&mut heard)).await.unwrap();
+        if heard.is_ok_and(|n| n > 0) {
+            door.turn(1).await;
+        } else {
+            assert!(second > 50, "{second}");
+            break;
+        }
+        assert!(second < 80, "it stands for as long as it likes");
+    }
+}
+
+#[tokio::test]
 async fn http2_that_ignores_goaway_is_cut() {
     let door = Door::open(1);
     let mut caller = door.caller().await;

@@ -158,6 +158,26 @@ async fn an_unasked_101_is_a_broken_answer() {
 }
 
 #[tokio::test]
+async fn an_answer_that_can_be_read_in_two_ways_is_a_broken_one() {
+    for framing in [
+        "content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "transfer-encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "transfer-encoding: chunked, gzip\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "content-length: 5, 5\r\n\r\nhello",
+        "content-length: 5\r\ncontent-length: 5\r\n\r\nhello",
+        "content-length: +5\r\n\r\nhello",
+    ] {
+        let backend = Backend::start(move |_| (format!("HTTP/1.1 200 OK\r\n{framing}"), Then::Hang)).await;
+        let worker = Worker::to(backend.address);
+        let error = worker.send(request(Method::GET, "/", Empty::new())).await.unwrap_err();
+        assert!(matches!(error, Error::Broken { .. }), "{framing}: {error}");
+        backend.sees_a_close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_callers_broken_body_is_the_callers_fault() {
     let backend = Backend::start(|_| (ok(""), Then::Keep)).await;
     let worker = Worker::to(backend.address);

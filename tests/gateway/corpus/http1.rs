@@ -1,24 +1,14 @@
 //! The cases of HTTP/1, each on a connection of its own.
 
 use super::stage::Stage;
-use super::{Case, judge, read};
+use super::{Case, play_all};
 use crate::kit::until;
 use crate::wire::{Message, Wire};
 use tokio::io::AsyncWriteExt;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_of_http_1_comes_out_as_it_should() {
-    let stage = Stage::set().await;
-    let (cases, mut failures) = (read("http1"), Vec::new());
-    let count = cases.len();
-    for case in cases {
-        let (stage, name, why) = (stage.clone(), case.name.clone(), case.why.clone());
-        if let Err(panic) = tokio::spawn(async move { play(&stage, &case).await }).await {
-            let panic = panic.into_panic();
-            failures.push(format!("{name}: {}\n    ({why})\n", panic.downcast_ref::<String>().map_or("?", String::as_str)));
-        }
-    }
-    judge("HTTP/1", count, 150, &failures);
+    play_all("http1", 150, play).await;
 }
 
 async fn play(stage: &Stage, case: &Case) {

@@ -1,7 +1,7 @@
 //! The cases of HTTP/2, in frames made by hand.
 
 use super::stage::Stage;
-use super::{Case, judge, read};
+use super::{Case, play_all};
 use crate::frames::{Came, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, Raw, frame};
 use crate::kit::until;
 use std::collections::HashMap;
@@ -11,17 +11,7 @@ const LAST: u32 = 0x7fff_ffff;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_case_of_http_2_comes_out_as_it_should() {
-    let stage = Stage::set().await;
-    let (cases, mut failures) = (read("http2"), Vec::new());
-    let count = cases.len();
-    for case in cases {
-        let (stage, name, why) = (stage.clone(), case.name.clone(), case.why.clone());
-        if let Err(panic) = tokio::spawn(async move { play(&stage, &case).await }).await {
-            let panic = panic.into_panic();
-            failures.push(format!("{name}: {}\n    ({why})\n", panic.downcast_ref::<String>().map_or("?", String::as_str)));
-        }
-    }
-    judge("HTTP/2", count, 60, &failures);
+    play_all("http2", 60, play).await;
 }
 
 async fn play(stage: &Stage, case: &Case) {

@@ -6,6 +6,9 @@ mod http1;
 mod http2;
 mod stage;
 
+use futures_util::FutureExt;
+use stage::Stage;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
 /// One case, still in the words of its file.
@@ -105,11 +108,19 @@ pub fn bytes(text: &str, token: &impl Fn(&str) -> String) -> Vec<u8> {
     out
 }
 
-/// Fails with every case that did not come out as it should.
-fn judge(what: &str, cases: usize, at_least: usize, failures: &[String]) {
-    assert!(failures.is_empty(), "{} of {cases} cases of {what}:\n\n{}", failures.len(), failures.join("\n"));
-    if std::env::var("CORPUS").is_err() {
-        assert!(cases >= at_least, "only {cases} cases of {what}");
+/// Plays every case of a folder, and fails with all that did not come out as they should.
+async fn play_all(folder: &str, at_least: usize, play: impl AsyncFn(&Stage, &Case)) {
+    let (stage, cases, mut failures) = (Stage::set().await, read(folder), Vec::new());
+    for case in &cases {
+        if let Err(panic) = AssertUnwindSafe(play(&stage, case)).catch_unwind().await {
+            let said = panic.downcast_ref::<String>().map_or("?", String::as_str);
+            failures.push(format!("{}: {said}\n    ({})\n", case.name, case.why));
+        }
     }
-    eprintln!("{cases} cases of {what}");
+    let count = cases.len();
+    assert!(failures.is_empty(), "{} of {count} cases of {folder}:\n\n{}", failures.len(), failures.join("\n"));
+    if std::env::var("CORPUS").is_err() {
+        assert!(count >= at_least, "only {count} cases of {folder}");
+    }
+    eprintln!("{count} cases of {folder}");
 }
