@@ -1,11 +1,18 @@
-//! Logs, as JSON or text, through a writer that never blocks a request; how much is logged may change while the program runs. Tokens do
-//! not pass through here at all: what may be logged is decided by the types in `token`, whose `Debug` prints nothing.
+//! Logs, as JSON or text, through a writer that never blocks a request; how much is logged may change while the program runs. And traces,
+//! which go to a collector from a thread of their own. Tokens do not pass through here at all: what may be logged is decided by the types in
+//! `token`, whose `Debug` prints nothing.
 
+mod context;
 mod held;
 mod line;
+mod recorder;
 mod sink;
+mod span;
 
+pub use context::{Parent, TRACEPARENT, TRACESTATE, TraceContext, TraceId, around, carried, within};
 pub use line::Line;
+pub use recorder::{Recorder, TraceError, TraceSettings};
+pub use span::{Kind, Notes, Request, Span};
 
 use held::{Held, Summed};
 use sink::Sink;

@@ -47,6 +47,7 @@ impl Changes {
             shutdown,
             workers,
             log,
+            tracing,
         } = new;
         let is_new = [
             ("listeners.mode", *outbound != old.outbound),
@@ -58,6 +59,7 @@ impl Changes {
             ("shutdown", *shutdown != old.shutdown),
             ("log.level", log.level != old.log.level),
             ("log.access", log.access != old.log.access),
+            ("tracing", *tracing != old.tracing),
         ];
         let is_ignored = [
             ("metrics", *metrics != old.metrics),

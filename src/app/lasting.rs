@@ -143,6 +143,9 @@ impl Lasting {
         });
         let cut = self.workers.drain(grace).await;
         last.abort();
+        let world = self.world.load_full();
+        // The collector may be slow or gone: this waits for seconds at the most.
+        let _ = tokio::task::spawn_blocking(move || world.end_traces()).await;
         cut
     }
 }

@@ -9,6 +9,7 @@ mod process;
 mod reading;
 mod register;
 mod reloads;
+mod traces;
 mod upstream;
 
 use crate::fault::Fault;
@@ -17,6 +18,7 @@ pub use cache::{CacheMetrics, Force, ForcedUpdates};
 pub use issuer::{Exchanged, IssuerMetrics};
 pub use reading::{IssuerReading, LOOKUPS, RouteReading, Spread, UpstreamReading};
 pub use reloads::Reloads;
+pub use traces::TraceMetrics;
 pub use upstream::UpstreamMetrics;
 
 use codes::Codes;
@@ -50,6 +52,7 @@ pub struct Metrics {
     pub forced: ForcedUpdates,
     log_lines_dropped: IntCounter,
     log_lines_held_back: IntCounter,
+    pub traces: TraceMetrics,
     pub reloads: Reloads,
     process: process::Process,
     hooks: Mutex<Vec<Hook>>,
@@ -113,6 +116,7 @@ impl Metrics {
             forced: ForcedUpdates::new(&r),
             log_lines_dropped: counter(&r, "cambist_log_lines_dropped_total", "Log lines lost: the output was too slow, or took none."),
             log_lines_held_back: counter(&r, "cambist_log_lines_held_back_total", "Repeated log lines that were counted, not written."),
+            traces: TraceMetrics::new(&r),
             reloads: Reloads::new(&r),
             process: process::Process::new(&r),
             hooks: Mutex::default(),

@@ -7,6 +7,9 @@ mod access;
 #[allow(dead_code, reason = "callers under TLS need a part of it")]
 mod certs;
 mod check;
+#[path = "../gateway/collector.rs"]
+#[allow(dead_code, reason = "it can be told to misbehave, which the gateway tests do")]
+mod collector;
 mod demo;
 mod end;
 mod exchange;
@@ -31,6 +34,7 @@ mod said;
 mod schema;
 mod slow;
 mod start;
+mod traces;
 mod usage;
 #[path = "../gateway/wire.rs"]
 #[allow(dead_code, reason = "the kit speaks it; this binary hardly does")]

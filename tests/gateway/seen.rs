@@ -41,6 +41,7 @@ const FAMILIES: &[(&str, &str, &[&str])] = &[
     ("cambist_token_exchange_duration_seconds", "histogram", &["issuer"]),
     ("cambist_token_exchanges_in_flight", "gauge", &["issuer"]),
     ("cambist_token_exchanges_total", "counter", &["audience", "issuer", "result"]),
+    ("cambist_trace_spans_total", "counter", &["result"]),
     ("cambist_upgraded_connections", "gauge", &["route"]),
     ("cambist_upstream_endpoints", "gauge", &["upstream"]),
     ("cambist_upstream_endpoints_healthy", "gauge", &["upstream"]),
@@ -206,6 +207,7 @@ async fn what_alerts_ask_for_is_there_before_anything_happened() {
         ("cambist_rejections_total", vec![("reason", "issuer_unavailable"), ("route", "orders")]),
         ("cambist_http_requests_in_flight", vec![("listener", "main")]),
         ("cambist_log_lines_dropped_total", vec![]),
+        ("cambist_trace_spans_total", vec![("result", "dropped")]),
     ] {
         assert!(s.find(name, &labels).is_some(), "{name} {labels:?}");
     }
