@@ -121,6 +121,7 @@ fn make_route(
     };
     Route {
         name: settings.name.clone(),
+        path: settings.rule.path.text().into(),
         upstream: Towards::Upstream(upstream.clone()),
         timeouts: settings.timeouts,
         retries: settings.retries.clone(),

@@ -10,6 +10,7 @@ use crate::fault::Fault;
 use crate::issuer::jws::Jws;
 use crate::issuer::{self, CallError, Issuer, Priority};
 use crate::metrics::{Exchanged, IssuerMetrics};
+use crate::telemetry::{self, Kind, Span};
 use crate::token::{Actor, Asker, Digest, Grant, Granted, Source, Target, TargetSettings, next_generation};
 use std::fmt;
 use std::sync::Arc;
@@ -100,7 +101,18 @@ impl Exchanger {
     ) -> Result<Granted, Fault> {
         let _in_flight = self.metrics.begin();
         let (errand, begun) = (Errand::new(priority, clock), Instant::now());
-        let result = self.acted(asker, target, &errand).await;
+        let mut span = Span::here("exchange", Kind::Internal);
+        let result = telemetry::carried(span.context(), self.acted(asker, target, &errand)).await;
+        span.note(|notes| {
+            notes.text("cambist.issuer", &*target.issuer);
+            notes.text("cambist.audience", target.label());
+            notes.word("cambist.exchange.grant", grant::name(target.grant));
+            notes.flag("cambist.exchange.ahead", priority == Priority::Renewal);
+            if let Err(fault) = &result {
+                notes.fault(fault);
+            }
+        });
+        span.end();
         // A renewal that found no room and was left for later is neither an exchange nor an outage.
         if !errand.put_off.into_inner() {
             let how = result.as_ref().map_or_else(ended, |_| Exchanged::Success);

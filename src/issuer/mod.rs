@@ -24,6 +24,7 @@ mod signing;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod traced;
 mod unanswered;
 
 pub use auth::Form;
@@ -41,6 +42,7 @@ pub use signing::{SigningAlgorithm, SigningKey};
 use crate::clock::Clock;
 use crate::fault::{Explained, Why};
 use crate::metrics::IssuerMetrics;
+use crate::telemetry;
 use crate::token::{Secret, SubjectToken};
 use arc_swap::ArcSwapOption;
 use breaker::Breaker;
@@ -185,7 +187,8 @@ impl Issuer {
         }
         let this = self.clone();
         // On the control runtime: the connection belongs to no worker, and outlives whoever asked.
-        let call = self.control.spawn(async move { ask::ask(&this, &endpoint, &form, priority).await });
+        let asking = async move { ask::ask(&this, &endpoint, &form, priority).await };
+        let call = self.control.spawn(telemetry::carried(telemetry::around(), asking));
         call.await.unwrap_or_else(|_| Err(CallError::Broken("the call was broken off".to_owned())))
     }
 

@@ -1,6 +1,6 @@
 //! No secret and no token is ever seen. A canary sits in every kind of them, every row of the fault table is driven, everything is
-//! logged at trace level, the libraries' lines too, and then all that anybody could look at is searched: logs, metrics, answers,
-//! the admin's JSON, reports on configurations and whatever prints itself.
+//! logged at trace level, the libraries' lines too, every request is traced, and then all that anybody could look at is searched: logs, metrics, answers,
+//! spans, the admin's JSON, reports on configurations and whatever prints itself.
 //!
 //! A binary of its own, with one story in it: there is one log in a process.
 
@@ -9,6 +9,9 @@
 mod answers;
 mod astray;
 mod canary;
+#[allow(dead_code, reason = "the gateway tests look at spans; this story searches the bytes")]
+#[path = "../gateway/collector.rs"]
+mod collector;
 #[allow(dead_code, reason = "the kit is the gateway tests'; this story needs a part of it")]
 #[path = "../gateway/kit.rs"]
 mod kit;
