@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 6] = [
 ];
 
 /// Outside crates and the rooms that may name them. A crate that is not listed here (http, bytes, serde, …) is a word of its own.
-const DOORS: [(&str, &[&str]); 24] = [
+const DOORS: [(&str, &[&str]); 23] = [
     ("dashmap", &["bounded"]),
     ("foldhash", &["bounded", "upstream"]),
     // To ask issuers; and the client that hands over spans is made by hand, since the exporter's own cannot do without authorities.
@@ -42,7 +42,6 @@ const DOORS: [(&str, &[&str]); 24] = [
     ("tower", &["stack", "listen", "admin", "swap", "demo"]),
     ("tower_http", &["stack", "admin"]),
     ("tracing_subscriber", &["telemetry"]),
-    ("tracing_appender", &["telemetry"]),
     ("socket2", &["listen"]),
 ];
 

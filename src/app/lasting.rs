@@ -12,6 +12,7 @@ use super::world::{Rooms, World};
 use crate::config::Config;
 use crate::listen::Workers;
 use crate::stack::Shared;
+use crate::telemetry;
 use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
@@ -112,6 +113,10 @@ impl Lasting {
         for listener in &world.config.listeners {
             // Its gauge exists before the first caller comes.
             metrics.listener(&listener.name);
+        }
+        if world.config.log != old.config.log {
+            // What an operator has set meanwhile ends here.
+            telemetry::change(Some(world.config.log.level), Some(world.config.log.access));
         }
         self.shared.in_force.store(Arc::new(in_force));
         self.world.store(world.clone());

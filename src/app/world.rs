@@ -102,7 +102,6 @@ impl World {
             force: config.force.clone(),
             failed: failed.clone(),
             replays: replays.clone(),
-            access_log: config.log.access,
             traces: traces.clone(),
             followed,
             held: Box::new(held),

@@ -24,8 +24,6 @@ pub struct InForce {
     pub failed: Option<Arc<FailedAuthentication>>,
     /// For bodies that may have to be sent again.
     pub replays: Arc<ReplayRoom>,
-    /// Whether a line is written for each request.
-    pub access_log: bool,
     /// Who gets the traces; `None`: there are none.
     pub traces: Option<Arc<Recorder>>,
     /// Listeners that have given their address to another: which, and to whom. What they accepted belongs to that one now.

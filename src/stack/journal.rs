@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Where a request came from.
-pub struct Arrival {
+pub struct From {
     /// The caller's address.
     pub client: IpAddr,
     /// It came in over TLS.
@@ -34,7 +34,8 @@ pub struct Journal {
     pub grpc: bool,
     /// The path without its query, for the access line and the trace; only kept where one of them is written.
     path: Option<Box<str>>,
-    access_log: bool,
+    /// Whom a request on an outbound listener is for, where no route names it.
+    authority: OnceLock<Box<str>>,
     trace: OnceLock<TraceId>,
     /// `None`: traces are nobody's matter here.
     traced: Option<telemetry::Request>,
@@ -50,7 +51,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    pub fn new(head: &http::request::Parts, from: Arrival, access_log: bool, recorder: Option<&Arc<Recorder>>) -> Self {
+    pub fn new(head: &http::request::Parts, from: From, recorder: Option<&Arc<Recorder>>) -> Self {
         let traced = recorder.map(|recorder| telemetry::Request::begin(recorder, &head.headers));
         let trace = traced.as_ref().map(|traced| traced.context.trace).or_else(|| Parent::read(&head.headers).map(|p| p.trace));
         let recorded = traced.as_ref().is_some_and(telemetry::Request::is_recorded);
@@ -61,8 +62,8 @@ impl Journal {
             method: head.method.clone(),
             version: head.version,
             grpc: is_grpc(head.version, &head.headers),
-            path: (access_log || recorded).then(|| cut(&without_jwts(head.uri.path()), 256).into()),
-            access_log,
+            path: (recorded || telemetry::access_wanted()).then(|| cut(&without_jwts(head.uri.path()), 256).into()),
+            authority: OnceLock::new(),
             trace: trace.map_or_else(OnceLock::new, OnceLock::from),
             traced,
             route: OnceLock::new(),
@@ -107,6 +108,13 @@ impl Journal {
 
     pub fn diverted(&self, door: &Arc<Door>) {
         let _ = self.door.set(door.clone());
+    }
+
+    /// The request is for somebody whom no route names.
+    pub fn bound_for(&self, authority: &str) {
+        if self.path.is_some() {
+            let _ = self.authority.set(cut(authority, 256).into());
+        }
     }
 
     /// What the request's matters are noted under: its route, or the gateway's own path.
@@ -160,7 +168,7 @@ impl Journal {
         if let Some(traced) = &self.traced {
             traced.end(took, |notes| self.note(notes, status));
         }
-        if self.access_log && telemetry::access_wanted() {
+        if self.path.is_some() && telemetry::access_wanted() {
             self.access_line(status, passed, took);
         }
     }
@@ -204,25 +212,29 @@ impl Journal {
         let (sent, answered) = (self.sent.load(Ordering::Relaxed), self.answered.load(Ordering::Relaxed));
         let total = micros(took);
         let upstream_us = if sent == 0 { 0 } else { (if answered == 0 { total } else { answered }).saturating_sub(sent) };
-        tracing::info!(
-            target: telemetry::ACCESS,
-            client = %self.client,
+        telemetry::access(|line| {
+            line.plain("client", &self.client);
             // Of any length, since a caller may make it up.
-            method = cut(self.method.as_str(), 32),
-            path = self.path.as_deref().unwrap_or_default(),
-            route = self.name().map_or("-", |name| name),
-            upstream = route.map_or("-", |r| r.upstream.name()),
-            status = status.as_u16(),
-            bytes,
-            received,
-            whole,
-            total_us = total,
-            added_us = if sent == 0 { total } else { sent },
-            upstream_us,
-            token = self.source.get().map_or("-", |s| s.label()),
-            reason = self.fault.get().map_or("-", Fault::code),
-            trace_id = %self.trace(),
-        );
+            line.text("method", cut(self.method.as_str(), 32));
+            line.text("path", self.path.as_deref().unwrap_or_default());
+            if let Some(authority) = self.authority.get() {
+                line.text("authority", authority);
+            }
+            line.text("route", self.name().map_or("-", |name| name));
+            line.text("upstream", route.map_or("-", |r| r.upstream.name()));
+            line.number("status", status.as_u16().into());
+            line.number("bytes", bytes);
+            if let Some(received) = received {
+                line.number("received", received);
+            }
+            line.flag("whole", whole);
+            line.number("total_us", total);
+            line.number("added_us", if sent == 0 { total } else { sent });
+            line.number("upstream_us", upstream_us);
+            line.text("token", self.source.get().map_or("-", |s| s.label()));
+            line.text("reason", self.fault.get().map_or("-", Fault::code));
+            line.plain("trace_id", self.trace());
+        });
     }
 }
 

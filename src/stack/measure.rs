@@ -7,7 +7,7 @@ use super::admit::Permit;
 use super::body::{Body, RequestBody};
 use super::forwarded::Origin;
 use super::in_force::InForce;
-use super::journal::{Arrival, Journal, Passed};
+use super::journal::{From, Journal, Passed};
 use super::request::{Caller, Caught};
 use crate::listen::{self, Upload};
 use crate::metrics::{InFlight, ListenerMetrics, RouteMetrics};
@@ -67,8 +67,8 @@ impl<S> Measure<S> {
     fn open(&self, request: Request<RequestBody>) -> (Caught, Guard) {
         let (head, body) = request.into_parts();
         let (origin, in_force) = (Origin::of(&head.headers, &self.from), &self.from.in_force);
-        let from = Arrival { client: origin.address, tls: self.from.peer.tls.is_some() };
-        let journal = Arc::new(Journal::new(&head, from, in_force.access_log, in_force.traces.as_ref()));
+        let from = From { client: origin.address, tls: self.from.peer.tls.is_some() };
+        let journal = Arc::new(Journal::new(&head, from, in_force.traces.as_ref()));
         let guard = Guard {
             journal: journal.clone(),
             unmatched: self.unmatched.clone(),

@@ -50,7 +50,7 @@ where
 
 fn scrub(mut caught: Caught) -> Result<Scrubbed, Fault> {
     let head = &mut caught.head;
-    outbound::refuse_tunnel(head, &caught.from)?;
+    outbound::refuse_tunnel(head, &caught.from, &caught.journal)?;
     // A tunnel's inside cannot be given a token; an answer to TRACE would show the caller the token that the upstream got.
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(Fault::MethodNotAllowed { allow: String::new() });

@@ -28,6 +28,7 @@ const FAMILIES: &[(&str, &str, &[&str])] = &[
     ("cambist_issuer_up", "gauge", &["issuer"]),
     ("cambist_jwks_last_success_timestamp_seconds", "gauge", &["issuer"]),
     ("cambist_log_lines_dropped_total", "counter", &[]),
+    ("cambist_log_lines_held_back_total", "counter", &[]),
     ("cambist_malformed_requests_total", "counter", &[]),
     ("cambist_overhead_duration_seconds", "histogram", &["token_source"]),
     ("cambist_rejections_total", "counter", &["reason", "route"]),
@@ -298,7 +299,7 @@ async fn the_status_tells_what_runs_and_what_failed_and_nothing_of_callers() {
     let g = World::new().await.gateway(ROUTES, "cache: { max_entries: 1000 }").await;
     traffic(&g).await;
     let status = g.status().await;
-    let parts = ["cache", "config", "failures", "history", "issuers", "listeners", "now", "problems", "ready", "routes"];
+    let parts = ["cache", "config", "failures", "history", "issuers", "listeners", "log", "now", "problems", "ready", "routes"];
     assert_eq!(keys(&status), [&parts[..], &["upstreams", "uptime_seconds", "version"]].concat());
     assert_eq!((&status["cache"]["entries"], &status["cache"]["max_entries"]), (&json!(3), &json!(1000)));
     let issuer = &status["issuers"][0];

@@ -119,7 +119,6 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         force: None,
         failed: None,
         replays: ReplayRoom::new(0, 0),
-        access_log: true,
         traces: None,
         followed: Vec::new(),
         held: Box::new(()),
