@@ -79,7 +79,7 @@ pub struct Upload {
 impl Upload {
     /// `None` for a gRPC stream, which may be silent for as long as it likes.
     pub(super) fn new(desk: &Arc<Desk>, version: Version, headers: &HeaderMap) -> Option<Arc<Self>> {
-        let metered = !is_grpc(version, headers);
+        let metered = !may_be_silent(version, headers);
         metered.then(|| {
             Arc::new(Self {
                 desk: Arc::clone(desk),
@@ -126,12 +126,16 @@ impl Ticked for Upload {
     }
 }
 
-/// Whether it is a message of gRPC: `application/grpc`, with a `+` and a format or without, over HTTP/2. gRPC-Web is plain HTTP.
-pub fn is_grpc(version: Version, headers: &HeaderMap) -> bool {
+/// Whether it is a stream of gRPC, which needs HTTP/2: on HTTP/1.1 the word alone would be worth as long as anybody likes.
+pub(super) fn may_be_silent(version: Version, headers: &HeaderMap) -> bool {
+    version == Version::HTTP_2 && is_grpc(headers)
+}
+
+/// Whether it is a message of gRPC: `application/grpc`, with a `+` and a format or without. gRPC-Web is plain HTTP.
+pub fn is_grpc(headers: &HeaderMap) -> bool {
     const GRPC: &[u8] = b"application/grpc";
     let Some(kind) = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) else { return false };
-    version == Version::HTTP_2
-        && kind.get(..GRPC.len()).is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
+    kind.get(..GRPC.len()).is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
         && matches!(kind.get(GRPC.len()), None | Some(b'+' | b';' | b' ' | b'\t'))
 }
 
@@ -166,11 +170,11 @@ mod tests {
         for kind in
             ["application/grpc", "Application/GRPC", "application/grpc+proto", "application/grpc;charset=x", "application/grpc ; a=b"]
         {
-            assert!(is_grpc(Version::HTTP_2, &of(kind)), "{kind}");
-            assert!(!is_grpc(Version::HTTP_11, &of(kind)), "{kind}: it needs HTTP/2");
+            assert!(may_be_silent(Version::HTTP_2, &of(kind)) && is_grpc(&of(kind)), "{kind}");
+            assert!(!may_be_silent(Version::HTTP_11, &of(kind)), "{kind}: it needs HTTP/2");
         }
         for kind in ["application/grpc-web", "application/grpc-web+proto", "application/grp", "", "application/json"] {
-            assert!(!is_grpc(Version::HTTP_2, &of(kind)), "{kind}");
+            assert!(!is_grpc(&of(kind)), "{kind}");
         }
     }
 

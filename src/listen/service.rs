@@ -2,7 +2,7 @@
 //! looks at no request.
 
 use super::connection::{Connection, InFlight};
-use super::pace::is_grpc;
+use super::pace::may_be_silent;
 use super::switch::Switch;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -39,7 +39,7 @@ where
     fn call(&self, request: Request<Incoming>) -> Answer<S> {
         let uploads = !request.body().is_end_stream();
         // A call of gRPC has a body always.
-        let guard = Some(self.connection.begin(uploads, !uploads || !is_grpc(request.version(), request.headers())));
+        let guard = Some(self.connection.begin(uploads, !uploads || !may_be_silent(request.version(), request.headers())));
         let mut inner = self.inner.borrow_mut();
         // A service that is ready is called in place. hyper-util's adapter clones the whole stack for every request.
         let state = match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {

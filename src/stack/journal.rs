@@ -61,7 +61,7 @@ impl Journal {
             tls: from.tls,
             method: head.method.clone(),
             version: head.version,
-            grpc: is_grpc(head.version, &head.headers),
+            grpc: is_grpc(&head.headers),
             path: (recorded || telemetry::access_wanted()).then(|| cut(&without_jwts(head.uri.path()), 256).into()),
             authority: OnceLock::new(),
             trace: trace.map_or_else(OnceLock::new, OnceLock::from),

@@ -12,6 +12,7 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderValue, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
 use std::sync::{Arc, Weak};
 
 /// A connection that an answer's body holds.
@@ -32,6 +33,8 @@ pub(super) struct Connection<B: 'static> {
     pub watch: Arc<Watch>,
     /// When it was put back, in milliseconds.
     pub since: u64,
+    /// It has lain in its pool long enough that the endpoint may be closing it at this moment.
+    pub rested: bool,
     /// Its place among those in use; `None` while it rests.
     pub slot: Option<Slot>,
     /// The answer it carries says that the endpoint cannot do its work.
@@ -96,6 +99,16 @@ impl<B: Send> Connection<B> {
         let error = self.member.broken(why.to_owned());
         self.blame(&error);
         error
+    }
+
+    /// Whether an HTTP/1.1 connection that had rested ended instead of answering: the endpoint closed it, most likely before it had
+    /// looked at the request, but nobody can say so.
+    pub fn was_stale(&self, error: &hyper::Error) -> bool {
+        let reset = || {
+            let io = std::error::Error::source(error).and_then(|e| e.downcast_ref::<std::io::Error>());
+            io.is_some_and(|e| matches!(e.kind(), ConnectionReset | BrokenPipe))
+        };
+        self.rested && matches!(self.sender, Sender::Http1(..)) && (error.is_incomplete_message() || error.is_closed() || reset())
     }
 
     pub fn broken(&self, error: &hyper::Error) -> Error {

@@ -5,9 +5,10 @@ use super::connection::Connection;
 use super::member::Member;
 use super::members::Choice;
 use super::slots::Slot;
-use super::{Error, Pools, Terms, Upstream};
+use super::{Error, Pools, Terms, Timeouts, Upstream, Waited};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 impl<B> Pools<B>
@@ -32,12 +33,30 @@ where
     async fn connected(
         &self,
         upstream: &Upstream,
+        slot: Option<Slot>,
+        picked: Option<Arc<Member>>,
+        terms: &mut Terms,
+    ) -> Result<Box<Connection<B>>, Error> {
+        let Timeouts { connect, total, .. } = terms.timeouts;
+        let until = Instant::now() + total.map_or(connect, |total| total.min(connect));
+        let found = self.found(upstream, slot, picked, terms, until).await;
+        // Whose `total` is shorter than `connect` is told of that end, and not that the upstream is unreachable.
+        match found {
+            Err(Error::Unreachable { upstream, .. } | Error::Overloaded { upstream, .. }) if ended_by(total, connect, until) => {
+                Err(Error::Timeout { upstream, waited: Waited::Total })
+            }
+            found => found,
+        }
+    }
+
+    async fn found(
+        &self,
+        upstream: &Upstream,
         mut slot: Option<Slot>,
         mut picked: Option<Arc<Member>>,
         terms: &mut Terms,
+        until: Instant,
     ) -> Result<Box<Connection<B>>, Error> {
-        let timeouts = &terms.timeouts;
-        let until = Instant::now() + timeouts.total.map_or(timeouts.connect, |total| total.min(timeouts.connect));
         loop {
             let slot = match slot.take() {
                 Some(slot) => slot,
@@ -60,7 +79,10 @@ where
                 Ok(connection) => return Ok(connection.used(slot)),
                 Err(error) => error,
             };
-            member.failed(self.clock().millis());
+            // A caller's own short deadline says nothing of the endpoint: nobody may shut it for others with one.
+            if !ended_by(terms.timeouts.total, terms.timeouts.connect, until) {
+                member.failed(self.clock().millis());
+            }
             terms.tried.push(member.id);
             if !terms.on_connect || terms.retries == 0 || Instant::now() >= until {
                 return Err(error);
@@ -106,4 +128,9 @@ where
         let too_much = |_| Error::Overloaded { upstream: upstream.settings.name.clone(), max: upstream.settings.max_connections };
         timeout_at(until, Slot::wait(&member)).await.map_err(too_much)
     }
+}
+
+/// Whether it is `total` that ended the search for a connection.
+fn ended_by(total: Option<Duration>, connect: Duration, until: Instant) -> bool {
+    total.is_some_and(|total| total < connect) && Instant::now() >= until
 }

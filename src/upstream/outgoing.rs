@@ -15,7 +15,8 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 struct Abandoned;
 
 pub(super) struct Outgoing<B> {
-    inner: B,
+    /// `None`: it was empty, and is sent again.
+    inner: Option<B>,
     /// What a body of known length still owes. hyper drops such a body without polling it to its end.
     left: Option<u64>,
     watch: Option<Arc<Watch>>,
@@ -24,7 +25,12 @@ pub(super) struct Outgoing<B> {
 impl<B: Body> Outgoing<B> {
     pub(super) fn new(inner: B) -> Self {
         let left = inner.size_hint().exact();
-        Self { inner, left, watch: None }
+        Self { inner: Some(inner), left, watch: None }
+    }
+
+    /// The body of a request without one.
+    pub(super) fn empty() -> Self {
+        Self { inner: None, left: Some(0), watch: None }
     }
 
     /// From now on `watch` is told.
@@ -34,7 +40,7 @@ impl<B: Body> Outgoing<B> {
 
     /// Whether there is nothing left to send.
     pub(super) fn whole(&self) -> bool {
-        self.left == Some(0) || self.inner.is_end_stream()
+        self.left == Some(0) || self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn tell(&self, how_far: Sent) {
@@ -56,7 +62,8 @@ where
         if self.watch.as_ref().is_some_and(|watch| !watch.poll_wanted(cx)) {
             return Poll::Ready(Some(Err(Box::new(Abandoned))));
         }
-        match Pin::new(&mut self.inner).poll_frame(cx) {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        match Pin::new(inner).poll_frame(cx) {
             Poll::Pending => {
                 self.tell(Sent::CallersTurn);
                 Poll::Pending
@@ -80,10 +87,10 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
     }
 }

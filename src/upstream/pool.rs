@@ -81,7 +81,8 @@ where
     }
 
     fn connection(&self, member: &Arc<Member>, sender: Sender<B>, watch: Arc<Watch>) -> Box<Connection<B>> {
-        Box::new(Connection { member: member.clone(), sender, watch, since: 0, slot: None, bad: false, pools: self.me.clone() })
+        let (member, pools) = (member.clone(), self.me.clone());
+        Box::new(Connection { member, sender, watch, since: 0, rested: false, slot: None, bad: false, pools })
     }
 
     fn on_stream(&self, member: &Arc<Member>, stream: Stream<B>) -> Box<Connection<B>> {
@@ -108,7 +109,8 @@ where
         let now = self.now();
         let mut looked = false;
         loop {
-            let connection = self.with_idle(|idle| idle.get_mut(&member.id)?.pop())?;
+            let mut connection = self.with_idle(|idle| idle.get_mut(&member.id)?.pop())?;
+            connection.rested = now > connection.since;
             if now.saturating_sub(connection.since) >= RESTED && !looked {
                 // Has the reactor look at the sockets first: a close that has arrived is then seen before the request is
                 // written, and not after, when nobody could tell whether the backend had read it.

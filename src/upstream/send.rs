@@ -1,5 +1,6 @@
 //! A request's way to an upstream: lease a connection to one of its endpoints, send, and judge what came. It sends a request at
-//! most once: only what hyper hands back unsent goes out again by itself, on another connection, whatever the method.
+//! most once: only what hyper hands back unsent goes out again by itself, on another connection, whatever the method; and once more what
+//! is safe and without a body, where a connection that had rested ended instead of answering.
 
 use super::connection::Lease;
 use super::member::Member;
@@ -84,6 +85,8 @@ where
         let mut request = request.map(Outgoing::new);
         let asked = request.headers().get(UPGRADE).cloned();
         terms.http1 = asked.is_some();
+        // Whether it has gone out on a connection that the endpoint was closing.
+        let mut stale = false;
         loop {
             let mut connection = self.lease(upstream, terms).await?;
             if terms.remember {
@@ -94,6 +97,7 @@ where
             }
             request.body_mut().watched_by(&connection.watch);
             connection.watch.begin(&terms.timeouts, since, request.body().whole());
+            let spare = if connection.rested && !stale && terms.retries > 0 { spare(&request) } else { None };
             let sent = {
                 let sending = pin!(connection.sender.send(request));
                 connection.watch.unless_expired(&connection.member.upstream, sending).await
@@ -108,10 +112,16 @@ where
                         request = unsent;
                         continue;
                     }
-                    _ => {
-                        terms.answered_by = Some(connection.member.id);
-                        connection.broken(&unsent.into_error())
-                    }
+                    _ => match spare.filter(|_| connection.was_stale(unsent.error())) {
+                        Some(spare) => {
+                            (request, stale) = (spare, true);
+                            continue;
+                        }
+                        None => {
+                            terms.answered_by = Some(connection.member.id);
+                            connection.broken(&unsent.into_error())
+                        }
+                    },
                 },
                 Err(expired) => expired,
             };
@@ -119,4 +129,17 @@ where
             return Err(error);
         }
     }
+}
+
+/// The request once more, where RFC 9110 §9.2.2 lets a proxy send it a second time by itself: it changes nothing and has no body.
+fn spare<B: http_body::Body>(request: &Request<Outgoing<B>>) -> Option<Request<Outgoing<B>>> {
+    let may = request.method().is_safe() && request.body().whole() && !request.headers().contains_key(UPGRADE);
+    may.then(|| {
+        let mut spare = Request::new(Outgoing::empty());
+        *spare.method_mut() = request.method().clone();
+        *spare.uri_mut() = request.uri().clone();
+        *spare.version_mut() = request.version();
+        *spare.headers_mut() = request.headers().clone();
+        spare
+    })
 }

@@ -148,6 +148,53 @@ async fn a_request_that_may_have_been_read_is_never_sent_again() {
     assert_eq!((backend.requests(), backend.connections()), (1, 1));
 }
 
+/// Answers the first request of each connection, and ends it at the second, as one does whose patience with idle connections has run out.
+async fn short_of_patience() -> Backend {
+    let n = AtomicUsize::new(0);
+    Backend::start(
+        move |_| if n.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) { (ok(""), Then::Keep) } else { (String::new(), Then::Close) },
+    )
+    .await
+}
+
+/// Pools go by the time of the last tick.
+async fn ticked() {
+    tokio::time::sleep(Duration::from_millis(300)).await;
+}
+
+async fn with_retries(worker: &Worker, request: Request<Sent>) -> Result<Response<Body>, Error> {
+    let mut terms = worker.terms(None);
+    terms.retries = 1;
+    worker.pools.send(&worker.upstream, request, &mut terms).await
+}
+
+#[tokio::test]
+async fn what_is_safe_goes_once_more_where_a_rested_connection_ends_instead_of_answering() {
+    let backend = short_of_patience().await;
+    let worker = Worker::to(backend.address);
+    drop(worker.send(request(Method::GET, "/", Empty::new())).await.unwrap());
+    worker.clock.turn(Duration::from_secs(5));
+    ticked().await;
+    with_retries(&worker, request(Method::GET, "/?again", Empty::new())).await.unwrap();
+    assert_eq!((backend.requests(), backend.connections()), (3, 2));
+}
+
+#[tokio::test]
+async fn nothing_else_does() {
+    for (method, body, turned) in [(Method::POST, "", 5), (Method::DELETE, "", 5), (Method::GET, "body", 5), (Method::GET, "", 0)] {
+        let backend = short_of_patience().await;
+        let worker = Worker::to(backend.address);
+        drop(worker.send(request(Method::GET, "/", Empty::new())).await.unwrap());
+        if turned > 0 {
+            worker.clock.turn(Duration::from_secs(turned));
+            ticked().await;
+        }
+        let error = with_retries(&worker, request(method.clone(), "/", Full::from(body))).await.unwrap_err();
+        assert!(matches!(error, Error::Broken { .. }), "{method}: {error}");
+        assert_eq!(backend.requests(), 2, "{method}");
+    }
+}
+
 #[tokio::test]
 async fn an_unasked_101_is_a_broken_answer() {
     let backend = Backend::start(|_| ("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n".to_owned(), Then::Hang)).await;
