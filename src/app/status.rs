@@ -44,8 +44,9 @@ impl Program for Status {
         self.lasting.rooms.metrics.clone()
     }
 
-    fn issuers(&self) -> Vec<Arc<str>> {
-        self.lasting.world.load().issuers.keys().cloned().collect()
+    fn issuers(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        let world = self.lasting.world.load();
+        world.config.issuers.iter().map(|at| (at.issuer.name.clone(), at.issuer.url.clone())).collect()
     }
 
     fn purge(&self, what: &Purge) -> Purged {
