@@ -54,6 +54,10 @@ impl Program for Status {
         for made in self.lasting.world.load().issuers.values() {
             made.verifier.forget(|subject| concerns(what, subject));
         }
+        if *what == Purge::All {
+            // Before exchanges that are under way are made again.
+            self.lasting.rooms.exchange.drop_own();
+        }
         self.lasting.shared.tokens.evict(what)
     }
 

@@ -80,6 +80,11 @@ impl Exchanger {
         self.expected(made(&self.settings, &self.issuer, Grant::ClientCredentials, wanted))
     }
 
+    /// The gateway's own token is not used any more.
+    pub(super) fn drop_own(&self) {
+        self.own.drop_all();
+    }
+
     /// Whether the target is this exchanger's issuer's own: told by the very name that it holds, since an equal one may be
     /// another issuer's.
     pub(super) fn made(&self, target: &Target) -> bool {

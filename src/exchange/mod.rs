@@ -59,6 +59,11 @@ impl Exchange {
         self.issuers.store(Arc::new(all));
     }
 
+    /// The tokens that the gateway acts with are got anew: those that it has are used no more.
+    pub fn drop_own(&self) {
+        self.issuers.load().iter().filter_map(Weak::upgrade).for_each(|exchanger| exchanger.drop_own());
+    }
+
     fn maker_of(&self, target: &Target) -> Option<Arc<Exchanger>> {
         self.issuers.load().iter().filter_map(Weak::upgrade).find(|exchanger| exchanger.made(target))
     }

@@ -172,3 +172,22 @@ async fn an_issuer_of_two_names_is_one_issuer() {
         assert_eq!(exchanged(&r, &all).await, [true, true], "{query}");
     }
 }
+
+/// What the gateway acts with is a token too.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_is_the_gateways_own_too() {
+    let routes = "\n  acting: { match: { path: /acting }, upstream: ORDERS, audience: orders-api, actor: { gateway: true } }\n";
+    let r = World::new().await.gateway(routes, ADMIN).await;
+    r.world.iam.delegates(true);
+    let acted = async |sub: &str| {
+        assert_eq!(r.get("/acting", &r.token(sub)).await.status, 200);
+        let sent = r.world.iam.last(Endpoint::Token).unwrap();
+        sent.field("actor_token").unwrap().to_owned()
+    };
+    let own = acted("ada").await;
+    assert_eq!(purge(&r, "?subject=ada").await, gone(1, 0));
+    assert_eq!(acted("ada").await, own);
+    assert_eq!(purge(&r, "?all").await, gone(1, 0));
+    assert_ne!(acted("ada").await, own);
+    assert_eq!(r.world.iam.requests(Endpoint::Token), 5, "three exchanges, and a token of its own twice");
+}
