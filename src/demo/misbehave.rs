@@ -46,6 +46,8 @@ pub enum Misbehave {
     Json(Edit),
     /// The issued token's claims, changed before it is signed (exchanges only).
     Claims(Edit),
+    /// The proper answer, with what came in this field of the form as the token that it issues.
+    Echo(&'static str),
 }
 
 impl Misbehave {
@@ -118,6 +120,7 @@ impl fmt::Debug for Misbehave {
             Self::Packed(_) => "Packed",
             Self::Json(_) => "Json",
             Self::Claims(_) => "Claims",
+            Self::Echo(_) => "Echo",
         })
     }
 }
@@ -183,7 +186,8 @@ impl Script {
 /// [`Broken`] where the connection has to end without an answer.
 pub async fn apply(told: Option<Misbehave>, conn: &Conn, proper: impl Future<Output = Response<Body>>) -> Result<Response<Body>, Broken> {
     match told {
-        None | Some(Misbehave::Claims(_)) => Ok(proper.await),
+        // Whoever reads the form has made an edit of an echo.
+        None | Some(Misbehave::Claims(_) | Misbehave::Echo(_)) => Ok(proper.await),
         Some(Misbehave::Answer { status, headers, body }) => {
             let mut response = Response::new(full(body));
             *response.status_mut() = status;

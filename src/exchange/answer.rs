@@ -4,9 +4,10 @@
 use super::Profile;
 use super::exchanger::Sent;
 use super::grant::{Acting, Asking};
+use super::returned;
 use crate::fault::{Fault, Why};
 use crate::issuer::jws::Jws;
-use crate::issuer::{Reply, json, without_tokens};
+use crate::issuer::{Issuer, Reply, json, without_tokens};
 use crate::token::{ACCESS_TOKEN, AccessToken, Caller, Target};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub(super) struct Asked<'a> {
     pub asking: &'a Asking<'a>,
     pub target: &'a Target,
     pub sent: Sent,
+    pub issuer: &'a Issuer,
 }
 
 pub(super) struct Issued {
@@ -48,6 +50,7 @@ impl Asked<'_> {
         self.of_the_type_asked_for(text("issued_token_type")?)?;
         let raw = text("access_token")?.ok_or_else(|| bad("the token endpoint's answer holds no access_token"))?;
         let token = AccessToken::new(raw).map_err(|e| bad(format!("the token endpoint answered with {e}")))?;
+        returned::refused(raw, self.asking, self.issuer)?;
         let expires_in = json::number(&fields, "expires_in").map_err(|e| bad(format!("in the token endpoint's answer, {e}")))?;
         if let Some(gone) = expires_in.filter(|s| *s <= 0) {
             return Err(bad(format!("the issued token has expires_in {gone}: it is of no use to anybody"))

@@ -172,7 +172,7 @@ impl Exchanger {
         if reply.status != 200 {
             return Err(refusal::fault(profile, target.grant, &reply, |words| self.issuer.cleaned(words)));
         }
-        Asked { profile, asking, target, sent }.judge(&reply, errand.clock.unix())
+        Asked { profile, asking, target, sent, issuer: &self.issuer }.judge(&reply, errand.clock.unix())
     }
 }
 

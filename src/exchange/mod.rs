@@ -6,6 +6,7 @@ mod exchanger;
 mod grant;
 mod own;
 mod refusal;
+mod returned;
 #[cfg(test)]
 mod tests;
 

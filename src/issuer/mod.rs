@@ -194,6 +194,11 @@ impl Issuer {
         auth::cleaned(words, self.credentials.current().proof.secret())
     }
 
+    /// Whether this is what we prove to it who we are.
+    pub fn proves_with(&self, text: &str) -> bool {
+        self.credentials.current().proof.is(text, &self.settings)
+    }
+
     /// What an answer that is no success says of itself, as it may be shown: `error: error_description`, without the token that it is about.
     pub fn words_of(&self, reply: &Reply, token: &SubjectToken) -> Option<String> {
         let said = json::object(&reply.body).ok()?;

@@ -132,6 +132,16 @@ impl Proof {
         })
     }
 
+    /// Whether `text` is what is shown: an assertion of our own by what it says, since each is another.
+    pub fn is(&self, text: &str, settings: &Settings) -> bool {
+        let ours =
+            |jws: Jws| ["iss", "sub"].iter().all(|name| jws.claims.get(*name).and_then(|v| v.as_str()) == Some(&*settings.client_id));
+        match self {
+            Self::Key { .. } => Jws::read(text).is_ok_and(ours),
+            _ => self.secret().is_some_and(|secret| secret.expose() == text),
+        }
+    }
+
     /// What must be taken out of an issuer's words, where it echoes.
     pub fn secret(&self) -> Option<&Secret> {
         match self {
