@@ -168,11 +168,14 @@ fn acted_for(claims: &Map<String, Value>, actor: &Acting) -> Result<(), Fault> {
             "the IAM ignores actor_token (Keycloak 26.7 does, without a word): take `actor` out of the route, or use an IAM that delegates",
         ));
     };
-    match (act.get("sub").and_then(Value::as_str), &actor.sub) {
+    match (act.get("sub").and_then(Value::as_str).filter(|sub| !sub.is_empty()), &actor.sub) {
+        (None, _) => Err(bad("an actor's token was sent, and the issued token names nobody who acts (act.sub)")
+            .cured("have the IAM put the actor's sub into act (RFC 8693, section 4.1)")),
         (Some(issued), Some(sent)) if *issued != **sent => {
             Err(bad("the issued token names another actor than the one that was sent (act.sub)"))
         }
-        _ => Ok(()),
+        // Whose an opaque token of the gateway's own is, nobody here can tell.
+        (Some(_), _) => Ok(()),
     }
 }
 
