@@ -142,7 +142,7 @@ fn again(outcome: &Result<Reply, CallError>) -> bool {
 }
 
 /// For how long it wants to be left alone.
-fn wish(reply: &Reply) -> Option<Duration> {
+pub(super) fn wish(reply: &Reply) -> Option<Duration> {
     reply.retry_after.filter(|wait| matches!(reply.status, 429 | 503) && !wait.is_zero())
 }
 

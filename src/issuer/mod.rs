@@ -167,6 +167,13 @@ impl Issuer {
         self.trouble.load_full()
     }
 
+    /// Why its keys are not fetched for anybody now: it asked for it, or it has been failing. That they cannot be fetched opens no circuit
+    /// by itself.
+    pub fn left_alone(&self) -> Option<CallError> {
+        let wish = self.keys.quiet().map(|left| CallError::Paused { left });
+        wish.or_else(|| ask::barred(self))
+    }
+
     /// Fetches the keys because a token names one that we do not have: one fetch at a time, and one in ten seconds, however
     /// many ask. Who asks in between gets the outcome of the last one.
     pub fn refetch(self: &Arc<Self>, kid: Option<&str>) -> impl Future<Output = Refetched> + Send + use<> {
