@@ -24,6 +24,7 @@ mod signing;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod typ;
 mod unanswered;
 
 pub use auth::{Form, without_tokens};
@@ -74,6 +75,7 @@ pub struct Issuer {
     endpoints: ArcSwapOption<Endpoints>,
     keys: KeyStore,
     refetches: Refetches,
+    typs: typ::Typs,
     /// What went wrong last with discovery or keys, while it is wrong.
     trouble: ArcSwapOption<Explained>,
     started: AtomicBool,
@@ -102,6 +104,7 @@ impl Issuer {
             endpoints: ArcSwapOption::from(endpoints),
             keys: KeyStore::new(clock.clone(), settings.jwks_refresh),
             refetches: Refetches::default(),
+            typs: typ::Typs::default(),
             trouble: ArcSwapOption::empty(),
             started: AtomicBool::new(false),
             retired: AtomicBool::new(false),
@@ -135,6 +138,7 @@ impl Issuer {
         if self.settings.reads_the_same_as(&old.settings) {
             self.endpoints.store(old.endpoints.load_full());
             self.keys.succeed(&old.keys);
+            self.typs.succeed(&old.typs);
         }
     }
 
