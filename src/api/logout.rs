@@ -1,13 +1,11 @@
 //! OIDC back-channel logout: an issuer says that a session, or all of a user's, are over. It is believed only with the issuer's
 //! signature, once, and while it is fresh; whoever else posts here learns nothing but that it was no good.
 
-use crate::bounded::{Bounded, Kept};
 use crate::clock::{Clock, millis};
 use crate::fault::{Fault, Why, bad_request};
 use crate::issuer::jws::Jws;
 use crate::issuer::{Found, Issuer, Keys, json};
 use crate::revocation::{Revocations, Revoked};
-use crate::token::Digest;
 use crate::verify::{Algorithm, Verifier};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
@@ -35,29 +33,12 @@ pub struct Logout {
     verifiers: Vec<Arc<Verifier>>,
     revoked: Arc<Revocations>,
     purger: Option<Arc<dyn Purger>>,
-    /// Logout tokens that were taken, by issuer and `jti`.
-    seen: Bounded<Digest, Seen>,
     clock: Clock,
-}
-
-struct Seen {
-    gone_at: u64,
-}
-
-impl Kept for Seen {
-    fn weight(&self) -> usize {
-        1
-    }
-
-    fn expired(&self, now: u64) -> bool {
-        self.gone_at <= now
-    }
 }
 
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 /// How old a logout token may be.
 const FRESH: u64 = 300;
-const MOST_SEEN: usize = 100_000;
 
 impl Logout {
     /// `verifiers`: of all issuers, one each, in the order in which they are asked where several are of one URL.
@@ -68,7 +49,7 @@ impl Logout {
         purger: Option<Arc<dyn Purger>>,
         clock: Clock,
     ) -> Self {
-        Self { clients, verifiers, revoked, purger, seen: Bounded::new(MOST_SEEN), clock }
+        Self { clients, verifiers, revoked, purger, clock }
     }
 
     /// # Errors
@@ -121,19 +102,8 @@ impl Logout {
     fn first_of(&self, iss: &str, jti: &str, skew: Duration) -> Result<(), Fault> {
         let now = self.clock.millis();
         let gone_at = now.saturating_add(millis(Duration::from_secs(FRESH + 2 * skew.as_secs() + 1)));
-        let key = Digest::of_parts([iss.as_bytes(), jti.as_bytes()]);
-        // Looked at and noted in one: of two that come at once, only one is the first.
-        let (replayed, _) = self.seen.alter(
-            &key,
-            now,
-            || Seen { gone_at: 0 },
-            |seen| {
-                let replayed = seen.gone_at > now;
-                seen.gone_at = gone_at;
-                replayed
-            },
-        );
-        if replayed { Err(refused("its jti was seen before".to_owned())) } else { Ok(()) }
+        let first = self.revoked.first_heard(iss, jti, gone_at);
+        if first { Ok(()) } else { Err(refused("its jti was seen before".to_owned())) }
     }
 
     /// What it says, and its `jti`: everything but the signature.

@@ -45,8 +45,7 @@ impl Program for Status {
     }
 
     fn issuers(&self) -> Vec<(Arc<str>, Arc<str>)> {
-        let world = self.lasting.world.load();
-        world.config.issuers.iter().map(|at| (at.issuer.name.clone(), at.issuer.url.clone())).collect()
+        self.lasting.world.load().names().collect()
     }
 
     fn purge(&self, what: &Purge) -> Purged {

@@ -175,3 +175,20 @@ async fn what_an_issuer_ends_is_over_under_each_of_its_names() {
         assert_eq!(post(&r, &said_once).await.status, 400, "one jti, however many names");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_logged_out_stays_so_when_the_issuer_gets_another_name() {
+    let r = world().await;
+    let caller = r.world.iam.caller("ada");
+    let (token, over) = (caller.token().unwrap(), logout_token(&r, "ada", Some(caller.sid())).token().unwrap());
+    assert_eq!(r.get("/orders", &token).await.status, 200);
+    assert_eq!(post(&r, &over).await.status, 200);
+    let renamed = "issuers: { keycloak: { url: \"IAM\", client_id: gateway, client_secret: gateway-secret } }\n";
+    let text = r.world.yaml(ROUTES, &format!("{MORE}{renamed}"));
+    r.gateway.apply(cambist::config::read(&text, "test.yaml").unwrap().config).await.unwrap();
+    for path in ["/orders", "/pass"] {
+        assert_eq!(said(&r.get(path, &token).await), refused(), "{path}");
+        assert_eq!(r.get(path, &r.token("bob")).await.status, 200, "{path}");
+    }
+    assert_eq!(post(&r, &over).await.status, 400, "a replay");
+}
