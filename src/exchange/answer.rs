@@ -63,7 +63,7 @@ impl Asked<'_> {
         let left = exp.map(|exp| exp.saturating_sub(signed(self.sent.unix)));
         let said = expires_in.or(left).unwrap_or(UNSAID);
         let by_issuer = left.map_or(said, |left| said.min(left));
-        let life = self.bounded(by_issuer)?;
+        let life = self.bounded(by_issuer, now)?;
         Ok(Issued { token, life, by_issuer: seconds(by_issuer), not_before: not_before(&fields, now) })
     }
 
@@ -113,13 +113,13 @@ impl Asked<'_> {
     }
 
     /// The least of what the issuer says, what is left of the tokens that were sent, and what the route allows.
-    fn bounded(&self, by_issuer: i64) -> Result<Duration, Fault> {
+    fn bounded(&self, by_issuer: i64, now: u64) -> Result<Duration, Fault> {
         let skewed = |caller: &Caller| caller.subject.expires_at.saturating_add(caller.subject.clock_skew.as_secs());
         let ends = [(self.asking.caller().map(skewed), "caller"), (self.asking.actor().map(|actor| actor.until), "actor")];
         let mut life = by_issuer;
         for (until, whose) in ends.into_iter().filter_map(|(until, whose)| Some((until?, whose))) {
             let left = signed(until).saturating_sub(signed(self.sent.unix));
-            if left <= 0 {
+            if left <= 0 || until <= now {
                 return Err(Fault::InvalidToken(Why::new(format!("the {whose}'s token expired while it was being exchanged")).into()));
             }
             life = life.min(left);

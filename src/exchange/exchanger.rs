@@ -6,7 +6,7 @@ use super::grant::{self, Acting, Asking};
 use super::own::{Held, Own};
 use super::{Profile, Settings, mistake, refusal};
 use crate::clock::Clock;
-use crate::fault::Fault;
+use crate::fault::{Fault, Why};
 use crate::issuer::jws::Jws;
 use crate::issuer::{self, CallError, Issuer, Priority};
 use crate::metrics::{Exchanged, IssuerMetrics};
@@ -159,6 +159,9 @@ impl Exchanger {
         self.metrics.issued(issued.by_issuer);
         let expires_at = sent.millis.saturating_add(crate::clock::millis(issued.life));
         let Issued { token, life: lifetime, by_issuer, not_before } = issued;
+        if sent.millis.saturating_add(crate::clock::millis(by_issuer)) <= errand.clock.millis() {
+            return Err(late());
+        }
         Ok(Granted { token, source: Source::Miss, generation, expires_at, lifetime, by_issuer, not_before })
     }
 
@@ -174,6 +177,11 @@ impl Exchanger {
         }
         Asked { profile, asking, target, sent, issuer: &self.issuer }.judge(&reply, errand.clock.unix())
     }
+}
+
+fn late() -> Fault {
+    let why = Why::new("the issued token was over before the answer was in (expires_in, counted from when it was asked for)");
+    Fault::BadIssuerAnswer(why.cure("have the IAM issue tokens that live longer than its answers take").into())
 }
 
 fn made(settings: &Settings, issuer: &Issuer, grant: Grant, mut wanted: TargetSettings) -> Target {
