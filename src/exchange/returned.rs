@@ -17,5 +17,5 @@ pub(super) fn refused(issued: &str, asking: &Asking, issuer: &Issuer) -> Result<
     let why = Why::new(format!("the issuer issued {what} that was sent to it: nothing was exchanged, and it goes nowhere"));
     let cure = "have the IAM issue a token of its own for the route's audience (it may return the subject token where it already fits: switch \
                 that off); and check that token_endpoint is the IAM's";
-    Err(Fault::BadIssuerAnswer(why.cure(cure).anchored("issuer-returned-token").into()))
+    Err(Fault::BadIssuerAnswer(why.cure(cure).anchored("issued-returned").into()))
 }

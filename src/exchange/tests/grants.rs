@@ -102,12 +102,12 @@ async fn many_who_need_the_gateways_own_token_have_it_got_once_and_fail_as_one()
     s.iam.answer(TOKEN, slow);
     assert!(all().await.iter().all(|end| end.as_ref().unwrap_err().code() == "misconfigured"));
     assert_eq!(s.iam.count(TOKEN), 1);
-    // The answer serves as its own token and, opaque, as each exchanged one.
+    s.iam.first(TOKEN, [Canned::json(200, &good("own"))]);
     s.iam.answer(TOKEN, Canned::json(200, &good("opaque")));
     assert!(all().await.iter().all(Result::is_ok));
     let seen = s.iam.seen(TOKEN);
     assert_eq!(seen.len(), 1 + 1 + 20);
-    assert_eq!(seen[21].form("actor_token"), ["opaque"]);
+    assert_eq!(seen[21].form("actor_token"), ["own"]);
 }
 
 #[tokio::test]
