@@ -14,7 +14,7 @@ const EXAMPLES: &str = "Say what is to go with exactly one of
   ?subject=SUB      the tokens of one user: what stands in `sub`; with &issuer=NAME only those of one issuer
   ?session=SID      the tokens of one session: what stands in `sid`; &issuer=NAME as above
   ?audience=NAME    everybody's tokens that were asked for with this audience
-  ?all              everything
+  ?all              everything, what the gateway itself acts with too
 as in: curl -X DELETE -H \"Authorization: Bearer $TOKEN\" 'http://localhost:9901/v1/tokens?audience=orders-api'
 ";
 
