@@ -8,7 +8,7 @@ use super::{Profile, Settings, mistake, refusal};
 use crate::clock::Clock;
 use crate::fault::{Fault, Why};
 use crate::issuer::jws::Jws;
-use crate::issuer::{self, CallError, Issuer, Priority};
+use crate::issuer::{self, CallError, ClientAuth, Form, Issuer, Priority};
 use crate::metrics::{Exchanged, IssuerMetrics};
 use crate::token::{Actor, Asker, Digest, Grant, Granted, Source, Target, TargetSettings, next_generation};
 use std::fmt;
@@ -168,6 +168,7 @@ impl Exchanger {
     async fn post(&self, asking: &Asking<'_>, target: &Target, sent: Sent, errand: &Errand<'_>) -> Result<Issued, Fault> {
         let profile = self.settings.profile;
         let form = asking.form(target, profile == Profile::Rfc8693);
+        let form = named(form, profile, self.issuer.settings());
         let reply = self.issuer.post_token(form, errand.priority).await.map_err(|e| {
             errand.failed(&e);
             self.issuer.not_answered("for a token", &e)
@@ -176,6 +177,14 @@ impl Exchanger {
             return Err(refusal::fault(profile, target.grant, &reply, |words| self.issuer.cleaned(words)));
         }
         Asked { profile, asking, target, sent, issuer: &self.issuer }.judge(&reply, errand.clock.unix())
+    }
+}
+
+/// A ready assertion says who we are, and Keycloak wants nothing beside it; Entra wants our name all the same.
+fn named(form: Form, profile: Profile, settings: &issuer::Settings) -> Form {
+    match (profile, &settings.client_auth) {
+        (Profile::EntraObo, ClientAuth::ClientAssertion { .. }) => form.with("client_id", &settings.client_id),
+        _ => form,
     }
 }
 
