@@ -188,6 +188,13 @@ pub(super) async fn fetched(issuer: &Issuer, url: Url, max: usize, what: &str) -
             format!("asked for its {what}, it answers with a redirect (HTTP {status}), and redirects are not followed"),
             format!("give issuers.{name} the address that the redirect leads to"),
         )),
+        Ok(Reply { status: 404, .. }) if what == "discovery" => Err((
+            "asked for its discovery, it answers HTTP 404".to_owned(),
+            format!(
+                "check issuers.{name}.url; Keycloak's is https://HOST/realms/REALM, and the realm must exist. Where the document is elsewhere \
+                 (RFC 8414: https://HOST/.well-known/oauth-authorization-server/PATH), give it as issuers.{name}.discovery_url"
+            ),
+        )),
         Ok(Reply { status, .. }) => Err((
             format!("asked for its {what}, it answers HTTP {status}"),
             format!("check issuers.{name}.url; Keycloak's is https://HOST/realms/REALM, and the realm must exist"),
