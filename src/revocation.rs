@@ -109,10 +109,14 @@ impl Revocations {
         let subject = &caller.subject;
         let of_session = subject.sid.as_ref().and_then(|sid| self.until(&self.session(&subject.issuer, sid)));
         if of_session.is_some() {
-            return Err(over("the caller's session was logged out at the issuer"));
+            return Err(over("the caller's session was logged out at the issuer", "log in again"));
         }
         match self.until(&self.user(&subject.issuer, &subject.sub)) {
-            Some(until) if subject.issued_at <= until => Err(over("the caller was logged out at the issuer")),
+            Some(until) if subject.issued_at <= until => {
+                // Times in tokens are whole seconds: which of the two came first in it, nobody can tell.
+                let cure = "log in again; a token of the very second of the logout is refused, too";
+                Err(over("the caller was logged out at the issuer", cure))
+            }
             _ => Ok(()),
         }
     }
@@ -143,8 +147,8 @@ impl fmt::Debug for Revocations {
     }
 }
 
-fn over(cause: &'static str) -> Fault {
-    Fault::InvalidToken(Why::new(cause).cure("log in again").into())
+fn over(cause: &'static str, cure: &'static str) -> Fault {
+    Fault::InvalidToken(Why::new(cause).cure(cure).into())
 }
 
 #[cfg(test)]

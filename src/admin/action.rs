@@ -2,7 +2,7 @@
 //! in a file of its own.
 
 use super::answer::{Answer, method_not_allowed, text};
-use super::{Program, STATUS, explain, purge, reload};
+use super::{Program, STATUS, explain, log, purge, reload};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use std::sync::Arc;
@@ -15,16 +15,19 @@ pub(super) enum Action {
     Reload,
     /// Nothing is: but the question holds a token, or may.
     Explain,
+    /// More is logged, or less.
+    Log,
 }
 
 impl Action {
-    const ALL: [Self; 3] = [Self::Purge, Self::Reload, Self::Explain];
+    const ALL: [Self; 4] = [Self::Purge, Self::Reload, Self::Explain, Self::Log];
 
     fn way(self) -> (Method, &'static str) {
         match self {
             Self::Purge => (Method::DELETE, purge::PATH),
             Self::Reload => (Method::POST, reload::PATH),
             Self::Explain => (Method::POST, explain::PATH),
+            Self::Log => (Method::PUT, log::PATH),
         }
     }
 
@@ -37,6 +40,7 @@ impl Action {
             Self::Purge => purge::answer(program, &request).await,
             Self::Reload => reload::answer_to(program, &request).await,
             Self::Explain => explain::answer(program, request).await,
+            Self::Log => log::answer(request).await,
         }
     }
 }
@@ -45,13 +49,13 @@ impl Action {
 pub(super) fn none_such(path: &str) -> Answer {
     let ways = Action::ALL.map(Action::way);
     let looks = [Method::GET, Method::HEAD];
-    let looks = looks.iter().filter(|_| path == explain::PATH);
+    let looks = looks.iter().filter(|_| [explain::PATH, log::PATH].contains(&path));
     let here: Vec<&Method> = looks.chain(ways.iter().filter(|(_, p)| *p == path).map(|(method, _)| method)).collect();
     if !here.is_empty() {
         return method_not_allowed(&here);
     }
     let all = ways.iter().map(|(method, path)| format!(", {method} {path}")).collect::<String>();
-    text(StatusCode::NOT_FOUND, format!("here are GET /, GET {STATUS}, GET {}{all}\n", explain::PATH))
+    text(StatusCode::NOT_FOUND, format!("here are GET /, GET {STATUS}, GET {}, GET {}{all}\n", explain::PATH, log::PATH))
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ pub struct Question {
     pub listener: Option<String>,
     /// The caller's: for what the cache would do.
     pub token: Option<Secret>,
+    /// Whoever asks may read the configuration, with the values of headers that routes are chosen by: some of those are secrets.
+    pub knows_values: bool,
 }
 
 /// The body of a POST.
@@ -72,7 +74,7 @@ pub(super) async fn answer(
         return refused(r#"the body is to be as in {"method": "GET", "url": "/orders", "headers": ["Host: a"], "token": "…"}"#);
     };
     let token = token.map(Secret::new);
-    let question = Question { method: method.unwrap_or_else(|| "GET".to_owned()), url, headers, listener, token };
+    let question = Question { method: method.unwrap_or_else(|| "GET".to_owned()), url, headers, listener, token, knows_values: true };
     match program.explain(&question) {
         Ok(told) => json(&told),
         Err(why) => refused(&why),

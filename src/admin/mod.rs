@@ -5,6 +5,7 @@ mod action;
 mod answer;
 mod explain;
 mod guard;
+mod log;
 mod page;
 mod purge;
 mod reload;
@@ -139,6 +140,7 @@ async fn guarded(program: &Arc<dyn Program>, guard: &Guard, request: Request<Inc
         STATUS if looks_only(request.method()) => json(&program.status()),
         STATUS => method_not_allowed(&[&Method::GET, &Method::HEAD]),
         explain::PATH if looks_only(request.method()) => explain::looked(program, request.uri().query().unwrap_or_default()),
+        log::PATH if looks_only(request.method()) => log::looked(),
         path => match Action::find(path, request.method()) {
             Some(action) => action.take(program, request).await,
             None => page::at(path).filter(|_| looks_only(request.method())).unwrap_or_else(|| action::none_such(path)),

@@ -7,6 +7,7 @@ use crate::fault::{Fault, Why, bad_request};
 use crate::issuer::json as strict;
 use crate::metrics::{Force, RouteMetrics};
 use crate::revocation::Revocations;
+use crate::telemetry::{self, Kind, Span};
 use crate::token::{Asker, Caller, Freshness, Granted, Source, SubjectToken, Target, TokenSource};
 use crate::verify::{Require, Verifier, Verifiers};
 use bytes::Bytes;
@@ -59,7 +60,15 @@ impl<T: TokenSource> ExchangeApi<T> {
             self.known(token).await?;
             return Err(unknown());
         };
-        let caller = audience.verifiers.verify(token).await?;
+        let mut span = Span::here("verify", Kind::Internal);
+        let verifying = telemetry::within(span.context(), || audience.verifiers.verify(token));
+        let caller = verifying.await;
+        span.note(|notes| match &caller {
+            Ok(caller) => notes.text("cambist.issuer", &*caller.subject.issuer),
+            Err(fault) => notes.fault(fault),
+        });
+        span.end();
+        let caller = caller?;
         audience.require.met_by(&caller.subject)?;
         self.revoked.check(&caller)?;
         let target = audience.target(&caller)?;
@@ -78,7 +87,10 @@ impl<T: TokenSource> ExchangeApi<T> {
     /// Counts where the token came from, or what became of it, as routes do.
     async fn granted(&self, caller: &Caller, target: &Arc<Target>, force: bool) -> Result<Granted, Fault> {
         let freshness = if force { Freshness::Forced } else { Freshness::Any };
-        let (answer, at_once) = match self.tokens.token(&Asker::Caller(caller.clone()), target, freshness.into()) {
+        let mut span = Span::here("cache", Kind::Internal);
+        let asker = Asker::Caller(caller.clone());
+        let coming = telemetry::within(span.context(), || self.tokens.token(&asker, target, freshness.into()));
+        let (answer, at_once) = match coming {
             Either::Left(known) => (known.into_inner(), true),
             Either::Right(coming) => (coming.await, false),
         };
@@ -87,6 +99,18 @@ impl<T: TokenSource> ExchangeApi<T> {
             Err(_) if at_once => self.metrics.lookup_denied(),
             Err(_) => self.metrics.looked_up(if force { Source::Forced } else { Source::Miss }),
         }
+        span.note(|notes| {
+            notes.text("cambist.issuer", &*target.issuer);
+            notes.text("cambist.audience", target.label());
+            match &answer {
+                Ok(granted) => notes.word("cambist.cache.result", granted.source.label()),
+                Err(fault) => {
+                    notes.word("cambist.cache.result", if at_once { "denied" } else { "failed" });
+                    notes.fault(fault);
+                }
+            }
+        });
+        span.end();
         if force {
             self.metrics.forced.ended(Force::Api, answer.as_ref().err());
         }

@@ -47,6 +47,7 @@ impl Changes {
             shutdown,
             workers,
             log,
+            tracing,
         } = new;
         let is_new = [
             ("listeners.mode", *outbound != old.outbound),
@@ -56,13 +57,14 @@ impl Changes {
             ("logout", *logout != old.logout),
             ("force_update", *force != old.force),
             ("shutdown", *shutdown != old.shutdown),
+            ("log.level", log.level != old.log.level),
             ("log.access", log.access != old.log.access),
+            ("tracing", *tracing != old.tracing),
         ];
         let is_ignored = [
             ("metrics", *metrics != old.metrics),
             ("admin", *admin != old.admin),
             ("workers", *workers != old.workers),
-            ("log.level", log.level != old.log.level),
             ("log.format", log.format != old.log.format),
         ];
         let those = |all: &[(&'static str, bool)]| all.iter().filter(|(_, so)| *so).map(|(name, _)| *name).collect();
@@ -99,7 +101,7 @@ impl Changes {
 /// What counts only from the next start on stays as it runs.
 pub(super) fn keep_what_runs(config: &mut Config, running: &Config) {
     (config.metrics, config.admin, config.workers) = (running.metrics, running.admin.clone(), running.workers);
-    (config.log.level, config.log.format) = (running.log.level, running.log.format);
+    config.log.format = running.log.format;
 }
 
 impl Named {

@@ -25,9 +25,18 @@ pub(super) struct Options {
     /// Where a caller's token is, for an exchange of each route's kind; `-` is stdin.
     #[arg(long, value_name = "FILE", requires = "online")]
     token_file: Option<PathBuf>,
+    /// Where the token is of who acts for the caller, for routes with `actor: { header }`; `-` is stdin.
+    #[arg(long, value_name = "FILE", requires = "token_file")]
+    actor_token_file: Option<PathBuf>,
     /// How to tell it.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
+}
+
+impl Options {
+    fn tokens(&self) -> online::Files<'_> {
+        online::Files { caller: self.token_file.as_deref(), actor: self.actor_token_file.as_deref() }
+    }
 }
 
 pub(super) fn check(options: &Options) -> ExitCode {
@@ -45,7 +54,7 @@ pub(super) fn check(options: &Options) -> ExitCode {
         }
     }
     let mut good = config.is_some() && !(options.deny_warnings && report.warnings() > 0);
-    let steps = match config.filter(|_| options.online).map(|config| online::look(config, options.token_file.as_deref())) {
+    let steps = match config.filter(|_| options.online).map(|config| online::look(config, options.tokens())) {
         None => None,
         Some(Ok(steps)) => Some(steps),
         Some(Err(error)) => return super::say(&error),

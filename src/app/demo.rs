@@ -1,5 +1,6 @@
 //! `demo`: starts the gateway as `run` does, from a configuration that the demo writes, and shows it at work.
 
+use super::Output;
 use super::gateway::Gateway;
 use crate::clock::Clock;
 use crate::demo::{self, Ports, Running};
@@ -7,6 +8,7 @@ use crate::fault::Why;
 use crate::{config, telemetry};
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
+use serde_json::json;
 use std::io::{stderr, stdout};
 use std::process::ExitCode;
 
@@ -24,6 +26,9 @@ pub(super) struct Options {
     /// Show the gateway's log too, on stdout.
     #[arg(long)]
     log: bool,
+    /// How to tell it: as JSON, each thing that is told is a line.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
 }
 
 #[derive(Subcommand)]
@@ -33,6 +38,9 @@ enum Verb {
         /// The gateway's port, where it is not the default.
         #[arg(long, value_name = "PORT", default_value_t = Ports::default().gateway, value_parser = base)]
         port: u16,
+        /// How to tell it.
+        #[arg(short, long, value_enum, default_value_t = Output::Text)]
+        output: Output,
     },
 }
 
@@ -53,8 +61,9 @@ pub(super) fn demo(options: &Options) -> ExitCode {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(Into::into).and_then(|runtime| {
             runtime.block_on(async {
                 match options.verb {
-                    Some(Verb::Token { port }) => {
-                        super::print(&demo::token(Ports::from_base(port).iam).await?);
+                    Some(Verb::Token { port, output }) => {
+                        let token = demo::token(Ports::from_base(port).iam).await?;
+                        super::print(&if output == Output::Json { json!({ "token": token }).to_string() } else { token });
                         Ok(ExitCode::SUCCESS)
                     }
                     None => tour(options).await,
@@ -65,8 +74,10 @@ pub(super) fn demo(options: &Options) -> ExitCode {
 }
 
 async fn tour(options: &Options) -> anyhow::Result<ExitCode> {
-    let _log = options.log.then(|| telemetry::start(telemetry::Settings { format: telemetry::Format::Text, ..Default::default() }));
-    let wanted = demo::Options { once: options.once, ports: Ports::from_base(options.port) };
+    let json = options.output == Output::Json;
+    let format = if json { telemetry::Format::Json } else { telemetry::Format::Text };
+    let _log = options.log.then(|| telemetry::start(telemetry::Settings { format, ..Default::default() }));
+    let wanted = demo::Options { once: options.once, json, ports: Ports::from_base(options.port) };
     let stop = async {
         // Without handlers for them, signals end the process anyway.
         if let Ok((mut term, mut int)) = super::run::signals() {

@@ -15,9 +15,9 @@ use crate::exchange::Exchange;
 use crate::listen::Workers;
 use crate::metrics::{self, Metrics};
 use crate::revocation::Revocations;
-use crate::stack::{Admission, InForce, Shared, Stack};
+use crate::stack::{Admission, Failures, InForce, Shared, Stack};
 use crate::upstream::{Own, Pools};
-use crate::{admin, listen, stack};
+use crate::{admin, listen, stack, telemetry};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use std::net::{SocketAddr, TcpListener};
@@ -162,7 +162,7 @@ impl Drop for Gateway {
 
 fn make_rooms(config: &Config, clock: Clock, control: &Handle) -> Rooms {
     let metrics = Metrics::new();
-    metrics.on_scrape(|m| m.set_log_lines_dropped(crate::telemetry::dropped()));
+    metrics.on_scrape(|m| m.set_log_lines(telemetry::dropped(), telemetry::held_back()));
     let exchange = Arc::new(Exchange::new(clock.clone()));
     let tokens = Cache::new(config.cache, exchange.clone(), clock.clone(), control.clone(), metrics.clone());
     let own = Own::default();
@@ -177,7 +177,7 @@ fn share(rooms: &Rooms, in_force: InForce) -> Arc<Shared<Tokens>> {
         tokens: rooms.tokens.clone(),
         unmatched: rooms.metrics.route(metrics::UNMATCHED),
         metrics: rooms.metrics.clone(),
-        failures: Arc::default(),
+        failures: Arc::new(Failures::new(rooms.clock.clone())),
     })
 }
 

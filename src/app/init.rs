@@ -1,6 +1,7 @@
 //! `init`: a first configuration for an issuer, out of its discovery document, with comments that say what to change. It writes to
 //! stdout and to no file, and no secret: it says where one is to be put.
 
+use super::Output;
 use crate::clock::Clock;
 use crate::config;
 use crate::exchange::Profile;
@@ -39,13 +40,20 @@ pub(super) struct Options {
     /// Allow clear text to addresses other than loopback.
     #[arg(long)]
     allow_http: bool,
+    /// How to tell it.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
 }
 
 pub(super) fn init(options: &Options) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(anyhow::Error::from);
     match runtime.and_then(|runtime| runtime.block_on(document(options))) {
         Ok(document) => {
-            super::print(written(options, &document).trim_end());
+            let yaml = written(options, &document);
+            match options.output {
+                Output::Text => super::print(yaml.trim_end()),
+                Output::Json => super::print(&serde_json::json!({ "issuer": options.issuer, "yaml": yaml }).to_string()),
+            }
             anstream::eprintln!("Written from what {} says of itself.", options.issuer);
             anstream::eprintln!("Now: put the client's secret in its place, correct the route, and run `cambist check --online FILE`.");
             ExitCode::SUCCESS

@@ -12,6 +12,7 @@ use super::world::{Rooms, World};
 use crate::config::Config;
 use crate::listen::Workers;
 use crate::stack::Shared;
+use crate::telemetry;
 use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
 use std::net::SocketAddr;
@@ -114,6 +115,10 @@ impl Lasting {
             // Its gauge exists before the first caller comes.
             metrics.listener(&listener.name);
         }
+        if world.config.log != old.config.log {
+            // What an operator has set meanwhile ends here.
+            telemetry::change(Some(world.config.log.level), Some(world.config.log.access));
+        }
         self.shared.in_force.store(Arc::new(in_force));
         self.world.store(world.clone());
         let gone = listeners.carry_out(plan, &self.workers, control);
@@ -139,6 +144,9 @@ impl Lasting {
         });
         let cut = self.workers.drain(grace).await;
         last.abort();
+        let world = self.world.load_full();
+        // The collector may be slow or gone: this waits for seconds at the most.
+        let _ = tokio::task::spawn_blocking(move || world.end_traces()).await;
         cut
     }
 }

@@ -56,7 +56,7 @@ enum Verb {
     /// Say which route a request would take and why no other, and what the issuer would be asked for.
     Explain(explain::Options),
     /// Write the JSON Schema of the configuration, for editors that complete and check it.
-    Schema,
+    Schema(schema::Options),
     /// Write a script that completes this command line in a shell.
     Completions(completions::Options),
     /// Ask a running gateway on this machine whether it is ready: for containers without a shell. Exit code 1 if it is not.
@@ -109,7 +109,7 @@ pub fn main() -> ExitCode {
         Verb::Check(options) => check::check(&options),
         Verb::Exchange(options) => exchange::exchange(&options),
         Verb::Explain(options) => explain::explain(&options),
-        Verb::Schema => schema::schema(),
+        Verb::Schema(options) => schema::schema(&options),
         Verb::Completions(options) => completions::completions(&options),
         Verb::Init(options) => init::init(&options),
         Verb::Healthcheck(options) => healthcheck::healthcheck(&options),

@@ -42,6 +42,7 @@ fn way(token: Injection, anywhere: &Arc<Anywhere>, metrics: &Arc<Metrics>) -> Ro
     let shared = SharedAnswers::new(&token, &headers, false);
     Route {
         name: UNMATCHED.into(),
+        path: "/".into(),
         upstream: Towards::Anywhere(anywhere.clone()),
         timeouts: Timeouts::default(),
         retries: Retries::default(),

@@ -74,7 +74,7 @@ pub(super) fn make_limiters(config: &Config, clock: &Clock, old: Option<&World>)
 }
 
 fn rate(settings: &RouteSettings, limiters: &Limiters) -> Option<RouteRate> {
-    Some(RouteRate { by: settings.rate?.by, limiter: limiters.get(&settings.name)?.clone() })
+    Some(RouteRate::new(settings.rate?.by, limiters.get(&settings.name)?.clone()))
 }
 
 /// The issuers of a route.
@@ -121,6 +121,7 @@ fn make_route(
     };
     Route {
         name: settings.name.clone(),
+        path: settings.rule.path.text().into(),
         upstream: Towards::Upstream(upstream.clone()),
         timeouts: settings.timeouts,
         retries: settings.retries.clone(),

@@ -97,6 +97,7 @@ impl Program for Status {
             "ready": self.ready(),
             "history": { "step_seconds": history::STEP_SECONDS, "steps": history::STEPS, "most_routes": history::MOST_ROUTES },
             "config": lasting.standing.json(),
+            "log": rooms::log(&world),
             "listeners": rooms::listeners(lasting, &world, &in_force),
             "routes": routes.collect::<Vec<_>>(),
             "issuers": rooms::issuers(&world, &history, unix),

@@ -12,6 +12,7 @@ use crate::issuer::Issuer;
 use crate::metrics::Metrics;
 use crate::revocation::Revocations;
 use crate::stack::{Door, FailedAuthentication, InForce, Limiter, ReplayRoom};
+use crate::telemetry::Recorder;
 use crate::upstream::{Anywhere, Own, Upstream};
 use crate::verify::Verifier;
 use anyhow::Context;
@@ -60,6 +61,7 @@ pub(super) struct World {
     doors: Vec<Arc<Door>>,
     failed: Option<Arc<FailedAuthentication>>,
     replays: Arc<ReplayRoom>,
+    traces: Option<Arc<Recorder>>,
     /// Without which no caller could be let in.
     needed: Vec<Arc<Verifier>>,
 }
@@ -89,6 +91,7 @@ impl World {
             Some(old) if old.config.requests.failed_authentication == config.requests.failed_authentication => old.failed.clone(),
             _ => FailedAuthentication::above(config.requests.failed_authentication, &rooms.clock),
         };
+        let traces = make_traces(&config, &rooms.metrics, old)?;
         let needed = needed(&routes);
         let held: Vec<Arc<Exchanger>> = issuers.values().map(|made| made.exchanger.clone()).collect();
         let in_force = InForce {
@@ -99,11 +102,11 @@ impl World {
             force: config.force.clone(),
             failed: failed.clone(),
             replays: replays.clone(),
-            access_log: config.log.access,
+            traces: traces.clone(),
             followed,
             held: Box::new(held),
         };
-        Ok((Self { config, issuers, upstreams, limiters, anywhere, doors, failed, replays, needed }, in_force))
+        Ok((Self { config, issuers, upstreams, limiters, anywhere, doors, failed, replays, traces, needed }, in_force))
     }
 
     /// The issuers by name and URL.
@@ -114,6 +117,13 @@ impl World {
     /// Whether a caller could be served, if no more goes wrong.
     pub fn ready(&self) -> bool {
         self.needed.is_empty() || self.needed.iter().any(|v| v.ready())
+    }
+
+    /// Hands over the last spans; bounded, and for a thread that may block.
+    pub fn end_traces(&self) {
+        if let Some(traces) = &self.traces {
+            traces.end();
+        }
     }
 
     pub fn exchangers(&self) -> impl Iterator<Item = &Arc<Exchanger>> {
@@ -183,6 +193,15 @@ impl World {
         (&self.config.exchange_api, &self.config.logout) == (&config.exchange_api, &config.logout)
             && self.issuers.len() == issuers.len()
             && issuers.iter().all(same)
+    }
+}
+
+fn make_traces(config: &Config, metrics: &Arc<Metrics>, old: Option<&World>) -> anyhow::Result<Option<Arc<Recorder>>> {
+    let Some(wanted) = &config.tracing else { return Ok(None) };
+    match old.and_then(|old| old.traces.as_ref()) {
+        // What it still holds goes on its way.
+        Some(running) if running.settings() == wanted => Ok(Some(running.clone())),
+        _ => Recorder::start(wanted.clone(), metrics.clone()).map(Some).context("tracing"),
     }
 }
 

@@ -16,6 +16,7 @@ pub use verdict::{HeldFor, Verdict};
 use crate::clock::{Clock, millis};
 use crate::fault::{Fault, Reach, Why};
 use crate::metrics::Metrics;
+use crate::telemetry;
 use crate::token::{Actor, Answer, Ask, Asker, Caller, Digest, Freshness, Granted, Source, Target, TokenSource, Urgency, Whose};
 use arc_swap::ArcSwap;
 use flight::{Boarded, Flights, Landing};
@@ -263,7 +264,8 @@ impl<S: TokenSource> Shared<S> {
     /// Runs one exchange to its end, whoever still waits for it.
     fn fly(self: &Arc<Self>, landing: Landing<Key, About, Outcome>, wish: Wish, ask: Ask) {
         let (this, key, asker, target) = (self.clone(), wish.key, wish.asker.clone(), wish.target.clone());
-        self.control.spawn(async move {
+        // For the trace of whoever began it, however many come to wait, and whoever still does.
+        self.control.spawn(telemetry::carried(telemetry::around(), async move {
             let mut landing = landing;
             let wish = Wish { key, asker: &asker, target: &target };
             let mut answer = this.exchange(&landing, wish, ask).await;
@@ -283,7 +285,7 @@ impl<S: TokenSource> Shared<S> {
                 let again = cache.token(&asker, &target, Ask::ANY).await;
                 grounded.settle(again);
             }
-        });
+        }));
     }
 
     /// Asks the source, and keeps what comes of it: a token, or a refusal that it would only repeat.

@@ -77,7 +77,8 @@ fn sweep(node: &Node, path: &mut Vec<String>, secret: bool, secrets: &mut Vec<(u
                 _ => false,
             };
             let swallowed = text.contains('\n') && has_secretish_word(text);
-            if secret || displaced || swallowed || (text.contains("://") && text.contains('@')) {
+            let keyed = text.split_once('?').is_some_and(|(_, query)| has_secretish_word(query));
+            if secret || displaced || swallowed || (text.contains("://") && (keyed || text.contains('@'))) {
                 secrets.push((node.written.start, node.written.end));
             }
             complain_of_substitution(text, node.place, reading);

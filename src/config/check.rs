@@ -39,6 +39,7 @@ pub fn check(written: &Written, reading: &Reading) {
         shutdown: _,
         workers: _,
         log: _,
+        tracing: _,
     } = written;
     let (issuers, routes) = (issuers.as_deref(), routes.as_deref().unwrap_or_default());
     addresses(listeners.as_deref(), metrics, admin.as_ref(), reading);

@@ -4,9 +4,6 @@ use super::place::At;
 use super::section::Section;
 use crate::telemetry::{self, Format, Level};
 
-const LEVELS: &[(&str, Level)] =
-    &[("error", Level::Error), ("warn", Level::Warn), ("info", Level::Info), ("debug", Level::Debug), ("trace", Level::Trace)];
-
 #[derive(Debug, Default)]
 pub struct Log {
     pub level: Option<At<Level>>,
@@ -18,7 +15,7 @@ pub fn read(root: &mut Section) -> Log {
     let Some(at) = root.take("log", |value| value.section(&[])) else { return Log::default() };
     let mut section = at.value;
     let read = Log {
-        level: section.take("level", |v| v.choice(LEVELS, &[])),
+        level: section.take("level", |v| v.choice(&Level::ALL, &[])),
         format: section.take("format", |v| v.choice(&[("json", Format::Json), ("text", Format::Text)], &[])),
         access: section.take("access", |v| v.boolean()),
     };

@@ -45,6 +45,7 @@ mod target;
 mod ties;
 mod timeouts;
 mod token_headers;
+mod tracing;
 mod tree;
 mod upstream_tls;
 mod upstreams;
@@ -91,6 +92,8 @@ pub struct Config {
     /// Worker threads; `None`: one per core.
     pub workers: Option<usize>,
     pub log: telemetry::Settings,
+    /// `None`: off.
+    pub tracing: Option<telemetry::TraceSettings>,
 }
 
 /// An issuer's settings, for the three rooms that share it.

@@ -5,6 +5,17 @@ use super::reading::Value;
 
 /// A ratio from 0 to less than 1.
 pub fn ratio(value: &Value) -> Option<f64> {
+    match share(value)? {
+        whole if whole >= 1.0 => {
+            let text = value.scalar().unwrap_or_default();
+            value.refuse(Code::Range, format_args!("{} would leave nothing", quoted(text)), "choose less than 100%")
+        }
+        part => Some(part),
+    }
+}
+
+/// A share from 0 to 1.
+pub fn share(value: &Value) -> Option<f64> {
     let Some(text) = value.scalar() else { return value.wrong_type("a ratio", "write it as in `10%`") };
     let Some(number) = text.strip_suffix('%') else {
         let meant = match text.parse::<f64>() {
@@ -16,8 +27,8 @@ pub fn ratio(value: &Value) -> Option<f64> {
     };
     let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     match number.parse::<f64>() {
-        Ok(n) if digits && n < 100.0 => Some(n / 100.0),
-        Ok(_) if digits => value.refuse(Code::Range, format_args!("{} would leave nothing", quoted(text)), "choose less than 100%"),
+        Ok(n) if digits && n <= 100.0 => Some(n / 100.0),
+        Ok(_) if digits => value.refuse(Code::Range, format_args!("{} is more than there is", quoted(text)), "choose 100% at the most"),
         _ => value.refuse(Code::Quantity, format_args!("{} is no ratio", quoted(text)), "write it as in `10%`"),
     }
 }

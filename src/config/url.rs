@@ -1,4 +1,4 @@
-//! URLs: of issuers and their endpoints, of upstreams. Only http and https, and nothing in them that is no part of an address;
+//! URLs: of issuers and their endpoints, of upstreams, of a collector. Only http and https, and nothing in them that is no part of an address;
 //! a user and password in one are refused without being shown.
 
 use super::complaint::{Code, quoted};
@@ -7,6 +7,7 @@ use crate::upstream::Endpoint;
 use url::{Host, Url};
 
 const ISSUER: &str = "write it as in `https://iam.example.com/path`";
+const COLLECTOR: &str = "write it as in `http://otel:4318`";
 const UPSTREAM: &str = "write it as in `http://orders:8080`";
 
 /// An issuer: kept as it is written, since `iss` must equal it.
@@ -21,6 +22,22 @@ pub fn issuer(value: &Value) -> Option<(String, Url)> {
 /// Some endpoint of an issuer.
 pub fn http(value: &Value) -> Option<Url> {
     parsed(value, ISSUER)
+}
+
+/// Where spans go.
+pub fn collector(value: &Value) -> Option<Url> {
+    let url = parsed(value, COLLECTOR)?;
+    if url.query().is_some() {
+        return value.refuse(
+            Code::Url,
+            "a collector's URL has no query",
+            "a key goes into the environment, as a header: OTEL_EXPORTER_OTLP_HEADERS",
+        );
+    }
+    if url.path().trim_end_matches('/').ends_with("/v1/traces") {
+        return value.refuse(Code::Url, "`/v1/traces` is added to what stands here", "leave it out, as in `http://otel:4318`");
+    }
+    Some(url)
 }
 
 fn parsed(value: &Value, example: &str) -> Option<Url> {

@@ -13,6 +13,7 @@ use super::metrics::{self, Metrics};
 use super::place::At;
 use super::routes::{self, Found, Route, To};
 use super::section::{BY_TOKEN, Section};
+use super::tracing::{self, Tracing};
 use super::upstreams::{self, Upstream};
 use super::{Config, issuers, shutdown, workers};
 use crate::api;
@@ -37,10 +38,11 @@ pub struct Written {
     pub shutdown: shutdown::Written,
     pub workers: Option<At<Option<usize>>>,
     pub log: Log,
+    pub tracing: Option<Tracing>,
 }
 
 /// Sections that a later version will know.
-const LATER: &[&str] = &["tracing"];
+const LATER: &[&str] = &[];
 
 impl Written {
     pub fn later() -> &'static [&'static str] {
@@ -65,6 +67,7 @@ impl Written {
             shutdown: shutdown::read(&mut root),
             workers: root.take("workers", workers::workers),
             log: log::read(&mut root),
+            tracing: tracing::read(&mut root),
         };
         root.finish();
         written
@@ -87,6 +90,7 @@ impl Written {
             shutdown,
             workers,
             log,
+            tracing,
         } = self;
         let (connections, requests) = limits::settings(limits);
         let (cache, max_ttl) = cache::settings(cache, force_update.min_interval.map(|at| at.value));
@@ -119,6 +123,7 @@ impl Written {
             shutdown: shutdown::settings(shutdown),
             workers: workers.and_then(|at| at.value),
             log: log::settings(log),
+            tracing: tracing::settings(tracing),
         })
     }
 }

@@ -29,6 +29,8 @@ pub use tour::Running;
 pub struct Options {
     /// End after the tour, and say by the exit code how it went.
     pub once: bool,
+    /// The tour is told as one line of JSON.
+    pub json: bool,
     pub ports: Ports,
 }
 
@@ -59,7 +61,11 @@ where
 
     let scene = tour::Scene { ports, iam, orders, payroll };
     let report = scene.tour(gateway.as_ref()).await?;
-    screen::show(out, &scene, &report)?;
+    if options.json {
+        writeln!(out, "{}", screen::json(&scene, &report))?;
+    } else {
+        screen::show(out, &scene, &report)?;
+    }
     for complaint in &report.complaints {
         writeln!(err, "not as it must be: {complaint}")?;
     }
@@ -68,7 +74,10 @@ where
         // Before it says how to end it: whoever reads that and is quick must be heard.
         let mut stop = pin!(stop);
         let stopped = tokio::select! { biased; () = &mut stop => true, () = ready(()) => false };
-        writeln!(out, "try     {}", screen::curl(&ports))?;
+        match options.json {
+            false => writeln!(out, "try     {}", screen::curl(&ports))?,
+            true => writeln!(out, "{}", serde_json::json!({ "try": screen::curl(&ports) }))?,
+        }
         out.flush()?;
         writeln!(err, "\nThe demo stays up until Ctrl-C.")?;
         if !stopped {

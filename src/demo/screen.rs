@@ -5,6 +5,7 @@ use super::ports::Ports;
 use super::tour::{HITS, Report, Scene, Step, text};
 use anstream::adapter::strip_bytes;
 use anstream::{AutoStream, ColorChoice};
+use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -31,6 +32,29 @@ pub(super) fn curl(ports: &Ports) -> String {
     let cambist = command(&exe, &here);
     let port = if ports.gateway == Ports::BASE { String::new() } else { format!(" --port {}", ports.gateway) };
     format!("curl -H \"Authorization: Bearer $({cambist} demo token{port})\" http://127.0.0.1:{}/orders", ports.gateway)
+}
+
+/// The same as data.
+pub(super) fn json(scene: &Scene, report: &Report) -> Value {
+    let Ports { gateway, metrics, admin, .. } = scene.ports;
+    let claims = |all: &Map<String, Value>| ["aud", "azp", "sub"].map(|name| (name.to_owned(), all.get(name).cloned().unwrap_or_default()));
+    let step = |step: &Step| json!({ "method": "GET", "path": step.path, "status": step.status, "took_us": step.took.as_micros() });
+    json!({
+        "ok": report.complaints.is_empty(),
+        "complaints": report.complaints,
+        "iam": scene.iam.url(),
+        "gateway": format!("http://127.0.0.1:{gateway}"),
+        "status": format!("http://127.0.0.1:{admin}/"),
+        "metrics": format!("http://127.0.0.1:{metrics}/metrics"),
+        "incoming": Map::from_iter(claims(&report.incoming)),
+        "upstream": Map::from_iter(claims(&report.upstream)),
+        "exchanged": step(&report.exchanged),
+        "from_cache": step(&report.cached),
+        "refused": step(&report.refused),
+        "issuer_words": report.words,
+        "cure": report.why.cure,
+        "docs": "docs/errors.md#target_refused",
+    })
 }
 
 fn draw(out: &mut dyn Write, scene: &Scene, report: &Report) -> io::Result<()> {

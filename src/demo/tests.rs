@@ -99,7 +99,7 @@ async fn demo(caches: bool, why: Option<Why>, once: bool) -> (ExitCode, String, 
         Ok(running)
     };
     let (mut out, mut err) = (anstream::StripStream::new(Vec::new()), Vec::new());
-    let code = run(Options { once, ports }, start, &mut out, &mut err, std::future::ready(())).await.unwrap();
+    let code = run(Options { once, ports, ..Options::default() }, start, &mut out, &mut err, std::future::ready(())).await.unwrap();
     (code, String::from_utf8(out.into_inner()).unwrap(), String::from_utf8(err).unwrap())
 }
 

@@ -7,7 +7,7 @@ use super::grant::{Acting, Asking};
 use super::returned;
 use crate::fault::{Fault, Why};
 use crate::issuer::jws::Jws;
-use crate::issuer::{Issuer, Reply, json, without_tokens};
+use crate::issuer::{ClientAuth, Issuer, Reply, json};
 use crate::token::{ACCESS_TOKEN, AccessToken, Caller, Target};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -28,6 +28,9 @@ pub(super) struct Asked<'a> {
     pub issuer: &'a Issuer,
 }
 
+/// Takes out of what the issuer wrote what nobody may read.
+type Clean<'a> = &'a dyn Fn(&str) -> String;
+
 pub(super) struct Issued {
     pub token: AccessToken,
     /// How long it may be used, from when it was asked for.
@@ -43,12 +46,19 @@ impl Asked<'_> {
     pub(super) fn judge(&self, reply: &Reply, now: u64) -> Result<Issued, Fault> {
         let fields = json::object(&reply.body).map_err(|e| bad(format!("the token endpoint answered {e}")))?;
         let text = |key| json::string(&fields, key).map_err(|e| bad(format!("in the token endpoint's answer, {e}")));
+        let issued = text("access_token")?;
+        // An answer that is mixed up may hold a token anywhere.
+        let hidden: Vec<&str> = self.asking.tokens().into_iter().chain(issued).collect();
+        let clean = |words: &str| self.issuer.cleaned_of(words, &hidden);
         match text("token_type")? {
             Some(kind) if kind.eq_ignore_ascii_case("Bearer") => {}
-            kind => return Err(bad(format!("the issued token has token_type {}, and only Bearer can be injected", shown_type(kind)))),
+            kind => {
+                let kind = shown_type(kind, &clean);
+                return Err(bad(format!("the issued token has token_type {kind}, and only Bearer can be injected")));
+            }
         }
-        self.of_the_type_asked_for(text("issued_token_type")?)?;
-        let raw = text("access_token")?.ok_or_else(|| bad("the token endpoint's answer holds no access_token"))?;
+        self.of_the_type_asked_for(text("issued_token_type")?, &clean)?;
+        let raw = issued.ok_or_else(|| bad("the token endpoint's answer holds no access_token"))?;
         let token = AccessToken::new(raw).map_err(|e| bad(format!("the token endpoint answered with {e}")))?;
         returned::refused(raw, self.asking, self.issuer)?;
         let expires_in = json::number(&fields, "expires_in").map_err(|e| bad(format!("in the token endpoint's answer, {e}")))?;
@@ -56,7 +66,7 @@ impl Asked<'_> {
             return Err(bad(format!("the issued token has expires_in {gone}: it is of no use to anybody"))
                 .cured("Keycloak: an offline session whose life has ended does this; the user must log in again"));
         }
-        let exp = if Jws::looks_like(raw) { self.fits(raw)? } else { self.opaque().map(|()| None)? };
+        let exp = if Jws::looks_like(raw) { self.fits(raw, &clean, now)? } else { self.opaque().map(|()| None)? };
         if exp.is_some_and(|exp| exp <= signed(now)) {
             return Err(bad("the issued token has already expired (exp)").cured("compare the clocks of the IAM and of this machine"));
         }
@@ -68,7 +78,7 @@ impl Asked<'_> {
     }
 
     /// Only RFC 8693 has its answer say what was issued.
-    fn of_the_type_asked_for(&self, kind: Option<&str>) -> Result<(), Fault> {
+    fn of_the_type_asked_for(&self, kind: Option<&str>, clean: Clean) -> Result<(), Fault> {
         let wanted = match self.asking {
             Asking::TokenExchange { .. } => Some(&*self.target.settings.requested_token_type),
             Asking::JwtBearer { .. } | Asking::ClientCredentials => kind.map(|_| ACCESS_TOKEN),
@@ -76,16 +86,17 @@ impl Asked<'_> {
         if kind == wanted {
             return Ok(());
         }
-        Err(bad(format!("the issued token has issued_token_type {}, where {} was asked for", shown_type(kind), shown(wanted))))
+        let (kind, wanted) = (shown_type(kind, clean), shown(wanted, &str::to_owned));
+        Err(bad(format!("the issued token has issued_token_type {kind}, where {wanted} was asked for")))
     }
 
     /// Checks an issued JWT against what was asked for. Its signature is not: it came from the issuer itself.
-    fn fits(&self, raw: &str) -> Result<Option<i64>, Fault> {
+    fn fits(&self, raw: &str, clean: Clean, now: u64) -> Result<Option<i64>, Fault> {
         let jws = Jws::read(raw).map_err(|e| bad(format!("the issued token looks like a JWT, but {e}")))?;
         let wrong = |e: String| bad(format!("in the issued token, {e}"));
         let audiences = json::strings(&jws.claims, "aud").map_err(wrong)?;
         if let Some(missing) = self.target.settings.expect_audiences.iter().find(|want| !audiences.contains(&want.as_str())) {
-            let found = shown(Some(&audiences.join(" ")));
+            let found = shown(Some(&audiences.join(" ")), clean);
             return Err(bad(format!("the issued token is for {found}, without the audience {missing} that was asked for"))
                 .cured("an audience often needs the scope that adds it as well: set the route's scopes, or expect_audience"));
         }
@@ -97,7 +108,42 @@ impl Asked<'_> {
         if let Some(actor) = self.asking.actor() {
             acted_for(&jws.claims, actor)?;
         }
+        self.begun(json::number(&jws.claims, "nbf").map_err(wrong)?, now)?;
+        unbound(&jws.claims, &self.issuer.settings().client_auth)?;
+        self.of_the_issuer(json::string(&jws.claims, "iss").map_err(wrong)?, clean)?;
         json::number(&jws.claims, "exp").map_err(wrong)
+    }
+
+    /// A backend would refuse what is not valid yet.
+    fn begun(&self, not_before: Option<i64>, now: u64) -> Result<(), Fault> {
+        let skew = self.asking.caller().map_or(AHEAD, |caller| caller.subject.clock_skew.as_secs());
+        match not_before {
+            Some(at) if at > signed(now.saturating_add(skew)) => {
+                let why = Why::new(format!("the issued token is not valid yet (nbf), for another {} s", at.saturating_sub(signed(now))));
+                Err(untrusted(why.cure("compare the clocks of the IAM and of this machine").anchored("issued-not-yet")))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Certain only where the issuer itself named its token endpoint: one that is given by hand may be somebody else's who trusts it,
+    /// and Entra goes by several names.
+    fn of_the_issuer(&self, iss: Option<&str>, clean: Clean) -> Result<(), Fault> {
+        let settings = self.issuer.settings();
+        let known = settings.token_endpoint.is_none() && matches!(self.profile, Profile::Keycloak | Profile::Rfc8693);
+        match iss {
+            Some(iss) if known && *iss != *settings.url => {
+                let why = Why::new(format!(
+                    "the issued token is of the issuer {} (iss), and {} was asked",
+                    shown(Some(iss), clean),
+                    settings.url
+                ));
+                let cure = "a backend that trusts the one does not trust the other; where this is meant to be so, write the issuer's \
+                            token_endpoint: the name is not compared then";
+                Err(untrusted(why.cure(cure).anchored("issued-foreign")))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// An opaque token cannot be checked: it must not come from where it could be the gateway's own.
@@ -179,6 +225,31 @@ fn acted_for(claims: &Map<String, Value>, actor: &Acting) -> Result<(), Fault> {
     }
 }
 
+/// A token that is bound to a key (RFC 7800) is of use to nobody who cannot prove to have it. The one key that we show to issuers is our
+/// certificate's; whether the backend sees the same one is between the two.
+pub(super) fn unbound(claims: &Map<String, Value>, auth: &ClientAuth) -> Result<(), Fault> {
+    let refused = |cause: &'static str, cure: &'static str| Err(untrusted(Why::new(cause).cure(cure).anchored("issued-bound")));
+    let cnf = match claims.get("cnf") {
+        None | Some(Value::Null) => return Ok(()),
+        Some(cnf) => cnf.as_object(),
+    };
+    let has = |name| cnf.is_some_and(|cnf| cnf.contains_key(name));
+    if has("jkt") {
+        let cure = "have the IAM issue plain bearer tokens to the gateway's client (Keycloak: `Require DPoP bound tokens` off)";
+        return refused("the issued token is bound to a key (cnf: jkt), and the gateway has no proof of it for the backend", cure);
+    }
+    let certificate = cnf.filter(|cnf| cnf.len() == 1).and_then(|cnf| cnf.get("x5t#S256")).is_some_and(Value::is_string);
+    match auth {
+        ClientAuth::TlsClientAuth(_) if certificate => Ok(()),
+        _ if certificate => refused(
+            "the issued token is bound to a certificate (cnf: x5t#S256), and the gateway showed the IAM none",
+            "set `token_endpoint_auth_method: tls_client_auth`, or have the IAM issue unbound tokens to the gateway's client (Keycloak: \
+             `OAuth 2.0 Mutual TLS Certificate Bound Access Tokens Enabled` off)",
+        ),
+        _ => refused("the issued token is bound to a key (cnf), and the gateway has none", "have the IAM issue plain bearer tokens"),
+    }
+}
+
 /// A cure for a fault that was made without one.
 trait Cured {
     fn cured(self, cure: &'static str) -> Self;
@@ -197,16 +268,20 @@ fn bad(cause: impl Into<std::borrow::Cow<'static, str>>) -> Fault {
     Fault::BadIssuerAnswer(Why::new(cause).into())
 }
 
-fn shown(text: Option<&str>) -> String {
-    text.map_or_else(|| "none".to_owned(), |t| format!("{:?}", without_tokens(t).chars().take(100).collect::<String>()))
+fn untrusted(why: Why) -> Fault {
+    Fault::BadIssuerAnswer(why.into())
 }
 
-/// A type, if it is one: an answer that is mixed up may hold the token in its place.
-fn shown_type(text: Option<&str>) -> String {
+fn shown(text: Option<&str>, clean: Clean) -> String {
+    text.map_or_else(|| "none".to_owned(), |t| format!("{:?}", clean(t).chars().take(100).collect::<String>()))
+}
+
+/// A type, if it is one.
+fn shown_type(text: Option<&str>, clean: Clean) -> String {
     const LONGEST: usize = 20;
     match text {
         Some(t) if t.len() > LONGEST && !t.starts_with("urn:ietf:params:oauth:token-type:") => "that is none".to_owned(),
-        _ => shown(text),
+        _ => shown(text, clean),
     }
 }
 

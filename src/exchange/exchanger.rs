@@ -10,6 +10,7 @@ use crate::fault::{Fault, Why};
 use crate::issuer::jws::Jws;
 use crate::issuer::{self, CallError, ClientAuth, Form, Issuer, Priority};
 use crate::metrics::{Exchanged, IssuerMetrics};
+use crate::telemetry::{self, Kind, Span};
 use crate::token::{Actor, Asker, Digest, Grant, Granted, Source, Target, TargetSettings, next_generation};
 use std::fmt;
 use std::sync::Arc;
@@ -105,7 +106,18 @@ impl Exchanger {
     ) -> Result<Granted, Fault> {
         let _in_flight = self.metrics.begin();
         let (errand, begun) = (Errand::new(priority, clock), Instant::now());
-        let result = self.acted(asker, target, &errand).await;
+        let mut span = Span::here("exchange", Kind::Internal);
+        let result = telemetry::carried(span.context(), self.acted(asker, target, &errand)).await;
+        span.note(|notes| {
+            notes.text("cambist.issuer", &*target.issuer);
+            notes.text("cambist.audience", target.label());
+            notes.word("cambist.exchange.grant", grant::name(target.grant));
+            notes.flag("cambist.exchange.ahead", priority == Priority::Renewal);
+            if let Err(fault) = &result {
+                notes.fault(fault);
+            }
+        });
+        span.end();
         // A renewal that found no room and was left for later is neither an exchange nor an outage.
         if !errand.put_off.into_inner() {
             let how = result.as_ref().map_or_else(ended, |_| Exchanged::Success);
@@ -167,14 +179,14 @@ impl Exchanger {
 
     async fn post(&self, asking: &Asking<'_>, target: &Target, sent: Sent, errand: &Errand<'_>) -> Result<Issued, Fault> {
         let profile = self.settings.profile;
-        let form = asking.form(target, profile == Profile::Rfc8693);
-        let form = named(form, profile, self.issuer.settings());
+        let form = named(asking.form(target, profile), profile, self.issuer.settings());
         let reply = self.issuer.post_token(form, errand.priority).await.map_err(|e| {
             errand.failed(&e);
             self.issuer.not_answered("for a token", &e)
         })?;
         if reply.status != 200 {
-            return Err(refusal::fault(profile, target.grant, &reply, |words| self.issuer.cleaned(words)));
+            let sent = asking.tokens();
+            return Err(refusal::fault(profile, target.grant, &reply, |words| self.issuer.cleaned_of(words, &sent)));
         }
         Asked { profile, asking, target, sent, issuer: &self.issuer }.judge(&reply, errand.clock.unix())
     }

@@ -73,12 +73,15 @@ fn challenge(claims: &str) -> Option<String> {
     (claims.len() <= LONGEST).then(|| STANDARD.encode(claims))
 }
 
+const OWN_CURE: &str = "check the route's scopes and `audience`, and that the gateway's client has the grant client_credentials for it; several \
+                        audiences are sent with `profile: rfc8693` alone, since Keycloak refuses them";
+
 /// Where no caller's token was sent, no caller is to blame.
 fn our_own(class: Class, why: Why) -> (Class, Why) {
     match class {
         Class::Subject | Class::Target | Class::Interaction => {
             let why = Why::new("the IAM does not grant the gateway a token of its own").anchored("issuer-own-token");
-            (Class::OursForTarget, why.cure("check the route's scopes, and that the gateway's client has the grant client_credentials"))
+            (Class::OursForTarget, why.cure(OWN_CURE))
         }
         Class::Ours | Class::OursForTarget | Class::Later | Class::Broken => (class, why),
     }

@@ -17,6 +17,9 @@ impl Fault {
                 "the caller has to log in again; if all its tokens are refused, compare their iss and aud with issuers.*.url and verify.audiences"
             }
             Self::InteractionRequired { .. } => "the caller has to send its user to sign in again with the claims of the challenge",
+            Self::InsufficientAuthentication { .. } => {
+                "the caller has to send its user to sign in again with the challenge's acr_values; or correct the route's `require`"
+            }
             Self::InsufficientScope { .. } => {
                 "give the caller's client the scope, or the user what the claim says; or correct the route's `require`"
             }

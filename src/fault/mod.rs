@@ -26,6 +26,11 @@ pub enum Fault {
         claims: Option<String>,
         why: Arc<Explained>,
     },
+    /// RFC 9470: the caller's sign-in was of another kind (`acr`) than the route requires.
+    InsufficientAuthentication {
+        acr_values: Option<String>,
+        why: Arc<Explained>,
+    },
     /// The route's required scopes or claims are missing.
     InsufficientScope {
         scope: Option<String>,
@@ -88,11 +93,18 @@ const fn row(code: &'static str, status: S, grpc: u8, title: &'static str, detai
 }
 
 /// The table of `design.md` §7, whole, in the order of the variants.
-const TABLE: [Row; 25] = [
+const TABLE: [Row; 26] = [
     row("bad_request", S::BAD_REQUEST, 3, "Bad request", "The request is malformed or can be read in more than one way."),
     row("no_token", S::UNAUTHORIZED, 16, "No token", "This resource needs a bearer token in the Authorization header."),
     row("invalid_token", S::UNAUTHORIZED, 16, "Invalid token", "The token is expired, revoked, malformed or not meant for this gateway."),
     row("interaction_required", S::UNAUTHORIZED, 16, "Interaction required", "The identity provider wants the user to sign in again."),
+    row(
+        "insufficient_user_authentication",
+        S::UNAUTHORIZED,
+        16,
+        "Insufficient user authentication",
+        "This resource needs a stronger sign-in than the one that the token is from.",
+    ),
     row("insufficient_scope", S::FORBIDDEN, 7, "Insufficient scope", "The token lacks a scope or claim that this resource requires."),
     row(
         "login_client",
@@ -160,8 +172,8 @@ const TABLE: [Row; 25] = [
 
 impl Fault {
     /// Every `code` there is, for metrics whose labels are closed.
-    pub const CODES: [&'static str; 25] = {
-        let mut codes = [""; 25];
+    pub const CODES: [&'static str; 26] = {
+        let mut codes = [""; 26];
         let mut i = 0;
         while i < codes.len() {
             codes[i] = TABLE[i].code;
@@ -181,27 +193,28 @@ impl Fault {
             Self::NoToken => 1,
             Self::InvalidToken(_) => 2,
             Self::InteractionRequired { .. } => 3,
-            Self::InsufficientScope { .. } => 4,
-            Self::LoginClient(_) => 5,
-            Self::TargetRefused(_) => 6,
-            Self::NoRoute(_) => 7,
-            Self::MethodNotAllowed { .. } => 8,
-            Self::NoTunnel(_) => 9,
-            Self::Misdirected => 10,
-            Self::BodyTooLarge => 11,
-            Self::UriTooLong => 12,
-            Self::HeadersTooLarge => 13,
-            Self::RateLimited { .. } => 14,
-            Self::Misconfigured(_) => 15,
-            Self::BadIssuerAnswer(_) => 16,
-            Self::IssuerUnavailable { .. } => 17,
-            Self::IssuerTimeout(_) => 18,
-            Self::Overloaded(_) => 19,
-            Self::Draining => 20,
-            Self::UpstreamUnreachable(_) => 21,
-            Self::UpstreamError(_) => 22,
-            Self::UpstreamTimeout(_) => 23,
-            Self::Internal(_) => 24,
+            Self::InsufficientAuthentication { .. } => 4,
+            Self::InsufficientScope { .. } => 5,
+            Self::LoginClient(_) => 6,
+            Self::TargetRefused(_) => 7,
+            Self::NoRoute(_) => 8,
+            Self::MethodNotAllowed { .. } => 9,
+            Self::NoTunnel(_) => 10,
+            Self::Misdirected => 11,
+            Self::BodyTooLarge => 12,
+            Self::UriTooLong => 13,
+            Self::HeadersTooLarge => 14,
+            Self::RateLimited { .. } => 15,
+            Self::Misconfigured(_) => 16,
+            Self::BadIssuerAnswer(_) => 17,
+            Self::IssuerUnavailable { .. } => 18,
+            Self::IssuerTimeout(_) => 19,
+            Self::Overloaded(_) => 20,
+            Self::Draining => 21,
+            Self::UpstreamUnreachable(_) => 22,
+            Self::UpstreamError(_) => 23,
+            Self::UpstreamTimeout(_) => 24,
+            Self::Internal(_) => 25,
         }
     }
 
@@ -237,6 +250,7 @@ impl Fault {
             | Self::UpstreamTimeout(w)
             | Self::Internal(w)
             | Self::InteractionRequired { why: w, .. }
+            | Self::InsufficientAuthentication { why: w, .. }
             | Self::InsufficientScope { why: w, .. }
             | Self::IssuerUnavailable { why: w, .. } => Some(&w.0),
             Self::NoToken
@@ -257,16 +271,25 @@ impl Fault {
 
     /// The RFC 6750 challenge that goes with the fault, if one does.
     pub fn challenge(&self) -> Option<String> {
-        match self {
+        let told = match self {
             // RFC 6750 §3.1: no error attribute where no credentials were given.
-            Self::NoToken => Some("Bearer".to_owned()),
-            Self::InvalidToken(_) => Some("Bearer error=\"invalid_token\", error_description=\"The token is expired, revoked, malformed or not meant for this gateway\"".to_owned()),
-            Self::InteractionRequired { claims: Some(c), .. } => Some(format!("Bearer error=\"insufficient_claims\", claims=\"{}\"", quoted(c))),
-            Self::InteractionRequired { claims: None, .. } => Some("Bearer error=\"interaction_required\"".to_owned()),
-            Self::InsufficientScope { scope: Some(s), .. } => Some(format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", quoted(s))),
-            Self::InsufficientScope { scope: None, .. } => Some("Bearer error=\"insufficient_scope\"".to_owned()),
-            _ => None,
-        }
+            Self::NoToken => String::new(),
+            Self::InvalidToken(_) => {
+                ", error=\"invalid_token\", error_description=\"The token is expired, revoked, malformed or not meant for this gateway\""
+                    .to_owned()
+            }
+            Self::InteractionRequired { claims: Some(c), .. } => format!(", error=\"insufficient_claims\", claims=\"{}\"", quoted(c)),
+            Self::InteractionRequired { claims: None, .. } => ", error=\"interaction_required\"".to_owned(),
+            Self::InsufficientAuthentication { acr_values: Some(a), .. } => {
+                format!(", error=\"insufficient_user_authentication\", acr_values=\"{}\"", quoted(a))
+            }
+            Self::InsufficientAuthentication { acr_values: None, .. } => ", error=\"insufficient_user_authentication\"".to_owned(),
+            Self::InsufficientScope { scope: Some(s), .. } => format!(", error=\"insufficient_scope\", scope=\"{}\"", quoted(s)),
+            Self::InsufficientScope { scope: None, .. } => ", error=\"insufficient_scope\"".to_owned(),
+            _ => return None,
+        };
+        // The scheme alone is no challenge by RFC 6750 §3: an attribute must follow.
+        Some(format!("Bearer realm=\"{REALM}\"{told}"))
     }
 
     /// Whether the connection must not carry another request: the framing of what follows can't be trusted.
@@ -274,6 +297,9 @@ impl Fault {
         matches!(self, Self::BadRequest(_) | Self::BodyTooLarge | Self::UriTooLong | Self::HeadersTooLarge)
     }
 }
+
+/// One for the whole gateway: which routes there are is nobody's business who has no token.
+const REALM: &str = "cambist";
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -321,6 +347,7 @@ pub fn samples(why: Why) -> Vec<Fault> {
         Fault::NoToken,
         Fault::InvalidToken(w()),
         Fault::InteractionRequired { claims: Some("{\"access_token\":{}}".into()), why: w() },
+        Fault::InsufficientAuthentication { acr_values: Some("gold".into()), why: w() },
         Fault::InsufficientScope { scope: Some("orders.read".into()), why: w() },
         Fault::LoginClient(w()),
         Fault::TargetRefused(w()),

@@ -26,5 +26,5 @@ fn what_the_issuer_said_is_cut_and_cleaned() {
 #[test]
 fn a_challenge_cannot_be_broken_out_of() {
     let f = Fault::InteractionRequired { claims: Some("a\"b\\c\r\nd".into()), why: Why::default().into() };
-    assert_eq!(f.challenge().unwrap(), r#"Bearer error="insufficient_claims", claims="a\"b\\cd""#);
+    assert_eq!(f.challenge().unwrap(), r#"Bearer realm="cambist", error="insufficient_claims", claims="a\"b\\cd""#);
 }

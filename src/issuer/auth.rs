@@ -2,7 +2,6 @@
 //! both; neither is ever printed.
 
 use super::proof::Shown;
-use crate::token::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use reqwest::RequestBuilder;
@@ -54,11 +53,14 @@ pub(super) fn authenticated(request: RequestBuilder, form: &Form, shown: &Shown)
 const LONGEST_WORD: usize = 64;
 const GONE: &str = "[removed]";
 
-/// An issuer's words without our secret and without what could be a token: some echo what they refuse.
-pub(super) fn cleaned(words: &str, secret: Option<&Secret>) -> String {
-    let secret = secret.map(Secret::expose).unwrap_or_default();
-    let words = without(words, secret);
-    if holds_encoded(&words, secret) { GONE.to_owned() } else { without_tokens(&words) }
+/// An issuer's words without what was `sent` to it, our secret and others' tokens, and without what could be a token: some echo what
+/// they refuse.
+pub(super) fn cleaned(words: &str, sent: &[&str]) -> String {
+    let mut sent = sent.to_vec();
+    // One may hold another: taken out first, that would leave the rest of it.
+    sent.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
+    let words = sent.iter().fold(words.to_owned(), |words, secret| without(&words, secret).into_owned());
+    if sent.iter().any(|secret| holds_encoded(&words, secret)) { GONE.to_owned() } else { without_tokens(&words) }
 }
 
 /// From this length on a secret is taken out wherever it stands. A shorter one says nothing inside another word, and taking it out there
@@ -90,7 +92,7 @@ fn places<'a>(words: &'a str, secret: &'a str) -> impl Iterator<Item = usize> {
 }
 
 /// A text that others wrote, without what could be a token.
-pub fn without_tokens(words: &str) -> String {
+fn without_tokens(words: &str) -> String {
     let token_like = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
     let mut out = String::with_capacity(words.len());
     let mut rest = words;
@@ -128,14 +130,15 @@ pub(super) fn encoded(part: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::token::Secret;
 
     #[test]
     fn an_issuer_that_echoes_puts_nothing_into_the_log() {
         let secret = Secret::new("s3cr:t");
         let token = format!("eyJ{}.{}", "a".repeat(40), "b".repeat(40));
         let words = format!("invalid_request: Invalid token {token} for s3cr:t, ä");
-        assert_eq!(cleaned(&words, Some(&secret)), "invalid_request: Invalid token [removed] for [removed], ä");
-        assert_eq!(cleaned("Client is not within the token audience", None), "Client is not within the token audience");
+        assert_eq!(cleaned(&words, &[secret.expose()]), "invalid_request: Invalid token [removed] for [removed], ä");
+        assert_eq!(cleaned("Client is not within the token audience", &[]), "Client is not within the token audience");
         assert_eq!(format!("{:?}", Form::new().with("subject_token", &token)), "[form]");
     }
 
@@ -143,11 +146,12 @@ mod tests {
     fn a_short_secret_takes_no_letters_out_of_words() {
         let said = "invalid_client: Public client is not allowed to exchange token";
         for short in ["x", "a", "is not", "client", "token"] {
-            let (cleaned, short) = (cleaned(said, Some(&Secret::new(short))), format!(" {short} "));
+            let (cleaned, short) = (cleaned(said, &[short]), format!(" {short} "));
             assert!(cleaned.contains("exchange") && !format!(" {cleaned} ").contains(&short), "{short}: {cleaned}");
         }
-        assert_eq!(cleaned("client_secret=x, or x.", Some(&Secret::new("x"))), "client_secret=[removed], or [removed].");
-        assert_eq!(cleaned("youraa-long-secretbb", Some(&Secret::new("a-long-secret"))), "youra[removed]bb");
+        assert_eq!(cleaned("client_secret=x, or x.", &["x"]), "client_secret=[removed], or [removed].");
+        assert_eq!(cleaned("youraa-long-secretbb", &["a-long-secret"]), "youra[removed]bb");
+        assert_eq!(cleaned("a-secret, a-secret-token and t", &["a-secret", "a-secret-token", "t"]), "[removed], [removed] and [removed]");
     }
 
     #[test]
@@ -162,14 +166,13 @@ mod tests {
             format!("got {} there", URL_SAFE_NO_PAD.encode(secret.expose())),
         ];
         for words in spelt {
-            assert_eq!(cleaned(&words, Some(&secret)), GONE, "{words}");
+            assert_eq!(cleaned(&words, &[secret.expose()]), GONE, "{words}");
         }
-        let short = Secret::new("x=");
         for words in ["client_secret=x%3D&y=z", "client_secret=x=", "Basic x="] {
-            assert!(!cleaned(words, Some(&short)).contains("x"), "{words}");
+            assert!(!cleaned(words, &["x="]).contains("x"), "{words}");
         }
         for secret in ["", "x", "gateway-secret"] {
-            assert_eq!(cleaned("100% of a+b=c & more", Some(&Secret::new(secret))), "100% of a+b=c & more", "{secret}");
+            assert_eq!(cleaned("100% of a+b=c & more", &[secret]), "100% of a+b=c & more", "{secret}");
         }
     }
 }

@@ -2,6 +2,7 @@
 //! proxy of the environment, asks for no compression, and judges no answer.
 
 use super::proof::Shown;
+use super::traced::Question;
 use super::{ClientAuth, Error, Form, Settings, auth};
 use crate::tls::{self, Identity};
 use bytes::{Bytes, BytesMut};
@@ -99,13 +100,17 @@ impl Client {
     }
 
     pub(super) async fn get(&self, url: Url, max: usize) -> Result<Reply, CallError> {
-        answer(self.0.get(url), max).await
+        let question = Question::of("GET", &url);
+        let outcome = answer(question.marked(self.0.get(url)), max).await;
+        question.answered(outcome)
     }
 
     /// What is not answered by the deadline is timed out; whoever asks for more attempts has one deadline for all.
     pub(super) async fn post(&self, url: Url, form: &Form, shown: &Shown, deadline: Instant) -> Result<Reply, CallError> {
-        let request = auth::authenticated(self.0.post(url), form, shown);
-        answer(request.timeout(deadline.saturating_duration_since(Instant::now())), MAX_ANSWER).await
+        let question = Question::of("POST", &url);
+        let request = question.marked(auth::authenticated(self.0.post(url), form, shown));
+        let outcome = answer(request.timeout(deadline.saturating_duration_since(Instant::now())), MAX_ANSWER).await;
+        question.answered(outcome)
     }
 
     /// The files that it is made of.

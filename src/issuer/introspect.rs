@@ -3,6 +3,7 @@
 
 use super::ask;
 use super::{CallError, Form, Issuer, Priority, Reply};
+use crate::telemetry;
 use std::sync::Arc;
 use url::Url;
 
@@ -16,10 +17,10 @@ impl Issuer {
     pub fn introspect(self: &Arc<Self>, token: &str, then: impl FnOnce(Result<Reply, CallError>) + Send + 'static) {
         let form = Form::new().with("token", token).with("token_type_hint", "access_token");
         let this = self.clone();
-        self.control.spawn(async move {
+        self.control.spawn(telemetry::carried(telemetry::around(), async move {
             let Some(endpoint) = this.introspection_endpoint() else { return then(Err(CallError::NoEndpoint)) };
             then(ask::ask(&this, &endpoint, &form, Priority::Caller).await);
-        });
+        }));
     }
 
     fn introspection_endpoint(&self) -> Option<Url> {

@@ -24,10 +24,11 @@ mod signing;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod traced;
 mod typ;
 mod unanswered;
 
-pub use auth::{Form, without_tokens};
+pub use auth::Form;
 pub use breaker::{Settings as BreakerSettings, Standing};
 pub use client::{CallError, Reply};
 pub use inspect::Inspected;
@@ -42,6 +43,7 @@ pub use signing::{SigningAlgorithm, SigningKey};
 use crate::clock::Clock;
 use crate::fault::{Explained, Why};
 use crate::metrics::IssuerMetrics;
+use crate::telemetry;
 use crate::token::{Secret, SubjectToken};
 use arc_swap::ArcSwapOption;
 use breaker::Breaker;
@@ -196,13 +198,21 @@ impl Issuer {
         }
         let this = self.clone();
         // On the control runtime: the connection belongs to no worker, and outlives whoever asked.
-        let call = self.control.spawn(async move { ask::ask(&this, &endpoint, &form, priority).await });
+        let asking = async move { ask::ask(&this, &endpoint, &form, priority).await };
+        let call = self.control.spawn(telemetry::carried(telemetry::around(), asking));
         call.await.unwrap_or_else(|_| Err(CallError::Broken("the call was broken off".to_owned())))
     }
 
     /// An issuer's words without our secret and without anything that could be a token, fit for the log.
     pub fn cleaned(&self, words: &str) -> String {
-        auth::cleaned(words, self.credentials.current().proof.secret())
+        self.cleaned_of(words, &[])
+    }
+
+    /// The same, of words about a request in which these tokens were sent: they may be short, and look like anything.
+    pub fn cleaned_of(&self, words: &str, sent: &[&str]) -> String {
+        let tools = self.credentials.current();
+        let sent: Vec<&str> = tools.proof.secret().map(Secret::expose).into_iter().chain(sent.iter().copied()).collect();
+        auth::cleaned(words, &sent)
     }
 
     /// Whether this is what we prove to it who we are.
@@ -216,7 +226,7 @@ impl Issuer {
         let text = |key| json::string(&said, key).ok().flatten().filter(|text| !text.is_empty());
         let error = text("error")?;
         let said = text("error_description").map_or_else(|| error.to_owned(), |more| format!("{error}: {more}"));
-        Some(auth::cleaned(&self.cleaned(&said), Some(&Secret::new(token.expose()))))
+        Some(self.cleaned_of(&said, &[token.expose()]))
     }
 
     fn token_endpoint(&self) -> Option<Url> {

@@ -5,6 +5,7 @@
 use super::{Issuer, refresh};
 use crate::bounded::{Bounded, Kept};
 use crate::clock::millis;
+use crate::telemetry;
 use crate::token::Digest;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -103,14 +104,15 @@ fn next(issuer: &Arc<Issuer>, kid: &Digest) -> Result<Refetched, watch::Receiver
     state.running = Some(running.clone());
     drop(state);
     let issuer = issuer.clone();
-    issuer.control.clone().spawn(async move {
+    // For the trace of the request whose token names a key that we do not have.
+    issuer.control.clone().spawn(telemetry::carried(telemetry::around(), async move {
         let outcome = if refresh::fetch_keys(&issuer).await { Refetched::Fresh } else { Refetched::Failed };
         let mut state = issuer.refetches.state();
         state.running = None;
         state.last = outcome;
         drop(state);
         done.send_replace(Some(outcome));
-    });
+    }));
     Err(running)
 }
 

@@ -8,7 +8,7 @@ use super::shop::{Desk, Gate};
 use super::switch::Tunnel;
 use crate::clock::Ticked;
 use futures_util::task::AtomicWaker;
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
@@ -156,8 +156,8 @@ impl Connection {
     }
 
     /// The body of a request that has come, where it has to come at the least rate.
-    pub fn upload(&self, headers: &HeaderMap) -> Option<Arc<Upload>> {
-        Upload::new(&self.desk, headers)
+    pub fn upload(&self, version: Version, headers: &HeaderMap) -> Option<Arc<Upload>> {
+        Upload::new(&self.desk, version, headers)
     }
 
     /// A stream of HTTP/2 was reset while its answer was being made. Work that is asked for only to be taken back costs the

@@ -29,7 +29,7 @@ mod worker;
 pub use bind::{Bound, Error, Place};
 pub use connection::Connection;
 pub use greet::{Tls, Unwelcome};
-pub use pace::Upload;
+pub use pace::{Upload, is_grpc};
 pub use plain::serve_plain;
 pub use shop::Hooks;
 pub use switch::{CallersEnd, Ended, Switch, Tunnel};

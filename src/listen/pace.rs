@@ -4,8 +4,8 @@
 use super::shop::Desk;
 use crate::clock::{Ticked, millis};
 use futures_util::task::AtomicWaker;
-use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Version};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Context;
@@ -78,8 +78,8 @@ pub struct Upload {
 
 impl Upload {
     /// `None` for a gRPC stream, which may be silent for as long as it likes.
-    pub(super) fn new(desk: &Arc<Desk>, headers: &HeaderMap) -> Option<Arc<Self>> {
-        let metered = !is_grpc(headers);
+    pub(super) fn new(desk: &Arc<Desk>, version: Version, headers: &HeaderMap) -> Option<Arc<Self>> {
+        let metered = !is_grpc(version, headers);
         metered.then(|| {
             Arc::new(Self {
                 desk: Arc::clone(desk),
@@ -126,8 +126,13 @@ impl Ticked for Upload {
     }
 }
 
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+/// Whether it is a message of gRPC: `application/grpc`, with a `+` and a format or without, over HTTP/2. gRPC-Web is plain HTTP.
+pub fn is_grpc(version: Version, headers: &HeaderMap) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    let Some(kind) = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) else { return false };
+    version == Version::HTTP_2
+        && kind.get(..GRPC.len()).is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
+        && matches!(kind.get(GRPC.len()), None | Some(b'+' | b';' | b' ' | b'\t'))
 }
 
 #[cfg(test)]
@@ -153,6 +158,20 @@ mod tests {
         assert!(judged(&[(0, 0, true), (10_000, 0, true), (10_000, 0, true)]));
         assert!(!judged(&[(0, 0, true), (20_000, 2000, true), (19_900, 0, true)]), "a new span begins");
         assert!(judged(&[(0, 0, true), (20_000, 2000, true), (20_000, 0, true)]));
+    }
+
+    #[test]
+    fn grpc_is_told_by_its_media_type() {
+        let of = |kind: &'static str| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+        for kind in
+            ["application/grpc", "Application/GRPC", "application/grpc+proto", "application/grpc;charset=x", "application/grpc ; a=b"]
+        {
+            assert!(is_grpc(Version::HTTP_2, &of(kind)), "{kind}");
+            assert!(!is_grpc(Version::HTTP_11, &of(kind)), "{kind}: it needs HTTP/2");
+        }
+        for kind in ["application/grpc-web", "application/grpc-web+proto", "application/grp", "", "application/json"] {
+            assert!(!is_grpc(Version::HTTP_2, &of(kind)), "{kind}");
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ where
     fn call(&self, request: Request<Incoming>) -> Answer<S> {
         let uploads = !request.body().is_end_stream();
         // A call of gRPC has a body always.
-        let guard = Some(self.connection.begin(uploads, !uploads || !is_grpc(request.headers())));
+        let guard = Some(self.connection.begin(uploads, !uploads || !is_grpc(request.version(), request.headers())));
         let mut inner = self.inner.borrow_mut();
         // A service that is ready is called in place. hyper-util's adapter clones the whole stack for every request.
         let state = match inner.poll_ready(&mut Context::from_waker(Waker::noop())) {

@@ -9,6 +9,7 @@ mod process;
 mod reading;
 mod register;
 mod reloads;
+mod traces;
 mod upstream;
 
 use crate::fault::Fault;
@@ -17,6 +18,7 @@ pub use cache::{CacheMetrics, Force, ForcedUpdates};
 pub use issuer::{Exchanged, IssuerMetrics};
 pub use reading::{IssuerReading, LOOKUPS, RouteReading, Spread, UpstreamReading};
 pub use reloads::Reloads;
+pub use traces::TraceMetrics;
 pub use upstream::UpstreamMetrics;
 
 use codes::Codes;
@@ -49,6 +51,8 @@ pub struct Metrics {
     pub cache: CacheMetrics,
     pub forced: ForcedUpdates,
     log_lines_dropped: IntCounter,
+    log_lines_held_back: IntCounter,
+    pub traces: TraceMetrics,
     pub reloads: Reloads,
     process: process::Process,
     hooks: Mutex<Vec<Hook>>,
@@ -110,7 +114,9 @@ impl Metrics {
             tokens: Tokens::new(&r),
             cache: CacheMetrics::new(&r),
             forced: ForcedUpdates::new(&r),
-            log_lines_dropped: counter(&r, "cambist_log_lines_dropped_total", "Log lines lost because the output was too slow."),
+            log_lines_dropped: counter(&r, "cambist_log_lines_dropped_total", "Log lines lost: the output was too slow, or took none."),
+            log_lines_held_back: counter(&r, "cambist_log_lines_held_back_total", "Repeated log lines that were counted, not written."),
+            traces: TraceMetrics::new(&r),
             reloads: Reloads::new(&r),
             process: process::Process::new(&r),
             hooks: Mutex::default(),
@@ -136,8 +142,11 @@ impl Metrics {
         out
     }
 
-    pub fn set_log_lines_dropped(&self, total: u64) {
-        self.log_lines_dropped.inc_by(total.saturating_sub(self.log_lines_dropped.get()));
+    /// All that were lost so far, and all that were summed up.
+    pub fn set_log_lines(&self, dropped: u64, held_back: u64) {
+        for (counter, total) in [(&self.log_lines_dropped, dropped), (&self.log_lines_held_back, held_back)] {
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
     }
 
     pub fn malformed(&self) {
@@ -320,7 +329,7 @@ impl ListenerMetrics {
 pub struct RouteMetrics {
     requests: [Codes; METHODS.len()],
     duration: Histogram,
-    rejections: [(&'static str, IntCounter); 25],
+    rejections: [(&'static str, IntCounter); Fault::CODES.len()],
     lookups: [IntCounter; Source::ALL.len()],
     denied: IntCounter,
     overhead: [Histogram; Source::ALL.len()],

@@ -54,7 +54,7 @@ fn misfit(rule: &Rule, host: &str, path: &Reading<'_>, method: &Method, headers:
     if !matches_host {
         Some(Verdict::Host)
     } else if !rule.path.matches(path.written) {
-        let boldly = path.differs() && rule.path.folded().matches(path.boldest());
+        let boldly = rule.path.folded().matches(path.boldest());
         Some(if boldly { Verdict::PathAsWritten } else { Verdict::Path })
     } else if let Some((name, _)) = rule.headers.iter().find(other) {
         Some(Verdict::Header(name.clone()))

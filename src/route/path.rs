@@ -2,6 +2,7 @@
 //! to two programs is found out here; nothing is ever rewritten.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// A path as a route names it. Begins with `/`; a prefix matches whole segments.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,7 +59,20 @@ fn checked(text: &str) -> Result<String, String> {
     if text.contains('*') {
         return Err(format!("`{text}`: there are no wildcards in paths; a path matches everything below it by itself"));
     }
-    read(text).map(|_| text.to_owned()).map_err(|why| format!("`{text}`: {why}"))
+    read(text).map(|_| as_sent(text)).map_err(|why| format!("`{text}`: {why}"))
+}
+
+/// As every client sends it (RFC 3986 §2.1): `/straße` is `/stra%C3%9Fe` on the wire.
+fn as_sent(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for b in text.bytes() {
+        if b.is_ascii_graphic() && !br#""<>^`{|}"#.contains(&b) {
+            out.push(char::from(b));
+        } else {
+            let _ = write!(out, "%{b:02X}");
+        }
+    }
+    out
 }
 
 /// A path that can be looked up: both of its readings.
@@ -183,10 +197,7 @@ fn refuse_as_written(path: &str) -> Result<(), &'static str> {
 
 /// Decodes again and again, as a chain of programs would that each decode once.
 fn decoded_until_stable(path: &str) -> Result<String, &'static str> {
-    let mut now: Cow<'_, [u8]> = Cow::Borrowed(path.as_bytes());
-    while let Some(next) = decoded_once(&now) {
-        now = Cow::Owned(next);
-    }
+    let now = unescaped(path.as_bytes()).ok_or("escapes of escapes of escapes in the path")?;
     if now.iter().any(|b| *b < 0x20 || *b == 0x7f) {
         return Err("an encoded control byte in the path");
     }
@@ -205,6 +216,21 @@ fn ascii_of(c: char) -> char {
         '\u{2216}' | '\u{29f5}' | '\u{29f9}' | '\u{fe68}' => '\\',
         _ => c,
     }
+}
+
+/// Escapes of escapes of escapes: no chain of programs is that long. `%252525…` would cost a pass for every two characters.
+const MOST_PASSES: usize = 8;
+
+/// Bytes without percent escapes, however often they were escaped, within reason. `None`: it goes on beyond that.
+pub fn unescaped(text: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let mut now = Cow::Borrowed(text);
+    for _ in 0..MOST_PASSES {
+        match decoded_once(&now) {
+            Some(next) => now = Cow::Owned(next),
+            None => return Some(now),
+        }
+    }
+    None
 }
 
 /// `None`: nothing was there to decode.
@@ -242,8 +268,10 @@ fn fold(decoded: &str) -> Result<String, &'static str> {
             continue;
         }
         out.push('/');
-        // Both ways: some letters become another only on their way up (the long s), others only on their way down.
-        out.extend(name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase));
+        // Both ways: some letters become another only on their way up (the long s), others only on their way down. The dotted capital I
+        // keeps its dot in full case mapping, and loses it in the simple one that Java goes by.
+        let dotless = |c| if c == '\u{130}' { 'i' } else { c };
+        out.extend(name.chars().map(dotless).flat_map(char::to_uppercase).flat_map(char::to_lowercase));
     }
     Ok(if out.is_empty() { "/".to_owned() } else { out })
 }
@@ -303,6 +331,7 @@ mod tests {
             "/\u{1}",
             "/a%7f",
             "/a/%c2%80",
+            "/%252525252525252541",
         ];
         for path in bad {
             assert!(read(path).is_err(), "{path}");
@@ -325,6 +354,7 @@ mod tests {
         assert_eq!(bold("/%C3%84"), "/\u{e4}");
         assert_eq!(bold("/orders//"), "/orders/");
         assert_eq!(bold("/%C5%BFtra%C3%9Fe/%E2%84%AA"), "/strasse/k");
+        assert_eq!(bold("/K%C4%B0OSK"), "/kiosk");
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Table<R> {
     routes: Vec<(Rule, R)>,
     written: Hosts,
     folded: Hosts,
+    /// Some pattern is not its own boldest reading: a path that is may be taken for it.
+    bent: bool,
 }
 
 /// For each kind of host pattern, its paths.
@@ -55,18 +57,20 @@ impl<R> Table<R> {
     /// # Errors
     /// Every pair of rules that tie.
     pub fn build(routes: Vec<(Rule, R)>) -> Result<Self, Vec<Tie>> {
-        let (mut written, mut folded, mut ties) = (Hosts::default(), Hosts::default(), Vec::new());
+        let (mut written, mut folded, mut bent, mut ties) = (Hosts::default(), Hosts::default(), false, Vec::new());
         for (i, (rule, _)) in routes.iter().enumerate() {
             let rule_of = |j: usize| &routes[j].0;
             ties.extend(written.add(i, rule, &rule.path, &rule_of, false));
-            ties.extend(folded.add(i, rule, &rule.path.folded(), &rule_of, true));
+            let fold = rule.path.folded();
+            bent |= fold != rule.path;
+            ties.extend(folded.add(i, rule, &fold, &rule_of, true));
         }
         // A pair that ties as written ties folded too: it is told once.
         let plain: Vec<_> = ties.iter().filter(|t| !t.folded).map(|t| (t.first, t.second)).collect();
         ties.retain(|t| !t.folded || !plain.contains(&(t.first, t.second)));
         ties.sort_by_key(|t| (t.first, t.second));
         ties.dedup_by_key(|t| (t.first, t.second));
-        if ties.is_empty() { Ok(Self { routes, written, folded }) } else { Err(ties) }
+        if ties.is_empty() { Ok(Self { routes, written, folded, bent }) } else { Err(ties) }
     }
 
     pub fn routes(&self) -> impl Iterator<Item = &R> {
@@ -93,7 +97,7 @@ impl<R> Table<R> {
         let found = self.look(&self.written, host, path.written, method, headers);
         let Ok(at) = found else { return self.missed(host, path, method, headers) };
         let (rule, route) = &self.routes[at];
-        if path.differs() && !rule.as_written {
+        if self.in_doubt(path) && !rule.as_written {
             let elsewhere = |path: &str| self.look(&self.folded, host, path, method, headers) != Ok(at);
             if elsewhere(path.boldest()) || path::beyond_host(path.written).is_some_and(|left| elsewhere(&left)) {
                 return Found::Ambiguous;
@@ -102,9 +106,14 @@ impl<R> Table<R> {
         Found::Route(route)
     }
 
+    /// Whether its boldest reading, or that of a pattern, could be what another program goes by.
+    fn in_doubt(&self, path: &Reading<'_>) -> bool {
+        path.differs() || self.bent
+    }
+
     /// Nothing takes it as written. If the boldest reading leads somewhere, that is a doubt and no plain miss.
     fn missed(&self, host: &str, path: &Reading<'_>, method: &Method, headers: &HeaderMap) -> Found<'_, R> {
-        if path.differs() && self.look(&self.folded, host, path.boldest(), method, headers).is_ok() {
+        if self.in_doubt(path) && self.look(&self.folded, host, path.boldest(), method, headers).is_ok() {
             return Found::Ambiguous;
         }
         match self.look(&self.written, host, path.written, method, headers) {

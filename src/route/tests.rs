@@ -108,6 +108,26 @@ fn two_readings_must_lead_to_one_route() {
 }
 
 #[test]
+fn a_pattern_may_be_what_another_program_folds() {
+    let rules = vec![
+        (rule(&[], "/", &[]), "all"),
+        (rule(&[], "/Admin", &[]), "admin"),
+        (rule(&[], "/straße", &[]), "street"),
+        (rule(&[], "/kiosk", &[]), "kiosk"),
+    ];
+    let t = Table::build(rules).unwrap();
+    for path in ["/admin", "/admin/x", "/aDmin/x", "/strasse", "/stra%c3%9fe", "/K%C4%B0OSK"] {
+        assert_eq!(find(&t, Method::GET, "", path), Found::Ambiguous, "{path}");
+    }
+    for (path, route) in [("/Admin/x", "admin"), ("/stra%C3%9Fe", "street"), ("/kiosk", "kiosk"), ("/other", "all"), ("/Other", "all")] {
+        assert_eq!(find(&t, Method::GET, "", path), Found::Route(&route), "{path}");
+    }
+    let only = Table::build(vec![(rule(&[], "/Admin", &[]), "admin")]).unwrap();
+    assert_eq!(find(&only, Method::GET, "", "/admin"), Found::Ambiguous);
+    assert_eq!(find(&only, Method::GET, "", "/other"), Found::Nothing);
+}
+
+#[test]
 fn as_written_turns_the_second_look_off() {
     let loose = Rule { as_written: true, ..rule(&[], "/files", &[]) };
     let t = Table::build(vec![(loose, "files"), (rule(&[], "/admin", &[]), "admin")]).unwrap();

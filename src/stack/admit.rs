@@ -53,7 +53,7 @@ impl Admission {
         if head.uri.path_and_query().map_or(0, |p| p.as_str().len()) > limits.uri_bytes {
             return Err(Fault::UriTooLong);
         }
-        // Cookie crumbs count as the one field that they become.
+        // Cookie crumbs count as the one field that they become; and by their bytes.
         let crumbs = head.headers.get_all(http::header::COOKIE).iter().count().saturating_sub(1);
         let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
         if head.headers.len() - crumbs > limits.header_count || bytes > limits.header_bytes {

@@ -49,13 +49,21 @@ fn fields(fault: &Fault, headers: &mut HeaderMap) {
     if let Fault::NoTunnel(_) = fault {
         headers.insert(header::ALLOW, HeaderValue::from_static(""));
     }
-    if let Fault::RateLimited { retry_after, quota: Some(Quota { requests, window }) } = fault {
-        let wait = whole_seconds(*retry_after);
-        for (name, value) in
-            [(RATELIMIT_POLICY, format!("\"route\";q={requests};w={window}")), (RATELIMIT, format!("\"route\";r=0;t={wait}"))]
-        {
-            headers.extend(HeaderValue::try_from(value).ok().map(|value| (name, value)));
-        }
+    if let Fault::RateLimited { retry_after, quota: Some(quota) } = fault {
+        tell_rate(headers, ratelimit_policy(*quota), 0, *retry_after);
+    }
+}
+
+/// What a route allows (draft-ietf-httpapi-ratelimit-headers-10 §3).
+pub(super) fn ratelimit_policy(Quota { requests, window }: Quota) -> HeaderValue {
+    HeaderValue::try_from(format!("\"route\";q={requests};w={window}")).unwrap_or_else(|_| HeaderValue::from_static("\"route\""))
+}
+
+/// What is left of it (§4). Both fields are lists: those of a backend stay beside them.
+pub(super) fn tell_rate(headers: &mut HeaderMap, policy: HeaderValue, left: u64, more_in: Duration) {
+    headers.append(RATELIMIT_POLICY, policy);
+    if let Ok(left) = HeaderValue::try_from(format!("\"route\";r={left};t={}", whole_seconds(more_in))) {
+        headers.append(RATELIMIT, left);
     }
 }
 

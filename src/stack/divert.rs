@@ -6,6 +6,7 @@ use super::outbound::Aim;
 use super::request::{Bearer, Scrubbed};
 use crate::fault::{Fault, bad_request};
 use crate::metrics::RouteMetrics;
+use crate::telemetry::{self, Span};
 use crate::token::SubjectToken;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, FutureExt, Ready, ready};
@@ -114,7 +115,9 @@ async fn answered(door: Arc<Door>, scrubbed: Scrubbed) -> Outcome {
         Bearer::Broken(why) => return Err(bad_request(why)),
     };
     let body = whole(caught.body, door.max_body).await?;
-    let answer = (door.answer)(Request::from_parts(caught.head, body), token).await?;
+    let journal = &caught.journal;
+    let answering = (door.answer)(Request::from_parts(caught.head, body), token);
+    let answer = telemetry::carried(journal.context(&Span::none()), answering).await?;
     Ok(answer.map(Body::fixed))
 }
 

@@ -1,16 +1,17 @@
 //! The last requests that the gateway refused, with what only the operator may know: cause, cure and the issuer's words.
 //! A ring of fixed size in memory; it holds no token, no subject and no path.
 
+use crate::clock::Clock;
 use crate::fault::Fault;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How many are kept.
 const KEPT: usize = 200;
 
 #[derive(Default)]
 pub struct Failures {
+    clock: Clock,
     ring: Mutex<VecDeque<Failure>>,
 }
 
@@ -30,10 +31,14 @@ pub struct Failure {
 }
 
 impl Failures {
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, ring: Mutex::default() }
+    }
+
     pub(super) fn note(&self, fault: &Fault, route: Option<&Arc<str>>, trace_id: String) {
         let (row, why) = (fault.row(), fault.why());
         let failure = Failure {
-            time: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            time: self.clock.unix(),
             route: route.cloned(),
             reason: row.code,
             status: row.status.as_u16(),

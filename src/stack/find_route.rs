@@ -80,6 +80,9 @@ fn found(routes: &Routes, scrubbed: &Scrubbed, method: &Method) -> Result<Arc<Ro
         Found::Nothing => {
             // Of a host that some route names, the rest is not unknown: nothing of it goes past the routes.
             let names_it = table.names(&scrubbed.host);
+            if aim == Aim::Authority {
+                scrubbed.caught.journal.bound_for(&outbound::told(scrubbed.authority.to_str().unwrap_or("-")));
+            }
             let unmatched = from.outbound.as_ref().and_then(|outbound| outbound.unmatched.clone());
             unmatched.filter(|_| !names_it).ok_or_else(|| none(names_it))
         }

@@ -9,11 +9,13 @@ use super::outbound;
 use super::request::{Authorized, Caller};
 use super::retry::Again;
 use super::rewrite::HostRewrite;
-use super::route::Towards;
+use super::route::{Injection, Towards};
 use super::scrub;
+use super::traced::Sending;
 use super::tunnel::Joining;
 use super::upgrade::Upgrade;
 use crate::fault::{Fault, Why};
+use crate::telemetry::Kind;
 use crate::upstream::{Anywhere, Pools, Terms, Upstream};
 use futures_util::future::{BoxFuture, FutureExt};
 use http::header;
@@ -71,11 +73,16 @@ async fn forward(Forward { pools }: Forward, mut authorized: Authorized) -> Resu
     let mut terms = Terms::new(timeouts, Some(from.cut.clone()));
     terms.own_host = route.host == HostRewrite::Upstream;
     (terms.retries, terms.on_connect) = (route.retries.attempts, route.retries.on_connect);
+    let mut times = 0;
     let sent = loop {
+        let span = journal.span("upstream", Kind::Client);
+        journal.mark(&span, request.headers_mut());
+        let sending = Sending::of(span, &mut terms, &request, &route.upstream, times);
         let sent = pools.send(upstream, request, &mut terms).await.map(|answer| answer.map(|body| Body::upstream(body, trailers)));
+        sending.ended(&terms, &sent);
         match again.as_ref().and_then(|again| again.after(&sent, &route.retries)) {
             // The answer that is not taken goes first: its connection is closed or free before another is looked for.
-            Some(once_more) if terms.again(Some(from.cut.clone())) => request = once_more,
+            Some(once_more) if terms.again(Some(from.cut.clone())) => (request, times) = (once_more, times + 1),
             _ => break sent,
         }
     };
@@ -131,6 +138,12 @@ fn outgoing(authorized: Authorized, upgrade: Option<&Upgrade>) -> Request<Reques
     if head.uri.authority().is_some() {
         let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         head.uri = Uri::from(path);
+    }
+    if let Some(query) = head.uri.query().filter(|_| !matches!(route.token, Injection::Callers)).and_then(headers::without_tokens) {
+        let path = if query.is_empty() { head.uri.path().to_owned() } else { format!("{}?{query}", head.uri.path()) };
+        if let Ok(uri) = Uri::try_from(path) {
+            head.uri = uri;
+        }
     }
     // hyper takes a GET of unknown length for one without a body, and would drop it.
     if !body.is_end_stream() && body.size_hint().exact().is_none() {

@@ -108,19 +108,37 @@ impl<'a> Iterator for FromTheRight<'a> {
     }
 }
 
+/// The element of `Forwarded` that tells of the caller: what the proxy wrote that it came to, of those who are trusted.
+fn nearest<'a>(headers: &'a HeaderMap, trusted: &TrustedProxies) -> Option<&'a str> {
+    let pieces = headers.get_all(header::FORWARDED).iter().rev().flat_map(FromTheRight::new);
+    let mut found = None;
+    for piece in pieces.take(MOST_HOPS) {
+        let Some((element, address)) = piece.and_then(|element| Some((element, of_element(element)?))) else { break };
+        found = Some(element);
+        if !trusted.contains(address) {
+            break;
+        }
+    }
+    found
+}
+
 /// The `for` of an element of `Forwarded` (RFC 7239 §4), if it is an address.
 fn of_element(element: &str) -> Option<IpAddr> {
+    node(pair(element, "for")?)
+}
+
+/// The value of one of an element's pairs. None of those that we read has a semicolon in it: a quoted one elsewhere makes pairs that
+/// are none, and the element unreadable.
+fn pair<'a>(element: &'a str, wanted: &str) -> Option<&'a str> {
     let mut found = None;
-    // An address has no semicolon: a quoted one elsewhere makes pairs that are none, and the element unreadable.
     for pair in element.split(';').map(str::trim).filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=')?;
-        if name.trim().eq_ignore_ascii_case("for") && found.replace(value.trim()).is_some() {
+        if name.trim().eq_ignore_ascii_case(wanted) && found.replace(value.trim()).is_some() {
             return None;
         }
     }
     let value = found?;
-    let plain = value.strip_prefix('"').map_or(Some(value), |rest| rest.strip_suffix('"'))?;
-    node(plain)
+    value.strip_prefix('"').map_or(Some(value), |rest| rest.strip_suffix('"'))
 }
 
 /// An address, as some write it with a port, and IPv6 in brackets.
@@ -150,8 +168,11 @@ impl Said {
         let chains = (joined(headers, &X_FORWARDED_FOR), joined(headers, &header::FORWARDED));
         let contradict = chains.0.is_some() && chains.1.is_some() && !origin.sure;
         let (chain, forwarded) = if contradict { (None, None) } else { chains };
-        let proto = only(headers, &X_FORWARDED_PROTO).filter(|v| is_scheme(v)).cloned();
-        let host = only(headers, &X_FORWARDED_HOST).filter(|v| normal_host(v).is_ok_and(|host| !host.is_empty())).cloned();
+        let element = forwarded.as_ref().and_then(|_| nearest(headers, &from.peer.trusted));
+        let told = |name| HeaderValue::from_str(pair(element?, name)?).ok();
+        let proto = only(headers, &X_FORWARDED_PROTO).cloned().or_else(|| told("proto")).filter(is_scheme);
+        let host = only(headers, &X_FORWARDED_HOST).cloned().or_else(|| told("host"));
+        let host = host.filter(|v| normal_host(v).is_ok_and(|host| !host.is_empty()));
         let address = Some(origin.address).filter(|address| *address != from.ip);
         Some(Arc::new(Self { chain, forwarded, proto, host, address }))
     }

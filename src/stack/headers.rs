@@ -1,6 +1,7 @@
 //! Which header fields the gateway owns, and what is taken out of requests, answers and trailers.
 
 use crate::fault::{Fault, bad_request};
+use crate::route::path;
 use http::header::{self, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
@@ -186,14 +187,23 @@ pub(super) fn passing_request_trailers(trailers: HeaderMap, forbidden: &[HeaderN
     passing
 }
 
+/// A browser has fewer cookies for one host, most of the time.
+const MANY_CRUMBS: usize = 32;
+
 /// HTTP/2 may send a cookie in crumbs; HTTP/1.1 knows one field (RFC 9113 §8.2.3).
 pub(super) fn join_cookies(headers: &mut HeaderMap) {
     let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if crumbs.len() < 2 {
         return;
     }
+    let many = crumbs.len() > MANY_CRUMBS;
     if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
         headers.insert(header::COOKIE, joined);
+        if many {
+            // The room that they took would stay taken for as long as the request lasts.
+            let crumbled = std::mem::take(headers);
+            headers.extend(crumbled);
+        }
     }
 }
 
@@ -223,13 +233,27 @@ pub(super) fn append_via(headers: &mut HeaderMap, received: Version) {
     headers.append(header::VIA, HOPS[hop].clone());
 }
 
-/// Whether `token` stands anywhere in a request's head: a custom header, a cookie, the query (RFC 6750 §2.3). To be asked once
-/// `Authorization` is out.
+/// Whether `token` stands anywhere in a request's head, escaped or not: a custom header, a cookie, the query (RFC 6750 §2.3). To be
+/// asked once `Authorization` is out.
 pub(super) fn holds(head: &Parts, token: &str) -> bool {
+    let stands_in = |text: &[u8]| String::from_utf8_lossy(text).contains(token);
     // Nearly every value is shorter than a token, so that hardly anything is really searched.
-    let found = |text: &str| text.len() >= token.len() && text.contains(token);
-    head.headers.values().any(|v| v.len() >= token.len() && v.to_str().is_ok_and(found))
-        || head.uri.path_and_query().is_some_and(|p| found(p.as_str()))
+    let found = |text: &[u8]| {
+        let escaped = || text.contains(&b'%') && path::unescaped(text).is_none_or(|text| stands_in(&text));
+        text.len() >= token.len() && (stands_in(text) || escaped())
+    };
+    head.headers.values().any(|v| found(v.as_bytes())) || head.uri.path_and_query().is_some_and(|p| found(p.as_str().as_bytes()))
+}
+
+/// A query without the callers' tokens that may be in it (RFC 6750 §2.3), whichever they are; the rest stays as it is. `None`: there
+/// are none.
+pub(super) fn without_tokens(query: &str) -> Option<String> {
+    let names_one = |pair: &&str| {
+        let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
+        name == "access_token" || (name.contains('%') && path::unescaped(name.as_bytes()).is_none_or(|name| *name == *b"access_token"))
+    };
+    let pairs = || query.split('&');
+    pairs().any(|pair| names_one(&pair)).then(|| pairs().filter(|pair| !names_one(pair)).collect::<Vec<_>>().join("&"))
 }
 
 /// Whether a comma-separated field value lists `token`.
@@ -301,6 +325,33 @@ mod tests {
         let mut h = map(&[("x_actor_token", "b")]);
         assert!(take(&mut h, &name).unwrap().is_none() && h.is_empty());
         assert!(take(&mut map(&[("x-actor-token", "a"), ("x-actor-token", "a")]), &name).is_err());
+    }
+
+    #[test]
+    fn a_token_is_found_however_it_is_escaped() {
+        let token = "eyJ.a-b_c";
+        let held = |target: &str, cookie: &'static str| {
+            let request = http::Request::get(target).header("cookie", cookie).body(()).unwrap();
+            holds(&request.into_parts().0, token)
+        };
+        for target in ["/?t=eyJ.a-b_c", "/?t=eyJ%2Ea-b_c", "/?t=%65yJ%252Ea-b_c", "/eyJ%2ea-b_c/x", "/?%252525252525252525"] {
+            assert!(held(target, "x"), "{target}");
+        }
+        assert!(held("/", "a=1; t=eyJ%2Ea%2Db_c") && !held("/?t=eyJ%2Ea-b_d&u=100%", "a=%; b=%zz"));
+    }
+
+    #[test]
+    fn tokens_in_a_query_go_and_nothing_else() {
+        for (query, left) in [
+            ("access_token=x", Some("")),
+            ("a=1&access_token=x&b=%20", Some("a=1&b=%20")),
+            ("%61ccess%5ftoken=x&a", Some("a")),
+            ("access_token&access_token=&a", Some("a")),
+            ("a=access_token&my_access_token=1&access_token2=2&%=&&", None),
+            ("", None),
+        ] {
+            assert_eq!(without_tokens(query).as_deref(), left, "{query}");
+        }
     }
 
     #[test]

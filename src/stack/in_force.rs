@@ -7,6 +7,7 @@ use super::hold_off::FailedAuthentication;
 use super::outbound::Outbound;
 use super::replay::ReplayRoom;
 use super::route::{Limits, Routes};
+use crate::telemetry::Recorder;
 use std::any::Any;
 use std::sync::Arc;
 
@@ -23,8 +24,8 @@ pub struct InForce {
     pub failed: Option<Arc<FailedAuthentication>>,
     /// For bodies that may have to be sent again.
     pub replays: Arc<ReplayRoom>,
-    /// Whether a line is written for each request.
-    pub access_log: bool,
+    /// Who gets the traces; `None`: there are none.
+    pub traces: Option<Arc<Recorder>>,
     /// Listeners that have given their address to another: which, and to whom. What they accepted belongs to that one now.
     pub followed: Vec<(Arc<str>, Arc<str>)>,
     /// What has to live as long as a request under this configuration. Nobody here looks at it.

@@ -4,28 +4,41 @@
 use super::divert::Door;
 use super::route::Route;
 use crate::fault::Fault;
+use crate::listen::is_grpc;
 use crate::metrics::RouteMetrics;
-use crate::telemetry;
+use crate::telemetry::{self, Kind, Notes, Parent, Recorder, Span, TraceContext, TraceId};
 use crate::token::Source;
 use http::{HeaderMap, Method, StatusCode, Version};
 use std::borrow::Cow;
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+/// Where a request came from.
+pub struct From {
+    /// The caller's address.
+    pub client: IpAddr,
+    /// It came in over TLS.
+    pub tls: bool,
+}
+
 pub struct Journal {
     pub started: Instant,
     /// The caller's address.
     client: IpAddr,
+    tls: bool,
     pub method: Method,
     pub version: Version,
     /// gRPC requests get their faults as gRPC answers.
     pub grpc: bool,
-    /// The path without its query, for the access line; only kept where one is written.
+    /// The path without its query, for the access line and the trace; only kept where one of them is written.
     path: Option<Box<str>>,
+    /// Whom a request on an outbound listener is for, where no route names it.
+    authority: OnceLock<Box<str>>,
     trace: OnceLock<TraceId>,
+    /// `None`: traces are nobody's matter here.
+    traced: Option<telemetry::Request>,
     route: OnceLock<Arc<Route>>,
     /// The path of the gateway's own, where it was one.
     door: OnceLock<Arc<Door>>,
@@ -38,16 +51,21 @@ pub struct Journal {
 }
 
 impl Journal {
-    pub fn new(head: &http::request::Parts, client: IpAddr, access_log: bool) -> Self {
-        let grpc = head.headers.get(http::header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"));
+    pub fn new(head: &http::request::Parts, from: From, recorder: Option<&Arc<Recorder>>) -> Self {
+        let traced = recorder.map(|recorder| telemetry::Request::begin(recorder, &head.headers));
+        let trace = traced.as_ref().map(|traced| traced.context.trace).or_else(|| Parent::read(&head.headers).map(|p| p.trace));
+        let recorded = traced.as_ref().is_some_and(telemetry::Request::is_recorded);
         Self {
             started: Instant::now(),
-            client,
+            client: from.client,
+            tls: from.tls,
             method: head.method.clone(),
             version: head.version,
-            grpc,
-            path: access_log.then(|| cut(&without_jwts(head.uri.path()), 256).into()),
-            trace: TraceId::continued(&head.headers).map_or_else(OnceLock::new, OnceLock::from),
+            grpc: is_grpc(head.version, &head.headers),
+            path: (recorded || telemetry::access_wanted()).then(|| cut(&without_jwts(head.uri.path()), 256).into()),
+            authority: OnceLock::new(),
+            trace: trace.map_or_else(OnceLock::new, OnceLock::from),
+            traced,
             route: OnceLock::new(),
             door: OnceLock::new(),
             source: OnceLock::new(),
@@ -59,7 +77,25 @@ impl Journal {
     }
 
     pub fn trace(&self) -> &TraceId {
-        self.trace.get_or_init(TraceId::new)
+        self.trace.get_or_init(TraceId::random)
+    }
+
+    /// A step of this request; empty where that is not recorded.
+    pub fn span(&self, name: &'static str, kind: Kind) -> Span {
+        Span::below(self.traced.as_ref().map(|traced| &traced.context), name, kind)
+    }
+
+    /// What is begun in a step works for: the step, or the request as a whole.
+    pub fn context(&self, span: &Span) -> Option<TraceContext> {
+        let traced = self.traced.as_ref()?;
+        Some(span.context().unwrap_or_else(|| traced.context.clone()))
+    }
+
+    /// Says in headers that go on which trace they belong to, and to which step of it.
+    pub fn mark(&self, span: &Span, headers: &mut HeaderMap) {
+        if let Some(traced) = &self.traced {
+            span.context().as_ref().unwrap_or(&traced.context).mark(headers);
+        }
     }
 
     pub fn routed(&self, route: &Arc<Route>) {
@@ -72,6 +108,13 @@ impl Journal {
 
     pub fn diverted(&self, door: &Arc<Door>) {
         let _ = self.door.set(door.clone());
+    }
+
+    /// The request is for somebody whom no route names.
+    pub fn bound_for(&self, authority: &str) {
+        if self.path.is_some() {
+            let _ = self.authority.set(cut(authority, 256).into());
+        }
     }
 
     /// What the request's matters are noted under: its route, or the gateway's own path.
@@ -122,8 +165,45 @@ impl Journal {
         if let Some(fault) = self.fault.get() {
             metrics.rejected(fault);
         }
+        if let Some(traced) = &self.traced {
+            traced.end(took, |notes| self.note(notes, status));
+        }
         if self.path.is_some() && telemetry::access_wanted() {
             self.access_line(status, passed, took);
+        }
+    }
+
+    /// What the trace says of the request as a whole: no more of what the caller sent than the access line does.
+    fn note(&self, notes: &mut Notes, status: StatusCode) {
+        let route = self.route.get();
+        let template = route.map(|r| &*r.path).or_else(|| self.door.get().map(|d| &*d.path));
+        let method = known_method(&self.method);
+        notes.name(match (method, template) {
+            (OTHER_METHOD, None) => "HTTP".to_owned(),
+            (OTHER_METHOD, Some(path)) => format!("HTTP {path}"),
+            (method, None) => method.to_owned(),
+            (method, Some(path)) => format!("{method} {path}"),
+        });
+        notes.word("http.request.method", method);
+        notes.number("http.response.status_code", status.as_u16());
+        notes.word("url.scheme", if self.tls { "https" } else { "http" });
+        notes.text("url.path", self.path.as_deref().unwrap_or_default());
+        notes.text("client.address", self.client.to_string());
+        notes.word("network.protocol.version", protocol_version(self.version));
+        if let Some(template) = template {
+            notes.text("http.route", template);
+        }
+        if let Some(route) = route {
+            notes.text("cambist.route", &*route.name);
+            notes.text("cambist.upstream", &**route.upstream.name());
+        }
+        if let Some(source) = self.source.get() {
+            notes.word("cambist.cache.result", source.label());
+        }
+        match self.fault.get() {
+            Some(fault) => notes.fault(fault),
+            None if status.as_u16() >= 500 => notes.failed(status.as_u16().to_string()),
+            None => {}
         }
     }
 
@@ -132,25 +212,29 @@ impl Journal {
         let (sent, answered) = (self.sent.load(Ordering::Relaxed), self.answered.load(Ordering::Relaxed));
         let total = micros(took);
         let upstream_us = if sent == 0 { 0 } else { (if answered == 0 { total } else { answered }).saturating_sub(sent) };
-        tracing::info!(
-            target: telemetry::ACCESS,
-            client = %self.client,
+        telemetry::access(|line| {
+            line.plain("client", &self.client);
             // Of any length, since a caller may make it up.
-            method = cut(self.method.as_str(), 32),
-            path = self.path.as_deref().unwrap_or_default(),
-            route = self.name().map_or("-", |name| name),
-            upstream = route.map_or("-", |r| r.upstream.name()),
-            status = status.as_u16(),
-            bytes,
-            received,
-            whole,
-            total_us = total,
-            added_us = if sent == 0 { total } else { sent },
-            upstream_us,
-            token = self.source.get().map_or("-", |s| s.label()),
-            reason = self.fault.get().map_or("-", Fault::code),
-            trace_id = %self.trace(),
-        );
+            line.text("method", cut(self.method.as_str(), 32));
+            line.text("path", self.path.as_deref().unwrap_or_default());
+            if let Some(authority) = self.authority.get() {
+                line.text("authority", authority);
+            }
+            line.text("route", self.name().map_or("-", |name| name));
+            line.text("upstream", route.map_or("-", |r| r.upstream.name()));
+            line.number("status", status.as_u16().into());
+            line.number("bytes", bytes);
+            if let Some(received) = received {
+                line.number("received", received);
+            }
+            line.flag("whole", whole);
+            line.number("total_us", total);
+            line.number("added_us", if sent == 0 { total } else { sent });
+            line.number("upstream_us", upstream_us);
+            line.text("token", self.source.get().map_or("-", |s| s.label()));
+            line.text("reason", self.fault.get().map_or("-", Fault::code));
+            line.plain("trace_id", self.trace());
+        });
     }
 }
 
@@ -164,12 +248,29 @@ pub(super) struct Passed {
     pub whole: bool,
 }
 
+/// Instead of a method that only its caller knows.
+const OTHER_METHOD: &str = "_OTHER";
+
+/// The method in the words of the semantic conventions: anything else would be the caller's to make up.
+pub(super) fn known_method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER_METHOD)
+}
+
+pub(super) fn protocol_version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
+    }
+}
+
 fn micros(d: Duration) -> u64 {
     u64::try_from(d.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A path as it may be logged: some callers put their token there. A JWT's first part opens a JSON object, so it begins alike.
-fn without_jwts(path: &str) -> Cow<'_, str> {
+pub(super) fn without_jwts(path: &str) -> Cow<'_, str> {
     const BEGINS: &str = "eyJ";
     /// No JWT is that short.
     const LEAST: usize = 64;
@@ -188,60 +289,14 @@ fn without_jwts(path: &str) -> Cow<'_, str> {
     path
 }
 
-fn cut(text: &str, most: usize) -> &str {
+pub(super) fn cut(text: &str, most: usize) -> &str {
     let end = (0..=most.min(text.len())).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
     &text[..end]
-}
-
-/// A W3C trace id: the caller's, where it sent a valid `traceparent`, or a fresh one.
-#[derive(Clone, Copy)]
-pub struct TraceId(u128);
-
-impl TraceId {
-    fn new() -> Self {
-        Self(rand::random::<u128>().max(1))
-    }
-
-    /// `00-<32 hex>-<16 hex>-<2 hex>` (W3C Trace Context §3.2.2); anything else starts anew.
-    fn continued(headers: &HeaderMap) -> Option<Self> {
-        let value = headers.get("traceparent")?.to_str().ok()?;
-        let mut parts = value.split('-');
-        let (version, id) = (parts.next()?, parts.next()?);
-        let lower_hex = |s: &str| s.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        let well_formed = version.len() == 2 && version != "ff" && id.len() == 32 && lower_hex(id) && parts.next()?.len() == 16;
-        well_formed.then(|| u128::from_str_radix(id, 16).ok()).flatten().filter(|id| *id != 0).map(Self)
-    }
-}
-
-impl fmt::Display for TraceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_valid_traceparent_is_continued_and_any_other_is_not() {
-        let id = |v: &str| {
-            let mut h = HeaderMap::new();
-            h.insert("traceparent", http::HeaderValue::from_str(v).unwrap());
-            TraceId::continued(&h).map(|t| t.to_string())
-        };
-        let good = "4bf92f3577b34da6a3ce929d0e0e4736";
-        assert_eq!(id(&format!("00-{good}-00f067aa0ba902b7-01")).as_deref(), Some(good));
-        for bad in [
-            "",
-            "00",
-            &format!("ff-{good}-00f067aa0ba902b7-01"),
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-        ] {
-            assert_eq!(id(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn a_token_in_a_path_is_not_logged() {

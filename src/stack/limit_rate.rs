@@ -1,15 +1,19 @@
 //! A route's rate: by the address that a request came from before its token is looked at, by who the caller is after. What is too
 //! much is told when to come back. It queues nothing.
 
+use super::answer;
 use super::body::Body;
-use super::rates::{Limiter, Rate};
+use super::rates::{Left, Limiter, Rate};
 use super::request::{Known, Routed, Verified};
+use super::route::Route;
 use crate::fault::{Fault, Quota};
 use futures_util::future::{Either, Ready, ready};
-use http::Response;
+use http::{HeaderValue, Response};
+use pin_project_lite::pin_project;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// A route's rate, as the configuration describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,16 +35,23 @@ pub enum CountedBy {
 
 /// A route's rate, as it runs.
 pub struct RouteRate {
-    pub by: CountedBy,
-    pub limiter: Arc<Limiter>,
+    by: CountedBy,
+    limiter: Arc<Limiter>,
+    quota: Quota,
+    policy: HeaderValue,
 }
 
 impl RouteRate {
-    fn by_address(&self, address: IpAddr) -> Result<(), Fault> {
+    pub fn new(by: CountedBy, limiter: Arc<Limiter>) -> Self {
+        let quota = limiter.rate().quota();
+        Self { by, limiter, policy: answer::ratelimit_policy(quota), quota }
+    }
+
+    fn by_address(&self, address: IpAddr) -> Result<Left, Fault> {
         self.said(self.limiter.take(self.limiter.source(address)))
     }
 
-    fn by_caller(&self, verified: &Verified) -> Result<(), Fault> {
+    fn by_caller(&self, verified: &Verified) -> Result<Left, Fault> {
         let caller = match &verified.caller {
             Known::Caller(asker) => asker.caller(),
             Known::Anybody(_) | Known::Preflight => None,
@@ -55,10 +66,8 @@ impl RouteRate {
         self.said(self.limiter.take(key))
     }
 
-    fn said(&self, taken: Result<(), std::time::Duration>) -> Result<(), Fault> {
-        let rate = self.limiter.rate();
-        let quota = || Quota { requests: rate.burst, window: rate.window() };
-        taken.map_err(|retry_after| Fault::RateLimited { retry_after, quota: Some(quota()) })
+    fn said(&self, taken: Result<Left, std::time::Duration>) -> Result<Left, Fault> {
+        taken.map_err(|retry_after| Fault::RateLimited { retry_after, quota: Some(self.quota) })
     }
 }
 
@@ -81,7 +90,7 @@ where
 {
     type Response = Response<Body>;
     type Error = Fault;
-    type Future = Either<Ready<Outcome>, S::Future>;
+    type Future = Either<Ready<Outcome>, Telling<S::Future>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         self.inner.poll_ready(cx)
@@ -89,10 +98,11 @@ where
 
     fn call(&mut self, routed: Routed) -> Self::Future {
         let rate = routed.route.rate.as_ref().filter(|rate| rate.by == CountedBy::Address);
-        match rate.map_or(Ok(()), |rate| rate.by_address(routed.scrubbed.caught.origin.address)) {
-            Ok(()) => Either::Right(self.inner.call(routed)),
-            Err(fault) => Either::Left(ready(Err(fault))),
-        }
+        let left = match rate.map(|rate| rate.by_address(routed.scrubbed.caught.origin.address)).transpose() {
+            Ok(left) => left.map(|left| (left, routed.route.clone())),
+            Err(fault) => return Either::Left(ready(Err(fault))),
+        };
+        Either::Right(Telling { inner: self.inner.call(routed), left })
     }
 }
 
@@ -102,7 +112,7 @@ where
 {
     type Response = Response<Body>;
     type Error = Fault;
-    type Future = Either<Ready<Outcome>, S::Future>;
+    type Future = Either<Ready<Outcome>, Telling<S::Future>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         self.inner.poll_ready(cx)
@@ -110,9 +120,34 @@ where
 
     fn call(&mut self, verified: Verified) -> Self::Future {
         let rate = verified.routed.route.rate.as_ref().filter(|rate| rate.by != CountedBy::Address);
-        match rate.map_or(Ok(()), |rate| rate.by_caller(&verified)) {
-            Ok(()) => Either::Right(self.inner.call(verified)),
-            Err(fault) => Either::Left(ready(Err(fault))),
+        let left = match rate.map(|rate| rate.by_caller(&verified)).transpose() {
+            Ok(left) => left.map(|left| (left, verified.routed.route.clone())),
+            Err(fault) => return Either::Left(ready(Err(fault))),
+        };
+        Either::Right(Telling { inner: self.inner.call(verified), left })
+    }
+}
+
+pin_project! {
+    /// Tells who has a rate how much of it is left, so that they can slow down before they are refused.
+    pub struct Telling<F> {
+        #[pin]
+        inner: F,
+        left: Option<(Left, Arc<Route>)>,
+    }
+}
+
+impl<F: Future<Output = Outcome>> Future for Telling<F> {
+    type Output = Outcome;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let me = self.project();
+        let mut outcome = ready!(me.inner.poll(cx));
+        if let (Ok(answer), Some((left, route))) = (&mut outcome, me.left.take())
+            && let Some(rate) = &route.rate
+        {
+            answer::tell_rate(answer.headers_mut(), rate.policy.clone(), left.requests, left.more_in);
         }
+        Poll::Ready(outcome)
     }
 }

@@ -7,10 +7,11 @@ use super::admit::Permit;
 use super::body::{Body, RequestBody};
 use super::forwarded::Origin;
 use super::in_force::InForce;
-use super::journal::{Journal, Passed, TraceId};
+use super::journal::{From, Journal, Passed};
 use super::request::{Caller, Caught};
 use crate::listen::{self, Upload};
 use crate::metrics::{InFlight, ListenerMetrics, RouteMetrics};
+use crate::telemetry::TraceId;
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
@@ -65,8 +66,9 @@ impl<S> Measure<S> {
 
     fn open(&self, request: Request<RequestBody>) -> (Caught, Guard) {
         let (head, body) = request.into_parts();
-        let origin = Origin::of(&head.headers, &self.from);
-        let journal = Arc::new(Journal::new(&head, origin.address, self.from.in_force.access_log));
+        let (origin, in_force) = (Origin::of(&head.headers, &self.from), &self.from.in_force);
+        let from = From { client: origin.address, tls: self.from.peer.tls.is_some() };
+        let journal = Arc::new(Journal::new(&head, from, in_force.traces.as_ref()));
         let guard = Guard {
             journal: journal.clone(),
             unmatched: self.unmatched.clone(),
@@ -99,7 +101,8 @@ where
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         self.keep_up();
         let mut request = request.map(RequestBody::from);
-        let upload = if request.body().is_end_stream() { None } else { self.from.peer.connection.upload(request.headers()) };
+        let connection = &self.from.peer.connection;
+        let upload = if request.body().is_end_stream() { None } else { connection.upload(request.version(), request.headers()) };
         if let Some(upload) = &upload {
             request.body_mut().pace(upload.clone());
         }

@@ -31,6 +31,7 @@ mod route;
 mod scrub;
 mod shared_answers;
 mod swap_token;
+mod traced;
 mod tunnel;
 mod upgrade;
 mod verify;

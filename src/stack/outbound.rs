@@ -1,6 +1,7 @@
 //! A listener that is an HTTP proxy for workloads: whom a request on it is for, and what becomes of it where no route names that.
 //! It refuses tunnels and what is not asked for by an absolute `http://` URL; whom the gateway dials is the `upstream` room's matter.
 
+use super::journal::Journal;
 use super::request::Caller;
 use super::route::Route;
 use crate::fault::{Fault, Why, no_route};
@@ -47,13 +48,15 @@ pub enum Aim {
 
 /// # Errors
 /// A tunnel's inside cannot be given a token.
-pub(super) fn refuse_tunnel(head: &Parts, from: &Caller) -> Result<(), Fault> {
+pub(super) fn refuse_tunnel(head: &Parts, from: &Caller, journal: &Journal) -> Result<(), Fault> {
     if head.method != Method::CONNECT || from.outbound.is_none() {
         return Ok(());
     }
     // Without what may stand before an `@`.
     let target = head.uri.authority().map_or("-", |a| a.as_str().rsplit('@').next().unwrap_or_default());
-    Err(Fault::NoTunnel(Why::new(format!("a tunnel (CONNECT) to {} was asked for", told(target))).into()))
+    let target = told(target);
+    journal.bound_for(&target);
+    Err(Fault::NoTunnel(Why::new(format!("a tunnel (CONNECT) to {target} was asked for")).into()))
 }
 
 /// `host` and `authority` are the request's one host, as `scrub` has read it.
@@ -117,7 +120,7 @@ pub(super) fn refused(aim: Aim, from: &Caller, authority: &HeaderValue, names_it
 }
 
 /// In lower case a token that somebody wrote for a host is none any more.
-fn told(authority: &str) -> String {
+pub(super) fn told(authority: &str) -> String {
     authority.chars().take(260).map(|c| c.to_ascii_lowercase()).collect()
 }
 

@@ -3,6 +3,7 @@
 
 use crate::bounded::{Bounded, Kept};
 use crate::clock::Clock;
+use crate::fault::Quota;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,10 +17,15 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// In how many seconds, rounded up, a whole burst has become possible again.
-    pub fn window(&self) -> u64 {
-        let nanos = self.per.as_nanos() * u128::from(self.burst) / u128::from(self.count.max(1));
-        u64::try_from(nanos.div_ceil(1_000_000_000)).unwrap_or(u64::MAX).max(1)
+    /// So many in so many seconds: a whole burst in the time in which it has become possible again, or, where that is no whole number
+    /// of seconds, what may come in the next whole number.
+    pub fn quota(&self) -> Quota {
+        const SECOND: u128 = 1_000_000_000;
+        let (per, count) = (self.per.as_nanos().max(1), u128::from(self.count));
+        let seconds = (per * u128::from(self.burst)).div_ceil(count.max(1) * SECOND).max(1);
+        let come = (seconds * SECOND * count / per).max(u128::from(self.burst));
+        let window = u64::try_from(seconds).unwrap_or(u64::MAX);
+        Quota { requests: u32::try_from(come).unwrap_or(u32::MAX), window }
     }
 
     fn interval(&self) -> u64 {
@@ -33,6 +39,14 @@ const MOST: usize = 65_536;
 /// What a key is counted under. Keyed by chance, so that nobody can choose to share somebody's bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key(u64);
+
+/// What is left of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    pub requests: u64,
+    /// When there will be one more.
+    pub more_in: Duration,
+}
 
 /// The buckets of one rate.
 pub struct Limiter {
@@ -85,11 +99,11 @@ impl Limiter {
         }
     }
 
-    /// Counts one.
+    /// Counts one, and says how many more may come at once.
     ///
     /// # Errors
     /// How long to wait for it, where it is one too many; it is not counted then.
-    pub fn take(&self, key: Key) -> Result<(), Duration> {
+    pub fn take(&self, key: Key) -> Result<Left, Duration> {
         let now = self.clock.nanos();
         let take = |bucket: &mut Bucket| {
             let empty = bucket.0.max(now).saturating_add(self.one);
@@ -97,7 +111,8 @@ impl Limiter {
             if left.is_some() {
                 bucket.0 = empty;
             }
-            left.map(drop).ok_or_else(|| Duration::from_nanos(empty - now - self.burst))
+            let told = |left: u64| Left { requests: left / self.one, more_in: Duration::from_nanos(self.one - left % self.one) };
+            left.map(told).ok_or_else(|| Duration::from_nanos(empty - now - self.burst))
         };
         self.buckets.alter(&key.0, now, || Bucket(now), take).0
     }
@@ -136,6 +151,27 @@ mod tests {
         clock.turn(Duration::from_secs(1_000_000));
         assert_eq!(taken(&limiter, key, 20), 5, "no more than a burst is saved up");
         assert_eq!(taken(&limiter, limiter.key("bob"), 20), 5, "each has their own");
+    }
+
+    #[test]
+    fn a_quota_is_in_whole_seconds() {
+        let quota = |count, per, burst| {
+            let Quota { requests, window } = Rate { count, per: Duration::from_secs(per), burst }.quota();
+            (requests, window)
+        };
+        assert_eq!(quota(100, 1, 200), (200, 2));
+        assert_eq!(quota(5, 1, 2), (5, 1));
+        assert_eq!(quota(10, 1, 15), (20, 2));
+        assert_eq!(quota(1, 3600, 2), (2, 7200));
+        assert_eq!(quota(1, 1, 1), (1, 1));
+    }
+
+    #[test]
+    fn what_is_left_is_told() {
+        let (limiter, _) = limiter(1, 3600, 3, 100);
+        let left: Vec<_> = (0..3).map(|_| limiter.take(limiter.key(1)).unwrap()).collect();
+        assert_eq!(left.iter().map(|left| left.requests).collect::<Vec<_>>(), [2, 1, 0]);
+        assert!(left.iter().all(|left| left.more_in <= Duration::from_secs(3600) && left.more_in > Duration::from_secs(3500)), "{left:?}");
     }
 
     #[test]
@@ -184,11 +220,5 @@ mod tests {
         assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
         assert_eq!(source("::ffff:10.0.0.1"), source("10.0.0.1"));
         assert_ne!(source("10.0.0.1"), source("10.0.0.2"));
-    }
-
-    #[test]
-    fn windows_are_whole_seconds() {
-        let window = |count, per, burst| Rate { count, per: Duration::from_secs(per), burst }.window();
-        assert_eq!((window(100, 1, 200), window(100, 1, 250), window(100, 1, 1), window(1, 3600, 2)), (2, 3, 1, 7200));
     }
 }

@@ -3,14 +3,17 @@
 
 use super::body::Body;
 use super::force::OnUpstream401;
+use super::journal::Journal;
 use super::replay::Replay;
 use super::request::{Authorized, Caught, Exchanged};
 use super::route::Route;
+use super::swap_token;
 use crate::fault::Fault;
 use crate::metrics::Force;
+use crate::telemetry::{self, Kind};
 use crate::token::{Freshness, Granted, TokenSource};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either};
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, Response, StatusCode};
 use pin_project_lite::pin_project;
@@ -101,7 +104,7 @@ where
         let Self { mut inner, tokens, exchanged, replay, mut request } = *self;
         let route = request.route.clone();
         let Some(body) = replay.again() else { return Ok(passed(&route, refused)) };
-        let Some(granted) = newer(&tokens, &exchanged, &route).await else { return Ok(passed(&route, refused)) };
+        let Some(granted) = newer(&tokens, &exchanged, &route, &request.caught.journal).await else { return Ok(passed(&route, refused)) };
         // Its connection is closed or free before another is looked for.
         drop(refused);
         request.caught.body = body;
@@ -110,9 +113,15 @@ where
     }
 }
 
-async fn newer<T: TokenSource>(tokens: &T, exchanged: &Exchanged, route: &Route) -> Option<Granted> {
+async fn newer<T: TokenSource>(tokens: &T, exchanged: &Exchanged, route: &Route, journal: &Journal) -> Option<Granted> {
     let Exchanged { asker, target, generation, cached: _ } = exchanged;
-    let answer = tokens.token(asker, target, Freshness::NewerThan(*generation).into()).await;
+    let mut span = journal.span("cache", Kind::Internal);
+    swap_token::noted(&mut span, target);
+    let coming = telemetry::within(journal.context(&span), || tokens.token(asker, target, Freshness::NewerThan(*generation).into()));
+    let at_once = matches!(coming, Either::Left(_));
+    let answer = coming.await;
+    swap_token::found(&mut span, &answer, at_once);
+    span.end();
     let forced = &route.metrics.forced;
     match answer {
         // What the last forced exchange came to, not long ago: it is this very token, and the upstream refuses that one, too.

@@ -140,6 +140,8 @@ pub struct Limits {
 /// One route, ready to run.
 pub struct Route {
     pub name: Arc<str>,
+    /// The pattern that takes its requests' paths.
+    pub path: Box<str>,
     pub upstream: Towards,
     pub timeouts: upstream::Timeouts,
     pub retries: Retries,

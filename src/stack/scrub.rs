@@ -5,7 +5,7 @@ use super::body::Body;
 use super::forwarded::Said;
 use super::headers;
 use super::outbound;
-use super::request::{Bearer, Caught, Scrubbed};
+use super::request::{Bearer, Caller, Caught, Scrubbed};
 use super::upgrade;
 use crate::fault::{Fault, bad_request};
 use crate::route::path;
@@ -50,7 +50,7 @@ where
 
 fn scrub(mut caught: Caught) -> Result<Scrubbed, Fault> {
     let head = &mut caught.head;
-    outbound::refuse_tunnel(head, &caught.from)?;
+    outbound::refuse_tunnel(head, &caught.from, &caught.journal)?;
     // A tunnel's inside cannot be given a token; an answer to TRACE would show the caller the token that the upstream got.
     if head.method == Method::CONNECT || head.method == Method::TRACE {
         return Err(Fault::MethodNotAllowed { allow: String::new() });
@@ -62,7 +62,7 @@ fn scrub(mut caught: Caught) -> Result<Scrubbed, Fault> {
     let authority = one_authority(head)?;
     let host = normal_host(&authority)?;
     let aim = outbound::aim(head, &caught.from, &host, &authority)?;
-    let authority = as_looked_up(authority, &host);
+    let authority = as_looked_up(authority, &host, default_port(&caught.from));
     let boldest = path::read(head.uri.path()).map_err(bad_request)?.into_boldest();
     let bearer = one_bearer(&mut head.headers)?;
     headers::refuse_loop(&head.headers)?;
@@ -175,30 +175,34 @@ pub fn normal_host(authority: &HeaderValue) -> Result<String, Fault> {
     }
     let (host, port) = split_port(text).ok_or_else(|| bad_request("a Host that is no host and port"))?;
     let port_ok = port.is_none_or(|p| p.len() <= 5 && p.bytes().all(|b| b.is_ascii_digit()) && p.parse::<u16>().is_ok());
-    let name_ok = if host.starts_with('[') {
-        host[1..host.len() - 1].parse::<std::net::Ipv6Addr>().is_ok()
-    } else {
+    let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = bracketed.and_then(|address| address.parse::<std::net::Ipv6Addr>().ok());
+    let named = || {
         !host.is_empty()
             && host.len() <= 254
             && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
             && !host.contains("..")
             && !host.starts_with('.')
     };
-    if !port_ok || !name_ok || text.parse::<Authority>().is_err() {
+    if !port_ok || !(address.is_some() || named()) || text.parse::<Authority>().is_err() {
         return Err(bad_request("a Host that is no host and port"));
     }
-    let host = host.strip_suffix('.').unwrap_or(host);
-    Ok(host.to_ascii_lowercase())
+    // Of the many spellings of an IPv6 address, the one of RFC 5952.
+    Ok(address.map_or_else(|| host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase(), |address| format!("[{address}]")))
 }
 
-/// The `Host` that goes upstream: the name as it was looked up, with the caller's port. A backend that does not fold it would
-/// have another name.
-fn as_looked_up(authority: HeaderValue, host: &str) -> HeaderValue {
-    let written = authority.as_bytes();
-    if written.starts_with(host.as_bytes()) && written.get(host.len()) != Some(&b'.') {
+/// The port that need not be named.
+fn default_port(from: &Caller) -> &'static str {
+    if from.peer.tls.is_some() { "443" } else { "80" }
+}
+
+/// The `Host` that goes upstream: the name as it was looked up, with the caller's port where it is not the scheme's own. A backend
+/// that does not fold it would have another name.
+fn as_looked_up(authority: HeaderValue, host: &str, default_port: &str) -> HeaderValue {
+    if authority.as_bytes() == host.as_bytes() {
         return authority;
     }
-    let port = authority.to_str().ok().and_then(split_port).and_then(|(_, port)| port);
+    let port = authority.to_str().ok().and_then(split_port).and_then(|(_, port)| port).filter(|port| *port != default_port);
     let named = port.map_or_else(|| HeaderValue::from_str(host), |port| HeaderValue::try_from(format!("{host}:{port}")));
     named.unwrap_or(authority)
 }

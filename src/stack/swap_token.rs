@@ -7,6 +7,7 @@ use super::request::{Authorized, Bearer, Exchanged, Known, Verified};
 use super::route::{Injection, Targets};
 use crate::fault::{Fault, Why, bad_request};
 use crate::metrics::Force;
+use crate::telemetry::{self, Kind, Span};
 use crate::token::{Ask, Asker, Freshness, Granted, Source, SubjectToken, Target, TokenSource};
 use futures_util::future::{BoxFuture, Either, FutureExt, Ready, ready};
 use http::header::AUTHORIZATION;
@@ -56,15 +57,18 @@ where
         let force = verified.routed.scrubbed.force && verified.routed.route.force.allow_header;
         let ask = if force { Freshness::Forced.into() } else { Ask::ANY };
         let target = target.clone();
-        match self.tokens.token(asker, &target, ask) {
-            Either::Left(known) => match counted(known.into_inner(), ask, true, &verified) {
+        let journal = &verified.routed.scrubbed.caught.journal;
+        let mut span = journal.span("cache", Kind::Internal);
+        noted(&mut span, &target);
+        match telemetry::within(journal.context(&span), || self.tokens.token(asker, &target, ask)) {
+            Either::Left(known) => match counted(known.into_inner(), ask, true, &verified, span) {
                 Ok(granted) => self.go(verified, Injected::Granted(granted, target)),
                 Err(fault) => Either::Left(ready(Err(fault))),
             },
             Either::Right(coming) => {
                 let mut inner = self.inner.clone();
                 let waiting = async move {
-                    let granted = counted(coming.await, ask, false, &verified)?;
+                    let granted = counted(coming.await, ask, false, &verified, span)?;
                     inner.call(authorized(verified, Injected::Granted(granted, target))).await
                 };
                 Either::Right(Either::Right(waiting.boxed()))
@@ -161,7 +165,7 @@ enum Injected {
 }
 
 /// Notes where the token came from, or what became of it. `at_once`: nobody was asked; what was refused then has been before.
-fn counted(answer: Result<Granted, Fault>, ask: Ask, at_once: bool, verified: &Verified) -> Result<Granted, Fault> {
+fn counted(answer: Result<Granted, Fault>, ask: Ask, at_once: bool, verified: &Verified, mut span: Span) -> Result<Granted, Fault> {
     let (metrics, forced) = (&verified.routed.route.metrics, ask.freshness == Freshness::Forced);
     match &answer {
         Ok(granted) => {
@@ -171,10 +175,31 @@ fn counted(answer: Result<Granted, Fault>, ask: Ask, at_once: bool, verified: &V
         Err(_) if at_once => metrics.lookup_denied(),
         Err(_) => metrics.looked_up(if forced { Source::Forced } else { Source::Miss }),
     }
+    found(&mut span, &answer, at_once);
+    span.end();
     if forced {
         metrics.forced.ended(Force::Header, answer.as_ref().err());
     }
     answer
+}
+
+/// What is looked for.
+pub(super) fn noted(span: &mut Span, target: &Target) {
+    span.note(|notes| {
+        notes.text("cambist.issuer", &*target.issuer);
+        notes.text("cambist.audience", target.label());
+    });
+}
+
+/// What was found. `denied`: it had been refused before; a failure otherwise is that of an exchange.
+pub(super) fn found(span: &mut Span, answer: &Result<Granted, Fault>, at_once: bool) {
+    span.note(|notes| match answer {
+        Ok(granted) => notes.word("cambist.cache.result", granted.source.label()),
+        Err(fault) => {
+            notes.word("cambist.cache.result", if at_once { "denied" } else { "failed" });
+            notes.fault(fault);
+        }
+    });
 }
 
 /// `scrub` has left no `Authorization`, and `find_route` no other header of a token: what is put in here is the only one.

@@ -7,7 +7,8 @@ use http_body_util::BodyExt;
 
 fn journal(version: Version, content_type: &str) -> Journal {
     let request = Request::builder().version(version).header(CONTENT_TYPE, content_type).body(()).unwrap();
-    Journal::new(&request.into_parts().0, std::net::Ipv4Addr::LOCALHOST.into(), false)
+    let from = super::journal::From { client: std::net::Ipv4Addr::LOCALHOST.into(), tls: false };
+    Journal::new(&request.into_parts().0, from, None)
 }
 
 fn why() -> Why {

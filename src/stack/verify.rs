@@ -4,6 +4,7 @@
 use super::body::Body;
 use super::request::{Bearer, Known, Routed, Verified};
 use crate::fault::{Fault, Why, bad_request};
+use crate::telemetry::{self, Kind, Span};
 use crate::token::{Asker, Caller};
 use crate::verify::{self, Require};
 use futures_util::future::{BoxFuture, Either, FutureExt, Ready, ready};
@@ -50,30 +51,47 @@ where
             Bearer::None | Bearer::Other(_) => return Either::Left(ready(Err(Fault::NoToken))),
             Bearer::Broken(why) => return Either::Left(ready(Err(bad_request(why)))),
         };
-        let caller = verifiers.verify(token);
-        let actor = routed.actor.take().map(|token| verifiers.verify(token));
+        let journal = &routed.scrubbed.caught.journal;
+        let span = journal.span("verify", Kind::Internal);
+        let actors = routed.actor.take();
+        // What is asked of the issuer, for keys or about the token, is asked from here on.
+        let (caller, actor) =
+            telemetry::within(journal.context(&span), || (verifiers.verify(token), actors.map(|token| verifiers.verify(token))));
         match (caller, actor) {
-            (Either::Left(known), None) => match known.into_inner().and_then(|caller| asker(&routed.route.require, caller, None)) {
+            (Either::Left(known), None) => match verified(known.into_inner().and_then(|c| asker(&routed.route.require, c, None)), span) {
                 Ok(asker) => Either::Right(Either::Left(self.inner.call(Verified { routed, caller: Known::Caller(asker) }))),
                 Err(fault) => Either::Left(ready(Err(fault))),
             },
-            (caller, actor) => Either::Right(Either::Right(verified_later(self.inner.clone(), routed, caller, actor).boxed())),
+            (caller, actor) => Either::Right(Either::Right(verified_later(self.inner.clone(), routed, caller, actor, span).boxed())),
         }
     }
 }
 
 /// The issuer is being asked for its keys or about the token, or there is somebody who acts for the caller: the request waits.
-async fn verified_later<S>(mut inner: S, routed: Routed, caller: verify::Verified, actor: Option<verify::Verified>) -> Outcome
+async fn verified_later<S>(mut inner: S, routed: Routed, caller: verify::Verified, actor: Option<verify::Verified>, span: Span) -> Outcome
 where
     S: tower::Service<Verified, Response = Response<Body>, Error = Fault>,
 {
-    let caller = caller.await?;
-    let actor = match actor {
-        Some(actor) => Some(actor.await.map_err(|fault| of_the_actor(fault, routed.route.actor_header()))?),
-        None => None,
+    let outcome = async {
+        let caller = caller.await?;
+        let actor = match actor {
+            Some(actor) => Some(actor.await.map_err(|fault| of_the_actor(fault, routed.route.actor_header()))?),
+            None => None,
+        };
+        asker(&routed.route.require, caller, actor)
     };
-    let asker = asker(&routed.route.require, caller, actor)?;
+    let asker = verified(outcome.await, span)?;
     inner.call(Verified { routed, caller: Known::Caller(asker) }).await
+}
+
+/// Notes how it ended.
+fn verified(outcome: Result<Asker, Fault>, mut span: Span) -> Result<Asker, Fault> {
+    span.note(|notes| match &outcome {
+        Ok(asker) => notes.text("cambist.issuer", asker.caller().map_or("", |caller| &*caller.subject.issuer)),
+        Err(fault) => notes.fault(fault),
+    });
+    span.end();
+    outcome
 }
 
 /// On whose behalf a token is asked for.

@@ -30,6 +30,8 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! `docs/library.md` tells of tonic, of tower's other layers, of servers, and of what fails.
 
 mod engine;
 #[cfg(test)]
@@ -48,6 +50,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use tower::BoxError;
 
 /// Puts a [`TokenSwap`] around a service.
 #[derive(Clone)]
@@ -90,32 +93,33 @@ pub struct TokenSwap<S, T, F> {
     layer: TokenSwapLayer<T, F>,
 }
 
-/// Why no answer came.
+/// Why no answer came. It is an error like any other, so that whatever tower has may stand above: `Timeout`, `Buffer`, `Retry`, a
+/// tonic client. What went wrong below is its source, for those who look for a type of their own in there.
 #[derive(Debug, thiserror::Error)]
-pub enum Error<E> {
+pub enum Error {
     /// Nobody could be named who is behind the request. It was not sent.
     #[error("it is not known who is behind the request")]
     NoCaller,
     /// No token was to be had. It was not sent.
-    #[error("no token: {0}")]
-    Fault(Fault),
+    #[error("no token was to be had for the request")]
+    Fault(#[source] Fault),
     /// What the service below says.
-    #[error(transparent)]
-    Inner(E),
+    #[error("the service that the token is for failed")]
+    Inner(#[source] BoxError),
 }
 
 impl<B, S, T, F> tower::Service<Request<B>> for TokenSwap<S, T, F>
 where
-    S: tower::Service<Request<B>> + Clone,
+    S: tower::Service<Request<B>, Error: Into<BoxError>> + Clone,
     T: TokenSource,
     F: Fn(&Parts) -> Option<Caller>,
 {
     type Response = S::Response;
-    type Error = Error<S::Error>;
+    type Error = Error;
     type Future = Swapping<S, B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx).map_err(Error::Inner)
+        self.inner.poll_ready(cx).map_err(|e| Error::Inner(e.into()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
@@ -143,27 +147,27 @@ pin_project! {
         S: tower::Service<Request<B>>,
     {
         #[pin]
-        state: State<S, S::Future, B, S::Error>,
+        state: State<S, S::Future, B>,
     }
 }
 
 pin_project! {
     #[project = StateNow]
-    enum State<S, F, B, E> {
+    enum State<S, F, B> {
         Waiting { coming: Answer, held: Option<(S, Request<B>)> },
         Sent { #[pin] answer: F },
-        Refused { error: Option<Error<E>> },
+        Refused { error: Option<Error> },
     }
 }
 
 impl<S: tower::Service<Request<B>>, B> Swapping<S, B> {
-    fn refused(error: Error<S::Error>) -> Self {
+    fn refused(error: Error) -> Self {
         Self { state: State::Refused { error: Some(error) } }
     }
 }
 
-impl<S: tower::Service<Request<B>>, B> Future for Swapping<S, B> {
-    type Output = Result<S::Response, Error<S::Error>>;
+impl<S: tower::Service<Request<B>, Error: Into<BoxError>>, B> Future for Swapping<S, B> {
+    type Output = Result<S::Response, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut me = self.project();
@@ -177,7 +181,7 @@ impl<S: tower::Service<Request<B>>, B> Future for Swapping<S, B> {
                         (Ok(_), None) => State::Refused { error: None },
                     }
                 }
-                StateNow::Sent { answer } => return answer.poll(cx).map_err(Error::Inner),
+                StateNow::Sent { answer } => return answer.poll(cx).map_err(|e| Error::Inner(e.into())),
                 StateNow::Refused { error } => {
                     // Polled after its end, it stays silent.
                     return error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
@@ -195,3 +199,8 @@ fn bearing<B>(mut request: Request<B>, granted: &Granted) -> Request<B> {
     request.headers_mut().insert(AUTHORIZATION, value);
     request
 }
+
+/// What the page shows has to compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/library.md")]
+struct Page;

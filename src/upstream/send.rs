@@ -2,9 +2,10 @@
 //! most once: only what hyper hands back unsent goes out again by itself, on another connection, whatever the method.
 
 use super::connection::Lease;
+use super::member::Member;
 use super::outgoing::Outgoing;
 use super::watch::Cut;
-use super::{Body, Error, Pools, Timeouts, Upstream};
+use super::{Body, Endpoint, Error, Pools, Timeouts, Upstream};
 use bytes::Bytes;
 use http::header::{HOST, UPGRADE};
 use http::{Request, Response};
@@ -30,6 +31,9 @@ pub struct Terms {
     answered_by: Option<u64>,
     /// Connections that were opened.
     pub(super) opened: usize,
+    /// Whether somebody will ask where it went.
+    pub remember: bool,
+    reached: Option<Arc<Member>>,
     /// It is to become another protocol, which only HTTP/1.1 can.
     pub(super) http1: bool,
 }
@@ -37,7 +41,13 @@ pub struct Terms {
 impl Terms {
     pub fn new(timeouts: Timeouts, cut: Option<Arc<dyn Cut>>) -> Self {
         let (since, tried, answered_by) = (None, Vec::new(), None);
-        Self { timeouts, own_host: false, cut, retries: 0, on_connect: true, since, tried, answered_by, opened: 0, http1: false }
+        let (remember, reached, opened, http1) = (false, None, 0, false);
+        Self { timeouts, own_host: false, cut, retries: 0, on_connect: true, since, tried, answered_by, opened, remember, reached, http1 }
+    }
+
+    /// The endpoint that a request was sent to last, where that is remembered.
+    pub fn reached(&self) -> Option<&Endpoint> {
+        self.reached.as_ref().map(|member| &member.peer.endpoint)
     }
 
     /// The request is to be sent once more, elsewhere if there is an elsewhere. `false`: that has been done often enough.
@@ -76,6 +86,9 @@ where
         terms.http1 = asked.is_some();
         loop {
             let mut connection = self.lease(upstream, terms).await?;
+            if terms.remember {
+                terms.reached = Some(connection.member.clone());
+            }
             if terms.own_host {
                 request.headers_mut().insert(HOST, connection.member.peer.host.clone());
             }

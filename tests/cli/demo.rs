@@ -1,6 +1,7 @@
 //! `demo`, as a newcomer starts it: the tour, the line to paste, a fresh token, and ports that are somebody else's.
 
 use crate::program::{Program, cambist, say};
+use serde_json::Value;
 use std::net::TcpListener;
 use std::process::Command;
 
@@ -93,4 +94,36 @@ fn a_port_without_room_above_it_is_refused() {
         let said = say(cambist().args(args));
         assert!(said.code == 2 && said.err.contains("from 1 to 65523"), "{args:?}: {said:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tour_and_a_token_are_data_too() {
+    let _one = PORTS.lock().await;
+    let port = base();
+    let said = say(demo(port).args(["--once", "-o", "json"]));
+    assert_eq!((said.code, said.err.as_str(), said.out.lines().count()), (0, "", 1), "{said:?}");
+    let told: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(
+        (&told["ok"], &told["complaints"], &told["gateway"]),
+        (&true.into(), &Value::Array(vec![]), &format!("http://127.0.0.1:{port}").into())
+    );
+    let status = |step: &str| told[step]["status"].as_u64().unwrap();
+    assert_eq!((status("exchanged"), status("from_cache"), status("refused")), (200, 200, 403));
+    assert_eq!((told["incoming"]["aud"].as_str(), told["upstream"]["aud"].as_str()), (Some("gateway"), Some("orders-api")), "{told}");
+    assert!(told["cure"].is_string() && told["issuer_words"].as_str().unwrap().contains("payroll-api"), "{told}");
+
+    let port = base();
+    let mut running = Program::spawn(demo(port).args(["-o", "json"]));
+    for _ in 0..1500 {
+        if running.log().iter().any(|l| l["try"].is_string()) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let token = say(cambist().args(["demo", "token", "-o", "json", "--port", &port.to_string()]));
+    let told: Value = serde_json::from_str(&token.out).unwrap_or_else(|_| panic!("{token:?}"));
+    assert_eq!(told["token"].as_str().unwrap().split('.').count(), 3);
+    running.signal("TERM");
+    assert!(running.ended().await.success());
+    assert_eq!(running.log().len(), running.out().len(), "every line is JSON: {:?}", running.out());
 }

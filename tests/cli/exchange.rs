@@ -215,6 +215,11 @@ async fn an_introspection_that_is_refused_shows_the_issuers_words_and_a_short_se
     world.iam.script(Endpoint::Introspection, echo);
     let said = given(exchange(&config("gateway-secret", ", verify: { by: introspection }"), "orders", &[]), &opaque);
     assert!(said.out.contains("issuer  invalid_request: not allowed to ask about [removed]\n"), "{said:?}");
+    let echo = Misbehave::refusal(StatusCode::BAD_REQUEST, "invalid_request", &format!("the token {opaque} is unknown"));
+    world.iam.script(Endpoint::Token, echo);
+    let said = given(exchange(&config("gateway-secret", ", verify: { by: introspection }"), "orders", &[]), &opaque);
+    assert!(said.out.contains("issuer  invalid_request: the token [removed] is unknown\n"), "{said:?}");
+    assert!(!format!("{said:?}").contains(&opaque), "{said:?}");
     let words = "Public client is not allowed to exchange token";
     world.iam.script(Endpoint::Token, Misbehave::refusal(StatusCode::BAD_REQUEST, "invalid_client", words));
     let said = given(exchange(&config("x", ""), "orders", &[]), &token);

@@ -44,3 +44,12 @@ fn what_cannot_be_discovered_is_told_with_a_cure() {
     }
     assert_eq!(say(cambist().arg("init")).code, 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_data_it_is_the_same_text() {
+    let world = World::new().await;
+    let issuer = world.iam.issuer().to_owned();
+    let (text, said) = (init(&issuer, &[]), init(&issuer, &["-o", "json"]));
+    let told: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((told["issuer"].as_str(), told["yaml"].as_str()), (Some(&*issuer), Some(&*text.out)));
+}

@@ -117,3 +117,30 @@ fn complaints_are_data_too() {
     let first = &json["complaints"][0];
     assert!(first["code"].is_string() && first["docs"].as_str().unwrap().starts_with("docs/errors.md#c0"), "{json}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_with_an_actor_is_tried_with_the_actors_token() {
+    let world = World::new().await;
+    world.iam.delegates(true);
+    let routes = "
+  agents: { match: { path: /a }, upstream: ORDERS, audience: orders-api, actor: { header: X-Actor-Token } }
+  orders: { match: { path: /orders }, upstream: ORDERS, audience: orders-api }\n";
+    let text = world.yaml(routes, "");
+    let ada = world.iam.caller_token("ada").unwrap();
+    let skipped = check(&text, Some(&ada), &[]);
+    assert!(skipped.code == 0 && skipped.out.contains("- route agents") && skipped.out.contains("--actor-token-file"), "{skipped:?}");
+    let actor = |token: String| file(&token);
+    let good = actor(world.iam.caller_token("agent").unwrap());
+    let said = check(&text, Some(&ada), &["--actor-token-file", &good.path.display().to_string()]);
+    assert!(said.code == 0 && said.out.contains("✓ route agents") && said.out.contains("✓ route orders"), "{said:?}");
+    let dead = actor(world.iam.caller("x").expires_in(-600).token().unwrap());
+    let said = check(&text, Some(&ada), &["--actor-token-file", &dead.path.display().to_string()]);
+    assert!(
+        said.code == 1 && said.out.contains("of the actor's token in x-actor-token") && said.out.contains("✓ route orders"),
+        "{said:?}"
+    );
+    let alone = say(cambist().args(["check", "--online", "--actor-token-file", "-"]).arg(&file(&text).path));
+    assert_eq!(alone.code, 2, "with a caller's token only");
+    let same = say(cambist().args(["check", "--online", "--token-file", "-", "--actor-token-file", "-"]).arg(&file(&text).path));
+    assert!(same.code == 1 && same.err.contains("cannot both come from"), "{same:?}");
+}

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// By default limits, `header_timeout` is 10 s, and a rate is judged every 20 s.
@@ -129,12 +129,22 @@ async fn dawdle(kind: Slow, at: SocketAddr, token: Arc<str>) -> Duration {
     panic!("{kind:?} is not ended after {:?}: it heard {} bytes", began.elapsed(), heard.len());
 }
 
+/// The first line of the answer to one who asks what the crowd asks, at the same upstream, and goes when it begins.
+async fn begun(at: SocketAddr, token: &str) -> String {
+    let mut stream = TcpStream::connect(at).await.unwrap();
+    stream.write_all(&Slow::Reader.begins(token)).await.unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).await.unwrap();
+    line
+}
+
 /// Asks again and again until it is told to stop: how often, and the longest wait.
 async fn canary(at: SocketAddr, token: Arc<str>, stop: Arc<AtomicBool>) -> (usize, Duration) {
     let (mut served, mut longest) = (0, Duration::ZERO);
     while !stop.load(Ordering::SeqCst) {
         let began = Instant::now();
         assert_eq!(get_as(at, "/orders", &token).await.status, 200);
+        assert_eq!(begun(at, &token).await, "HTTP/1.1 200 OK\r\n");
         (served, longest) = (served + 1, longest.max(began.elapsed()));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -161,9 +171,10 @@ async fn patient_reader(at: SocketAddr, token: Arc<str>) -> usize {
 async fn crowded(workers: &str) -> (World, Program, SocketAddr, Arc<str>) {
     let world = World::new().await;
     world.open.script_always(Misbehave::Huge(1 << 30));
+    // All at one upstream, whose places are a thousand.
     let routes = format!(
         "{ROUTES}  huge: {{ match: {{ path: /huge }}, upstream: OPEN, token: strip }}
-  sink: {{ match: {{ path: /sink }}, upstream: PAYROLL, token: strip }}\n"
+  sink: {{ match: {{ path: /sink }}, upstream: OPEN, token: strip }}\n"
     );
     let mut program = Program::in_world(&world, &routes, &format!("{workers}log: {{ access: false }}")).await;
     let at = program.listener().await;

@@ -79,3 +79,22 @@ fn colours_are_for_terminals_that_want_them() {
         assert!(!said.err.contains('\u{1b}') && said.err.contains("error"), "{said:?}");
     }
 }
+
+/// Of the verbs that end by themselves. What they say as data is their own tests' matter.
+#[test]
+fn every_verb_that_tells_something_tells_it_as_json_too() {
+    let json = |args: &[&str]| {
+        let said = say(cambist().args(args).args(["-o", "json"]));
+        let told: serde_json::Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{args:?} {said:?}"));
+        (said.code, told)
+    };
+    let (code, told) = json(&["completions", "bash"]);
+    assert!(code == 0 && told["shell"] == "bash" && told["script"].as_str().unwrap().contains("cambist"));
+    assert_eq!((json(&["schema"]).0, json(&["schema"]).1), (0, serde_json::from_str(&say(cambist().arg("schema")).out).unwrap()));
+    assert_eq!(json(&["check", "/nowhere"]).0, 1);
+    assert_eq!(json(&["healthcheck", "--address", "127.0.0.1:1"]).0, 1);
+    for verb in ["check", "exchange", "explain", "schema", "init", "completions", "healthcheck", "demo"] {
+        let said = say(cambist().args([verb, "--help"]));
+        assert!(said.code == 0 && said.out.contains("--output"), "{verb}");
+    }
+}

@@ -199,7 +199,7 @@ exchange_api:
         assert_eq!(status(token, "billing-api").await.0, 200);
     }
     let refused = ask(&r, Some(&without), wanted("orders-api")).await;
-    assert_eq!(refused.headers["www-authenticate"], "Bearer error=\"insufficient_scope\", scope=\"buy\"");
+    assert_eq!(refused.headers["www-authenticate"], "Bearer realm=\"cambist\", error=\"insufficient_scope\", scope=\"buy\"");
     assert_eq!(r.world.iam.exchanges(), 3, "the issuer was not asked for what was refused");
 }
 

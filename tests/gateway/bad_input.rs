@@ -8,9 +8,8 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use cambist::demo::iam::Endpoint;
 use serde_json::json;
 
-const NO_TOKEN: &str = "Bearer";
-const INVALID: &str =
-    "Bearer error=\"invalid_token\", error_description=\"The token is expired, revoked, malformed or not meant for this gateway\"";
+const NO_TOKEN: &str = "Bearer realm=\"cambist\"";
+const INVALID: &str = "Bearer realm=\"cambist\", error=\"invalid_token\", error_description=\"The token is expired, revoked, malformed or not meant for this gateway\"";
 
 /// What the outside has seen: requests at each backend, and at each of the issuer's endpoints.
 fn outside(g: &Running) -> [u64; 6] {

@@ -106,3 +106,31 @@ async fn a_refusal_of_the_target_is_theirs_who_forced_and_one_of_the_subject_eve
         assert_eq!(g.world.iam.exchanges(), 2, "{error}");
     }
 }
+
+/// Row by row what `docs/errors.md` says of refusals that are remembered.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_what_the_issuer_refused_it_goes_past_a_target_and_past_nothing_else() {
+    let rows = [
+        (Misbehave::refusal(StatusCode::FORBIDDEN, "access_denied", "No."), (403, "target_refused"), true),
+        (Misbehave::refusal(StatusCode::BAD_REQUEST, "invalid_client", "Audience not found"), (500, "misconfigured"), true),
+        (Misbehave::refusal(StatusCode::BAD_REQUEST, "invalid_request", "Invalid token"), (401, "invalid_token"), false),
+        (Misbehave::refusal(StatusCode::UNAUTHORIZED, "invalid_client", "No."), (500, "misconfigured"), false),
+    ];
+    for (refusal, (status, code), passed) in rows {
+        let g = World::new().await.gateway(ROUTES, FORCE).await;
+        let token = g.token("ada");
+        g.world.iam.script(Endpoint::Token, refusal);
+        // It is mended from here on; who does not force is told what was said before.
+        for _ in 0..2 {
+            assert_eq!(said(&g.get("/orders", &token).await), (status, code.to_owned()));
+        }
+        let answer = forced(&g, "/orders", &token).await;
+        assert_eq!((answer.status == 200, g.world.iam.exchanges()), (passed, 1 + u64::from(passed)), "{code}");
+        if !passed {
+            // Another caller is concerned where it is us who were refused, and not where one token is dead.
+            assert_eq!(g.get("/orders", &g.token("ada")).await.status, if status == 401 { 200 } else { 500 });
+            g.turn(Duration::from_secs(30)).await;
+            assert_eq!(g.get("/orders", &token).await.status, 200, "{code}: it stands for a while and no longer");
+        }
+    }
+}

@@ -136,3 +136,17 @@ async fn tokens_come_in_no_url_and_questions_that_make_no_sense_are_told_so() {
     assert_eq!(ask(&r, Method::POST, "/v1/explain", None).await.0, 401);
     assert_eq!(ask(&r, Method::PUT, "/v1/explain", Some(json!({}))).await.0, 405);
 }
+
+/// Some headers that choose routes are shared secrets.
+#[tokio::test(flavor = "multi_thread")]
+async fn values_of_headers_that_choose_routes_are_for_who_shows_the_admin_token() {
+    let routes =
+        "\n  inner: { match: { path: /orders, headers: { X-Key: s3cret-of-a-partner } }, upstream: ORDERS, audience: orders-api }\n";
+    let r = World::new().await.gateway(routes, ADMIN).await;
+    let (status, seen) = ask(&r, Method::GET, "/v1/explain?url=/orders&header=x-key:%20guess", None).await;
+    let why = seen["answers"][0]["routes"][0]["why"].as_str().unwrap();
+    assert!(status == 200 && why.contains("`x-key`") && !seen.to_string().contains("s3cret"), "{seen}");
+    assert!(!r.status().await.to_string().contains("s3cret"));
+    let (_, told) = ask(&r, Method::POST, "/v1/explain", Some(json!({ "url": "/orders" }))).await;
+    assert!(told["answers"][0]["routes"][0]["why"].as_str().unwrap().contains("`x-key: s3cret-of-a-partner`"), "{told}");
+}

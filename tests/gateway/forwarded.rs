@@ -45,6 +45,15 @@ async fn who_knows_one_kind_of_chain_is_understood_in_the_other() {
     let heard = passed_on(&["Forwarded: for=\"[2001:db8::1]:4711\""]).await;
     assert_eq!(heard.one("x-forwarded-for"), "2001:db8::1, 127.0.0.1");
     assert_eq!(heard.one("x-forwarded-proto"), "http", "nobody said anything else");
+    // The caller came to the outermost of the proxies that are trusted; what the caller wrote before counts for nothing.
+    let heard = passed_on(&[
+        "Forwarded: for=6.6.6.6;proto=http;host=evil",
+        "Forwarded: for=203.0.113.7;host=\"shop.example.com:8443\";proto=https, for=10.1.1.1;proto=http;host=inner",
+    ])
+    .await;
+    assert_eq!((heard.one("x-forwarded-proto"), heard.one("x-forwarded-host")), ("https", "shop.example.com:8443"));
+    let heard = passed_on(&["Forwarded: for=203.0.113.7;proto=https;host=two", "X-Forwarded-Host: one", "X-Forwarded-Proto: http"]).await;
+    assert_eq!((heard.one("x-forwarded-proto"), heard.one("x-forwarded-host")), ("http", "one"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

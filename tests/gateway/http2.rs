@@ -210,7 +210,7 @@ async fn faults_are_answered_as_over_http_1() {
     assert_eq!(caller.get("/nowhere", &token).await.said(), (404, "no_route".into()));
     let invalid = caller.get("/orders", "x").await;
     assert_eq!(invalid.said(), (401, "invalid_token".into()));
-    assert!(invalid.headers["www-authenticate"].to_str().unwrap().starts_with("Bearer error=\"invalid_token\""));
+    assert!(invalid.headers["www-authenticate"].to_str().unwrap().starts_with("Bearer realm=\"cambist\", error=\"invalid_token\""));
     assert_eq!(caller.get("/payroll", &token).await.said(), (403, "target_refused".into()));
     g.world.orders.down().await;
     assert_eq!(caller.get("/orders", &token).await.said(), (502, "upstream_unreachable".into()));

@@ -65,7 +65,9 @@ impl World {
         } else {
             format!("issuers: {{ main: {{ url: \"{}\", client_id: gateway, client_secret: gateway-secret }} }}\n", self.iam.issuer())
         };
-        let listeners = if more.contains("listeners:") { "" } else { "listeners: { main: { address: 127.0.0.1:0 } }\n" };
+        // At the beginning of a line: an API has a key of that name as well.
+        let listeners =
+            if more.lines().any(|line| line.starts_with("listeners:")) { "" } else { "listeners: { main: { address: 127.0.0.1:0 } }\n" };
         let admin = if more.contains("admin:") { "" } else { "admin: { address: 127.0.0.1:0 }\n" };
         let more = more.replace("IAM", self.iam.issuer());
         format!("{listeners}metrics: {{ address: 127.0.0.1:0 }}\n{admin}{issuer}routes:{routes}\n{more}\n")

@@ -38,7 +38,10 @@ async fn statuses(g: &Running, path: &str, token: &str, fields: &[&str], times: 
 async fn a_subject_has_a_burst_and_then_its_rate() {
     let g = gateway("").await;
     let (ada, again, bob) = (g.token("ada"), g.token("ada"), g.token("bob"));
-    assert_eq!(statuses(&g, "/subject", &ada, &[], 2).await, [200, 200]);
+    let first = g.ask(get("/subject", &ada, &[])).await;
+    assert_eq!((first.status(), first.one("ratelimit-policy")), (200, "\"route\";q=2;w=7200"));
+    assert!(first.one("ratelimit").starts_with("\"route\";r=1;t=3"), "{}", first.head);
+    assert_eq!(statuses(&g, "/subject", &ada, &[], 1).await, [200]);
     let refused = g.ask(get("/subject", &again, &[])).await;
     assert_eq!(said(&refused), (LIMITED.0, LIMITED.1.to_owned()), "another token of the same subject");
     assert_eq!(refused.one("ratelimit-policy"), "\"route\";q=2;w=7200");

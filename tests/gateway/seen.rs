@@ -28,6 +28,7 @@ const FAMILIES: &[(&str, &str, &[&str])] = &[
     ("cambist_issuer_up", "gauge", &["issuer"]),
     ("cambist_jwks_last_success_timestamp_seconds", "gauge", &["issuer"]),
     ("cambist_log_lines_dropped_total", "counter", &[]),
+    ("cambist_log_lines_held_back_total", "counter", &[]),
     ("cambist_malformed_requests_total", "counter", &[]),
     ("cambist_overhead_duration_seconds", "histogram", &["token_source"]),
     ("cambist_rejections_total", "counter", &["reason", "route"]),
@@ -40,6 +41,7 @@ const FAMILIES: &[(&str, &str, &[&str])] = &[
     ("cambist_token_exchange_duration_seconds", "histogram", &["issuer"]),
     ("cambist_token_exchanges_in_flight", "gauge", &["issuer"]),
     ("cambist_token_exchanges_total", "counter", &["audience", "issuer", "result"]),
+    ("cambist_trace_spans_total", "counter", &["result"]),
     ("cambist_upgraded_connections", "gauge", &["route"]),
     ("cambist_upstream_endpoints", "gauge", &["upstream"]),
     ("cambist_upstream_endpoints_healthy", "gauge", &["upstream"]),
@@ -205,6 +207,7 @@ async fn what_alerts_ask_for_is_there_before_anything_happened() {
         ("cambist_rejections_total", vec![("reason", "issuer_unavailable"), ("route", "orders")]),
         ("cambist_http_requests_in_flight", vec![("listener", "main")]),
         ("cambist_log_lines_dropped_total", vec![]),
+        ("cambist_trace_spans_total", vec![("result", "dropped")]),
     ] {
         assert!(s.find(name, &labels).is_some(), "{name} {labels:?}");
     }
@@ -296,7 +299,7 @@ async fn the_status_tells_what_runs_and_what_failed_and_nothing_of_callers() {
     let g = World::new().await.gateway(ROUTES, "cache: { max_entries: 1000 }").await;
     traffic(&g).await;
     let status = g.status().await;
-    let parts = ["cache", "config", "failures", "history", "issuers", "listeners", "now", "problems", "ready", "routes"];
+    let parts = ["cache", "config", "failures", "history", "issuers", "listeners", "log", "now", "problems", "ready", "routes"];
     assert_eq!(keys(&status), [&parts[..], &["upstreams", "uptime_seconds", "version"]].concat());
     assert_eq!((&status["cache"]["entries"], &status["cache"]["max_entries"]), (&json!(3), &json!(1000)));
     let issuer = &status["issuers"][0];

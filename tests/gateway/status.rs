@@ -148,3 +148,14 @@ async fn the_page_is_there_for_whoever_may_look() {
     let answer = connection.get("/v1/status", None).await.unwrap();
     assert_eq!(answer.headers["content-security-policy"], "default-src 'none'; frame-ancestors 'none'", "data is no page");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_of_the_clocks_time_and_says_where_more_is_said_of_it() {
+    let g = World::new().await.gateway(ROUTES, "").await;
+    g.turn(Duration::from_secs(7200)).await;
+    assert_eq!(g.get_without_token("/orders").await.status, 401);
+    let (status, now) = (g.status().await, g.world.clock.unix());
+    let failure = &status["failures"][0];
+    assert!(failure["time"].as_u64().is_some_and(|at| at <= now && at + 60 > now), "{failure} {now}");
+    assert_eq!(failure["docs"], "docs/errors.md#no_token");
+}

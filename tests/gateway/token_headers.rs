@@ -154,3 +154,23 @@ async fn answers_vary_by_the_header_that_says_who_calls() {
         assert_eq!(g.ask(get(path, &token, &[])).await.all("vary"), ["Accept", "Origin"], "{path}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_in_the_query_goes_nowhere() {
+    let backend = Puppet::saying(OK).await;
+    let g = gateway(&backend).await;
+    let (ada, bob) = (g.token("ada"), g.token("bob"));
+    for path in ["/plain", "/out"] {
+        // A second way to say who calls, of which nobody can tell whether a backend goes by it.
+        assert_eq!(g.ask(get(&format!("{path}?a=1&%61ccess_token={bob}&b=%20"), &ada, &[])).await.status(), 200, "{path}");
+        let heard = backend.last();
+        assert!(heard.head.starts_with(&format!("GET {path}?a=1&b=%20 HTTP/1.1\r\n")) && !heard.head.contains(&bob), "{}", heard.head);
+        let escaped = ada.replace('.', "%2E");
+        assert_eq!(g.ask(get(&format!("{path}?access_token={escaped}"), &ada, &[])).await.status(), 400, "{path}");
+        assert_eq!(g.ask(get(path, &ada, &[&format!("Cookie: a=1; t={escaped}")])).await.status(), 400, "{path}");
+    }
+    assert_eq!(g.ask(ask("/anybody?access_token=x", &[])).await.status(), 200);
+    assert!(backend.last().head.starts_with("GET /anybody HTTP/1.1\r\n"));
+    assert_eq!(g.ask(get(&format!("/over?access_token={bob}"), &ada, &[])).await.status(), 200);
+    assert!(backend.last().head.contains(&bob), "the operator lets callers' tokens through");
+}

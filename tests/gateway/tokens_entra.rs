@@ -73,10 +73,13 @@ async fn the_claims_challenge_reaches_the_caller_and_entras_words_do_not() {
     let base64 = base64::prelude::BASE64_STANDARD.encode(CLAIMS);
     let with_claims = |error: &str| json!({"error": error, "error_description": "AADSTS50076: MFA", "claims": CLAIMS});
     let cases = [
-        (with_claims("interaction_required"), format!("Bearer error=\"insufficient_claims\", claims=\"{base64}\"")),
-        (with_claims("invalid_grant"), format!("Bearer error=\"insufficient_claims\", claims=\"{base64}\"")),
-        (json!({"error": "interaction_required", "error_description": "AADSTS1"}), "Bearer error=\"interaction_required\"".into()),
-        (json!({"error": "consent_required"}), "Bearer error=\"interaction_required\"".into()),
+        (with_claims("interaction_required"), format!("Bearer realm=\"cambist\", error=\"insufficient_claims\", claims=\"{base64}\"")),
+        (with_claims("invalid_grant"), format!("Bearer realm=\"cambist\", error=\"insufficient_claims\", claims=\"{base64}\"")),
+        (
+            json!({"error": "interaction_required", "error_description": "AADSTS1"}),
+            "Bearer realm=\"cambist\", error=\"interaction_required\"".into(),
+        ),
+        (json!({"error": "consent_required"}), "Bearer realm=\"cambist\", error=\"interaction_required\"".into()),
     ];
     for (body, challenge) in cases {
         g.world.iam.script(Endpoint::Token, Misbehave::answer(StatusCode::BAD_REQUEST, "application/json", body.to_string()));

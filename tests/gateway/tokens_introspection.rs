@@ -45,6 +45,17 @@ async fn an_opaque_token_is_exchanged_like_any_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_that_echoes_one_tells_it_to_nobody() {
+    let g = asking().await;
+    let token = g.opaque("ada");
+    g.world.iam.script(Endpoint::Token, Misbehave::refusal(StatusCode::FORBIDDEN, "access_denied", &format!("not with {token}.")));
+    assert_eq!(said(&g.get("/orders", &token).await), (403, "target_refused".into()));
+    let failure = g.gateway.failures().remove(0);
+    assert_eq!(failure.issuer_words.as_deref(), Some("access_denied: not with [removed]."));
+    assert!(token.len() <= 64 && !format!("{failure:?}").contains(&token), "{failure:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_good_answer_counts_for_half_a_minute_and_no_longer_than_the_token() {
     let g = asking().await;
     let token = g.opaque("ada");

@@ -129,6 +129,18 @@ fn claims() -> Vec<Row> {
         row("issues a token that has expired", claim("exp", json!(1)), BAD),
         row("issues an exp before 1970", claim("exp", json!(-1)), BAD),
         row("issues an exp that is text", claim("exp", json!("never")), BAD),
+        row("issues for a time to come", claim("nbf", json!(99_999_999_999_i64)), BAD),
+        row("issues since a time that is none", claim("nbf", json!("now")), BAD),
+        row("binds its token to a key", claim("cnf", json!({"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"})), BAD),
+        row(
+            "binds it to a certificate that is not ours",
+            claim("cnf", json!({"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"})),
+            BAD,
+        ),
+        row("binds it to a key of some other sort", claim("cnf", json!({"kid": "k"})), BAD),
+        row("binds it to what is no key", claim("cnf", json!(true)), BAD),
+        row("issues in another's name", claim("iss", json!("https://elsewhere.example.com/realms/demo")), BAD),
+        row("issues in a name that is no text", claim("iss", json!(["https://elsewhere.example.com"])), BAD),
     ]
 }
 
@@ -261,6 +273,8 @@ async fn what_is_odd_and_good_enough() {
         member("token_type", json!("bEARER")),
         member("refresh_token", json!("never looked at")),
         claim("aud", json!(["account", "orders-api"])),
+        claim("nbf", json!(0)),
+        claim("cnf", Value::Null),
         Misbehave::content_type(HeaderValue::from_static("text/plain")),
         Misbehave::content_type(HeaderValue::from_static("application/json")).with(CONTENT_ENCODING, HeaderValue::from_static("br")),
     ] {

@@ -25,6 +25,7 @@ async fn the_gateways_own_token_is_one_for_all_callers() {
     }
     let form = g.world.iam.last(Endpoint::Token).unwrap();
     assert_eq!((form.field("grant_type"), form.field("subject_token"), form.field("scope")), (Some("client_credentials"), None, None));
+    assert_eq!(form.field("audience"), Some("orders-api"), "which Keycloak passes over");
     assert_eq!(g.world.iam.requests(Endpoint::Token), 1, "got once, whoever calls");
     assert_eq!(g.world.iam.exchanges(), 0);
     assert_eq!(g.metric("cambist_token_cache_lookups_total{result=\"hit\",route=\"own\"}").await, 2.0);
@@ -69,6 +70,28 @@ async fn an_own_token_for_another_audience_is_not_used() {
     let g = World::new().await.gateway("\n  own: { upstream: PAYROLL, token: client_credentials, audience: payroll-api }", "").await;
     assert_eq!(said(&g.get("/", &g.token("ada")).await), (502, "bad_issuer_answer".into()));
     assert_eq!(g.world.payroll.requests(), 0);
+}
+
+/// As at Auth0: a token of one's own is for the audience that is asked for, and there is none without.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_that_wants_to_be_told_the_audience_is_told() {
+    let routes = "
+  payroll: { match: { path: /payroll }, upstream: PAYROLL, token: client_credentials, audience: payroll-api, resource: [\"https://p.example/\"] }
+  silent: { match: { path: /silent }, upstream: OPEN, token: client_credentials, expect_audience: payroll-api }
+";
+    for profile in ["keycloak", "rfc8693"] {
+        let world = World::new().await;
+        world.iam.addressed(true);
+        let issuer = format!("issuers: {{ main: {{ url: IAM, profile: {profile}, client_id: gateway, client_secret: gateway-secret }} }}");
+        let g = world.gateway(routes, &issuer).await;
+        assert_eq!(g.get("/payroll", &g.token("ada")).await.status, 200, "{profile}: {:?}", g.gateway.failures());
+        let form = g.world.iam.last(Endpoint::Token).unwrap();
+        assert_eq!((form.field("audience"), form.field("resource")), (Some("payroll-api"), Some("https://p.example/")));
+        assert_eq!(g.world.payroll.last().unwrap().claim("aud"), Some("payroll-api"));
+        assert_eq!(said(&g.get("/silent", &g.token("ada")).await), (500, "misconfigured".into()));
+        let failure = &g.gateway.failures()[0];
+        assert!(failure.cure.contains("`audience`") && failure.docs.contains("#issuer-own-token"), "{failure:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +140,7 @@ async fn what_a_route_requires_of_its_callers() {
     }
     let lacks = g.get("/scoped", &caller().claim("scope", json!("orders emails")).token().unwrap()).await;
     assert_eq!(said(&lacks), (403, "insufficient_scope".into()));
-    assert_eq!(lacks.headers["www-authenticate"], "Bearer error=\"insufficient_scope\", scope=\"orders email\"");
+    assert_eq!(lacks.headers["www-authenticate"], "Bearer realm=\"cambist\", error=\"insufficient_scope\", scope=\"orders email\"");
 
     let claims = |tenant, level| caller().claim("tenant", tenant).claim("level", level).token().unwrap();
     for (tenant, level) in [(json!("acme"), json!(3)), (json!(["x", "umbrella"]), json!("3")), (json!("umbrella"), json!([1, 3]))] {
@@ -126,7 +149,7 @@ async fn what_a_route_requires_of_its_callers() {
     for (tenant, level) in [(json!("acm"), json!(3)), (json!("acme"), json!(4)), (json!({"acme": 1}), json!(3)), (json!([]), json!(3))] {
         let answer = g.get("/claimed", &claims(tenant, level)).await;
         assert_eq!(said(&answer), (403, "insufficient_scope".into()));
-        assert_eq!(answer.headers["www-authenticate"], "Bearer error=\"insufficient_scope\"", "no claim is told");
+        assert_eq!(answer.headers["www-authenticate"], "Bearer realm=\"cambist\", error=\"insufficient_scope\"", "no claim is told");
     }
 
     let clerk = caller().claim("realm_access", json!({"roles": ["user", "clerk"]})).token().unwrap();
@@ -135,4 +158,32 @@ async fn what_a_route_requires_of_its_callers() {
     assert_eq!(g.world.iam.exchanges(), 1, "who lacks something never reaches the issuer");
     // What was remembered of a token on one route holds on the others.
     assert_eq!(said(&g.get("/scoped", &clerk).await), (403, "insufficient_scope".into()));
+}
+
+/// RFC 9470: who may come in after a better sign-in is told which, and is no stranger meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_signed_in_too_weakly_is_told_how_to_sign_in() {
+    let require = "require: { scopes: [email], claims: { acr: [gold, platinum] } }";
+    let routes = format!("\n  orders: {{ match: {{ path: /orders }}, upstream: ORDERS, audience: orders-api, {require} }}");
+    let api = format!(
+        "listeners: {{ main: {{ address: \"127.0.0.1:0\" }} }}\nexchange_api: {{ listeners: [main], audiences: {{ orders-api: {{ {require} }} }} }}"
+    );
+    let g = World::new().await.gateway(&routes, &api).await;
+    let token = |acr: &str| g.world.iam.caller("ada").claim("acr", json!(acr)).token().unwrap();
+    let challenge = "Bearer realm=\"cambist\", error=\"insufficient_user_authentication\", acr_values=\"gold platinum\"";
+    for weak in [token("1"), g.token("ada")] {
+        let refused = g.get("/orders", &weak).await;
+        assert_eq!(said(&refused), (401, "insufficient_user_authentication".into()));
+        assert_eq!(refused.headers["www-authenticate"], challenge);
+        let failure = &g.gateway.failures()[0];
+        assert!(failure.cause.contains("acr") && failure.docs.ends_with("#insufficient_user_authentication"), "{failure:?}");
+        let fields = [("authorization", &*format!("Bearer {weak}")), ("content-type", "application/json")];
+        let refused = g.send(Method::POST, "/v1/exchange", &fields, "{\"audience\":\"orders-api\"}").await;
+        assert_eq!((said(&refused).0, &refused.headers["www-authenticate"].to_str().unwrap()), (401, &challenge));
+    }
+    assert_eq!((g.world.iam.exchanges(), g.world.orders.requests()), (0, 0));
+    assert_eq!(g.get("/orders", &token("gold")).await.status, 200);
+    // Scopes come first: no sign-in would bring one.
+    let neither = g.world.iam.caller("ada").claim("scope", json!("profile")).token().unwrap();
+    assert_eq!(said(&g.get("/orders", &neither).await), (403, "insufficient_scope".into()));
 }

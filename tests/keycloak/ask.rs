@@ -167,7 +167,7 @@ impl Running {
         assert_eq!(answer.headers["cache-control"], "no-store");
         let challenge = answer.headers.get("www-authenticate").map(|c| c.to_str().unwrap());
         match status {
-            401 => assert!(challenge.unwrap().starts_with(&format!("Bearer error=\"{code}\"")), "{challenge:?}"),
+            401 => assert!(challenge.unwrap().starts_with(&format!("Bearer realm=\"cambist\", error=\"{code}\"")), "{challenge:?}"),
             _ => assert_eq!(challenge, None, "a challenge would send the caller to log in again, in vain"),
         }
         assert_eq!(answer.headers.contains_key("retry-after"), status == 503);

@@ -103,7 +103,7 @@ async fn a_forced_update_finds_out_that_the_session_is_over() {
     let before = g.backend.requests();
     let forced = g.get_with(&token, &[("x-token-force-update", "true")]).await;
     assert_eq!(said(&forced), (401, "invalid_token".into()));
-    assert!(forced.headers["www-authenticate"].to_str().unwrap().starts_with("Bearer error=\"invalid_token\""));
+    assert!(forced.headers["www-authenticate"].to_str().unwrap().starts_with("Bearer realm=\"cambist\", error=\"invalid_token\""));
     assert_eq!((g.exchanges().await, g.held().await, g.backend.requests()), (2, 0, before), "the cached token is gone");
     g.refused(&token, (401, "invalid_token")).await;
     assert_eq!(g.exchanges().await, 2, "remembered: Keycloak is not asked about a dead token again and again");

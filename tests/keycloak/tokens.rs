@@ -170,7 +170,7 @@ async fn a_route_requires_what_keycloak_puts_into_tokens() {
     let g = k.gateway(&Ask { route: "require: { scopes: [no-such-scope] }", ..ASK }).await;
     let answer = g.get(&token).await;
     assert_eq!(said(&answer), (403, "insufficient_scope".into()), "{scope}");
-    assert_eq!(answer.headers["www-authenticate"], "Bearer error=\"insufficient_scope\", scope=\"no-such-scope\"");
+    assert_eq!(answer.headers["www-authenticate"], "Bearer realm=\"cambist\", error=\"insufficient_scope\", scope=\"no-such-scope\"");
 }
 
 /// Another realm on the same server, alike but for its name: its users are others, and so are its tokens.

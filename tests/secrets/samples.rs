@@ -90,6 +90,7 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
     let target = Exchanger::new(exchange.clone(), issuer.clone(), handles).target(t.clone());
     let route = Route {
         name: settings.name.clone(),
+        path: "/".into(),
         upstream: Towards::Upstream(Upstream::new(config.upstreams[0].clone(), metrics.upstream("sample")).unwrap()),
         timeouts: settings.timeouts,
         retries: settings.retries.clone(),
@@ -118,7 +119,7 @@ fn shared(config: &Config, clock: &Clock) -> (Arc<Shared<Samples>>, Arc<Issuer>)
         force: None,
         failed: None,
         replays: ReplayRoom::new(0, 0),
-        access_log: true,
+        traces: None,
         followed: Vec::new(),
         held: Box::new(()),
     };

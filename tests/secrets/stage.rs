@@ -1,6 +1,7 @@
 //! A gateway whose secret is a canary, wherever the configuration takes it from, with callers whose tokens are canaries too.
 
 use crate::canary::Aviary;
+use crate::collector::Collector;
 use crate::kit::{Running, World, until};
 use cambist::app::Gateway;
 use cambist::config::{self, Outside};
@@ -100,7 +101,11 @@ pub struct Stage<'a> {
     pub aviary: &'a Aviary,
     pub running: Running,
     pub given: Given,
+    collector: Collector,
 }
+
+/// Of the last request, after which all spans before it have come.
+const LAST: &str = "0af7651916cd43dd8448eb211c80319c";
 
 impl<'a> Stage<'a> {
     pub async fn new(aviary: &'a Aviary, given: Given) -> Self {
@@ -115,16 +120,17 @@ impl<'a> Stage<'a> {
         let world = World::with(own).await;
         aviary.plant(&format!("the client secret, {given:?}"), &secret);
         aviary.plant(&format!("the client secret's core, {given:?}"), secret.split(':').next().unwrap());
+        let collector = Collector::start().await;
         // What speaks plain HTTP where TLS is expected has rustls say something.
         let routes = ROUTES.replace("TLS", &world.open.url().replace("http:", "https:"));
-        let text = world.yaml(&routes, &format!("{}\n{}\n{more}", given.yaml(), given.admin_yaml()));
+        let text = world.yaml(&routes, &format!("{}\n{}\n{}\n{more}", given.yaml(), given.admin_yaml(), collector.yaml("100%")));
         aviary.plant(&format!("the admin token, {given:?}"), &given.admin());
         let loaded = config::read_with(&text, "planted.yaml", &Planted).unwrap_or_else(|report| panic!("{report}\n{text}"));
         aviary.saw("a good configuration, printed", format!("{loaded:?}\n{:#?}\n{}", loaded.config, loaded.report()));
         let gateway = Gateway::start(loaded.config, world.clock.clone()).unwrap();
         let running = Running { gateway, world };
         until("the gateway is ready", || running.gateway.ready()).await;
-        Self { aviary, running, given }
+        Self { aviary, running, given, collector }
     }
 
     /// A caller's token that is a canary, in its claims and as a whole.
@@ -173,6 +179,15 @@ impl<'a> Stage<'a> {
             assert!(!text.contains("C4nSubject"), "{path} tells who calls");
         }
         self.act(admin).await;
+        self.searched().await;
+    }
+
+    /// What the collector got.
+    async fn searched(&self) {
+        self.running.send(Method::GET, "/strip", &[("traceparent", &format!("00-{LAST}-00f067aa0ba902b7-01"))], "").await;
+        self.collector.trace(LAST, 0).await;
+        assert_eq!(self.running.metric("cambist_trace_spans_total{result=\"dropped\"}").await, 0.0, "what was dropped was not searched");
+        self.aviary.saw("the collector", String::from_utf8_lossy(&self.collector.bytes()));
     }
 
     /// An operator who shows the right token, and somebody who shows another.

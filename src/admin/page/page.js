@@ -209,7 +209,7 @@ function failures(s) {
       el("span", {}, f.route === null ? el("i", { class: "dim" }, "no route") : plain(f.route)),
       el("span", {}, tag(f.status >= 500 ? "bad" : "", `${f.status} ${plain(f.reason)}`)),
       el("span", {}, plain(f.cause))),
-    el("dl", { class: "facts" }, ...facts(["Cure", f.cure], ["Issuer's words", f.issuer_words], ["Time", date(f.time)], ["Trace id", el("code", {}, plain(f.trace_id))])))));
+    el("dl", { class: "facts" }, ...facts(["Cure", f.cure], ["Issuer's words", f.issuer_words], ["More", f.docs && el("code", {}, plain(f.docs))], ["Time", date(f.time)], ["Trace id", el("code", {}, plain(f.trace_id))])))));
 }
 
 function latency(e) {
@@ -282,9 +282,10 @@ function cache(s) {
 function config(s) {
   const { file, loaded_at, last_attempt: last } = s.config;
   say($("config-note"), last.successful ? "" : "the file as it is written now cannot be used");
-  fill($("config-facts"), [file, loaded_at, last.at, Math.floor(s.now / 10)], () => facts(
+  const log = s.log && `${s.log.level}, ${s.log.access ? "a line a request" : "no access lines"}${s.log.as_configured ? "" : "; set by an operator, not by the file"}${s.log.lines_dropped ? `; ${count(s.log.lines_dropped)} lines were lost` : ""}`;
+  fill($("config-facts"), [file, loaded_at, last.at, log, Math.floor(s.now / 10)], () => facts(
     ["File", file || "none: it was not started from a file"], ["Age", `${ago(s.now - loaded_at)}, since ${date(loaded_at)}`],
-    ["Last reload", `${last.successful ? "good" : "refused"}, ${ago(s.now - last.at)} ago`], ["Version", s.version]));
+    ["Last reload", `${last.successful ? "good" : "refused"}, ${ago(s.now - last.at)} ago`], ["Log", log], ["Version", s.version]));
   fill($("config-errors"), last.errors, () => last.errors.map((e) => el("li", { class: "broken" }, [e.code && `[${e.code}]`, e.place, e.cause].filter(Boolean).map(plain).join(" "), e.cure ? el("small", {}, `Cure: ${plain(e.cure)}`) : null)));
   each($("listeners-cards"), s.listeners, (l) => l.name, () => el("article", { class: "card" }), (card, l) => fill(card, [l, l.certificate_expires_at && Math.floor(s.now / 60)], () => {
     const left = l.certificate_expires_at === null ? null : l.certificate_expires_at - s.now;

@@ -5,8 +5,17 @@ use crate::stack::RouteSettings;
 use http::Method;
 use serde_json::{Value, json};
 
-pub fn told(route: &RouteSettings, verdict: &Verdict, winner: Option<&RouteSettings>, host: &str, method: &Method) -> Value {
-    let rule = &route.rule;
+/// What is the same for all routes.
+pub struct Said<'a> {
+    pub winner: Option<&'a RouteSettings>,
+    pub host: &'a str,
+    pub method: &'a Method,
+    /// Whoever asks may know which values of headers choose routes.
+    pub knows_values: bool,
+}
+
+pub fn told(route: &RouteSettings, verdict: &Verdict, said: &Said<'_>) -> Value {
+    let (rule, Said { winner, host, method, knows_values }) = (&route.rule, said);
     let (word, why) = match verdict {
         Verdict::Won => ("won", "it takes this request, and no other that does is more specific".to_owned()),
         Verdict::Host => {
@@ -16,6 +25,9 @@ pub fn told(route: &RouteSettings, verdict: &Verdict, winner: Option<&RouteSetti
         Verdict::Path => ("path", format!("it takes {}", path(rule))),
         Verdict::PathAsWritten => {
             ("path", format!("it takes {}: in the path's boldest reading this would match, as written it does not", path(rule)))
+        }
+        Verdict::Header(name) if !knows_values => {
+            ("header", format!("it wants the header `{name}`, once, with one value (which is told to who shows the admin token)"))
         }
         Verdict::Header(name) => {
             let value = rule.headers.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v.to_str().unwrap_or_default());

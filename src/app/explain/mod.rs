@@ -129,7 +129,14 @@ fn secret(file: &Path) -> anyhow::Result<Zeroizing<String>> {
 impl Options {
     fn question(&self) -> Question {
         let Self { method, url, headers, listener, .. } = self;
-        Question { method: method.clone(), url: url.clone(), headers: headers.clone(), listener: listener.clone(), token: None }
+        Question {
+            method: method.clone(),
+            url: url.clone(),
+            headers: headers.clone(),
+            listener: listener.clone(),
+            token: None,
+            knows_values: true,
+        }
     }
 }
 

@@ -44,14 +44,20 @@ pub fn explained(config: &Config, question: &Question) -> Result<Value, String> 
         // Of a proxy's request, the URL alone says whom it is for.
         let host = if proxy.is_some() { &asked.named_host() } else { &host };
         match (host, &reading) {
-            (Ok(host), Ok(reading)) => answer(config, listener, &asked, host, reading),
+            (Ok(host), Ok(reading)) => answer(config, listener, &asked, (host, reading), question.knows_values),
             (Err(fault), _) | (_, Err(fault)) => Ok(refused(listener, fault, Vec::new())),
         }
     });
     Ok(json!({ "request": request, "answers": answers.collect::<Result<Vec<_>, String>>()? }))
 }
 
-fn answer(config: &Config, listener: &Arc<str>, asked: &Asked, host: &str, reading: &Reading) -> Result<Value, String> {
+fn answer(
+    config: &Config,
+    listener: &Arc<str>,
+    asked: &Asked,
+    (host, reading): (&str, &Reading),
+    knows_values: bool,
+) -> Result<Value, String> {
     let proxy = outbound::of(config, listener);
     let own = if proxy.is_some() { Ok(None) } else { own_path(config, listener, reading) };
     match own {
@@ -73,7 +79,8 @@ fn answer(config: &Config, listener: &Arc<str>, asked: &Asked, host: &str, readi
     let method = preflight.as_ref().unwrap_or(&asked.method);
     let (found, verdicts) = table.explain(host, reading, method, &asked.headers);
     let winner = verdicts.iter().find(|(_, v)| matches!(v, Verdict::Won | Verdict::Ambiguous)).map(|(r, _)| **r);
-    let mut routes: Vec<Value> = verdicts.iter().map(|(route, verdict)| lost::told(route, verdict, winner, host, method)).collect();
+    let said = lost::Said { winner, host, method, knows_values };
+    let mut routes: Vec<Value> = verdicts.iter().map(|(route, verdict)| lost::told(route, verdict, &said)).collect();
     routes.extend(elsewhere.into_iter().map(lost::elsewhere));
     routes.sort_by_key(|told| told["verdict"] != "won");
     let fault = match found {

@@ -13,9 +13,10 @@ use crate::fault::{Fault, Why};
 use crate::issuer::Inspected;
 use crate::issuer::jws::Jws;
 use crate::metrics::Metrics;
-use crate::stack::{Injection, Route};
+use crate::stack::{Injection, Route, asker, of_the_actor};
 use crate::token::{Actor, Ask, Asker, Caller, Grant, Subject, Target, TargetSettings, TokenSource};
 use crate::verify::{By, Verifiers};
+use anyhow::{Context, bail};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,13 +27,31 @@ pub(super) use step::{Step, text};
 /// What no issuer has ever issued: whoever takes our client answers that this is no token.
 const NO_TOKEN: &str = "cambist-check-asks-whether-this-client-is-known";
 
-pub(super) fn look(config: Config, token_file: Option<&Path>) -> anyhow::Result<Vec<Step>> {
-    let token = token_file.map(token_in).transpose()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async move { all(&config, token.as_deref().map(String::as_str)).await })
+/// Where tokens are, of those that are given.
+#[derive(Clone, Copy)]
+pub(super) struct Files<'a> {
+    pub caller: Option<&'a Path>,
+    /// Who acts for the caller.
+    pub actor: Option<&'a Path>,
 }
 
-async fn all(config: &Config, token: Option<&str>) -> anyhow::Result<Vec<Step>> {
+#[derive(Clone, Copy, Default)]
+struct Given<'a> {
+    caller: Option<&'a str>,
+    actor: Option<&'a str>,
+}
+
+pub(super) fn look(config: Config, files: Files<'_>) -> anyhow::Result<Vec<Step>> {
+    if files.caller.is_some() && files.caller == files.actor {
+        bail!("the caller's token and the actor's cannot both come from the same file or stdin");
+    }
+    let (caller, actor) = (files.caller.map(token_in).transpose()?, files.actor.map(token_in).transpose().context("the actor's token")?);
+    let given = Given { caller: caller.as_deref().map(String::as_str), actor: actor.as_deref().map(String::as_str) };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(all(&config, given))
+}
+
+async fn all(config: &Config, given: Given<'_>) -> anyhow::Result<Vec<Step>> {
     let (clock, metrics) = (Clock::real(), Metrics::new());
     let issuers = make_issuers(config, &clock, &metrics, &Handle::current(), None)?;
     let upstreams = make_upstreams(config, &metrics, None)?;
@@ -56,7 +75,7 @@ async fn all(config: &Config, token: Option<&str>) -> anyhow::Result<Vec<Step>> 
             let key = (target.digest, format!("{:?}", route.require));
             if !seen.contains(&key) {
                 seen.push(key);
-                steps.push(one(route, target, &tokens, token, &issuers).await);
+                steps.push(one(route, target, &tokens, given, &issuers).await);
             }
         }
     }
@@ -145,14 +164,14 @@ fn nobody(issuer: &str) -> Result<Caller, Fault> {
 }
 
 /// What a request on this route would come to.
-async fn one(route: &Route, target: &Arc<Target>, tokens: &Exchange, token: Option<&str>, issuers: &Issuers) -> Step {
+async fn one(route: &Route, target: &Arc<Target>, tokens: &Exchange, given: Given<'_>, issuers: &Issuers) -> Step {
     let (issuer, what) = (&*target.issuer, format!("route {}", route.name));
     let granted = || Step::good(issuer, &what, format!("a token for {}", target.label()));
-    let outcome = match (target.grant, token) {
+    let outcome = match (target.grant, given.caller) {
         (Grant::ClientCredentials, _) => tokens.token(&Asker::Gateway, target, Ask::ANY).await.map(|_| ()),
         (_, None) => return Step::skipped(issuer, &what, "no caller's token: give one with --token-file"),
-        (_, Some(_)) if matches!(target.settings.actor, Actor::Header(_)) => {
-            return Step::skipped(issuer, &what, "it takes the token of an actor, too");
+        (_, Some(_)) if given.actor.is_none() && matches!(target.settings.actor, Actor::Header(_)) => {
+            return Step::skipped(issuer, &what, "it takes the token of who acts for the caller, too: give one with --actor-token-file");
         }
         (_, Some(token)) => {
             let (Some(verifiers), Some(made)) = (&route.verifiers, issuers.get(&target.issuer)) else {
@@ -161,16 +180,23 @@ async fn one(route: &Route, target: &Arc<Target>, tokens: &Exchange, token: Opti
             if of_another(token, &made.issuer.settings().url) {
                 return Step::skipped(issuer, &what, "the token is of another issuer");
             }
-            exchanged(verifiers, route, target, tokens, token).await
+            exchanged(verifiers, route, target, tokens, Given { caller: Some(token), ..given }).await
         }
     };
     outcome.map_or_else(|fault| Step::refused(issuer, &what, &fault), |()| granted())
 }
 
-async fn exchanged(verifiers: &Verifiers, route: &Route, target: &Arc<Target>, tokens: &Exchange, token: &str) -> Result<(), Fault> {
-    let caller = verifiers.verify(exchange::bearer(token)?).await?;
-    route.require.met_by(&caller.subject)?;
-    tokens.token(&Asker::Caller(caller), target, Ask::ANY).await.map(|_| ())
+async fn exchanged(verifiers: &Verifiers, route: &Route, target: &Arc<Target>, tokens: &Exchange, given: Given<'_>) -> Result<(), Fault> {
+    let caller = verifiers.verify(exchange::bearer(given.caller.unwrap_or_default())?).await?;
+    // On other routes nobody acts for anybody.
+    let actor = match route.actor_header().and(given.actor) {
+        Some(token) => {
+            let wrong = |fault| of_the_actor(fault, route.actor_header());
+            Some(verifiers.verify(exchange::bearer(token)?).await.map_err(wrong)?)
+        }
+        None => None,
+    };
+    tokens.token(&asker(&route.require, caller, actor)?, target, Ask::ANY).await.map(|_| ())
 }
 
 fn of_another(token: &str, url: &str) -> bool {

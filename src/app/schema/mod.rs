@@ -1,6 +1,8 @@
 //! `schema`: JSON Schema (2020-12) of the configuration, for editors. Its keys are those of the chart's values, which a test holds equal
 //! to the gateway's own; the words, defaults and choices stand beside. It judges no file: `check` does, and knows more.
 
+use crate::app::Output;
+use clap::Args;
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 
@@ -8,7 +10,15 @@ const CHART: &str = include_str!("../../../helm/cambist/values.schema.json");
 /// By section and key; of a definition as a whole, by its name behind `#`.
 const WORDS: &str = include_str!("words.json");
 
-pub(super) fn schema() -> ExitCode {
+#[derive(Args)]
+pub(super) struct Options {
+    /// How to tell it: a schema is JSON in any case.
+    #[arg(short, long, value_enum, default_value_t = Output::Json)]
+    output: Output,
+}
+
+/// As text or as JSON, a schema is the same.
+pub(super) fn schema(Options { output: _ }: &Options) -> ExitCode {
     match whole() {
         Ok(schema) => {
             super::print(&format!("{schema:#}"));

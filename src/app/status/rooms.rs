@@ -7,7 +7,22 @@ use crate::app::world::World;
 use crate::issuer::{LastError, Seen, Standing};
 use crate::metrics::{LOOKUPS, RouteReading, Spread};
 use crate::stack::InForce;
+use crate::telemetry::{self, Settings};
 use serde_json::{Value, json};
+
+/// Null: this process's log is somebody else's.
+pub(super) fn log(world: &World) -> Value {
+    let Some(now) = telemetry::in_force() else { return Value::Null };
+    let Settings { level, access, format } = now;
+    json!({
+        "level": level.name(),
+        "access": access,
+        "format": format.name(),
+        "as_configured": (level, access) == (world.config.log.level, world.config.log.access),
+        "lines_dropped": telemetry::dropped(),
+        "lines_held_back": telemetry::held_back(),
+    })
+}
 
 pub(super) fn issuers(world: &World, history: &History, unix: u64) -> Value {
     let mut told: Vec<Value> = Vec::new();

@@ -110,7 +110,7 @@ impl Realm {
         }
         match grant {
             "password" => self.password(&client, form),
-            "client_credentials" => self.client_credentials(&client),
+            "client_credentials" => self.client_credentials(&client, form),
             JWT_BEARER => self.on_behalf_of(&client, form, edit),
             _ => {
                 let outcome = self.exchange(&client, form, edit);
@@ -191,19 +191,19 @@ impl Realm {
     fn password(&self, client: &Client, form: &Form) -> Result<Value, Refusal> {
         let name = field(form, "username").unwrap_or_default();
         let known = self.users.iter().any(|(n, p)| n == name && Some(p.as_str()) == field(form, "password"));
-        if known { self.login(client, name) } else { Err(Refusal::bad_credentials()) }
+        if known { self.login(client, name, &client.reaches) } else { Err(Refusal::bad_credentials()) }
     }
 
-    fn client_credentials(&self, client: &Client) -> Result<Value, Refusal> {
+    fn client_credentials(&self, client: &Client, form: &Form) -> Result<Value, Refusal> {
         match client.is_public() {
-            false => self.login(client, &format!("service-account-{}", client.id)),
+            false => self.login(client, &format!("service-account-{}", client.id), &self.own_audiences(client, form)?),
             true => Err(Refusal::no_service_account()),
         }
     }
 
-    fn login(&self, client: &Client, sub: &str) -> Result<Value, Refusal> {
+    fn login(&self, client: &Client, sub: &str, audiences: &[String]) -> Result<Value, Refusal> {
         let life = seconds(client.lifespan);
-        let token = CallerToken::new(self, sub, &client.id, &client.reaches, life);
+        let token = CallerToken::new(self, sub, &client.id, audiences, life);
         let signed = token.token().map_err(|_| Refusal::invalid_token())?;
         Ok(json!({
             "access_token": signed,

@@ -99,6 +99,12 @@ impl Refusal {
         Self::request(format!("Requested audience not available: {}", audiences.join(", ")))
     }
 
+    /// Auth0's words.
+    pub(super) fn no_audience() -> Self {
+        let words = "No audience parameter was provided, and no default audience has been configured";
+        Self::new(StatusCode::FORBIDDEN, "access_denied", words)
+    }
+
     /// Entra's codes, with a number that is not to be relied on.
     pub(super) fn entra(error: &'static str, description: &str) -> Self {
         Self::bad(error, description)

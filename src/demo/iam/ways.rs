@@ -18,6 +18,7 @@ pub(super) struct Ways {
     /// Opaque tokens, and the tokens that they stand for.
     opaque: HashMap<String, String>,
     delegates: bool,
+    addressed: bool,
 }
 
 impl Iam {
@@ -44,6 +45,12 @@ impl Iam {
     /// Whether an actor's token makes it into `act`. Keycloak ignores it without a word.
     pub fn delegates(&self, yes: bool) {
         self.0.realm.state().ways.delegates = yes;
+    }
+
+    /// Whether a client's own token is for the `audience` that it asks for, and there is none without: Auth0's way. Keycloak passes that
+    /// parameter over.
+    pub fn addressed(&self, yes: bool) {
+        self.0.realm.state().ways.addressed = yes;
     }
 
     /// Questions about tokens, however they were answered.
@@ -76,6 +83,14 @@ impl Realm {
         let (Some(token), true) = (field(form, "actor_token"), self.state().ways.delegates) else { return Ok(None) };
         let actor = self.alive(token).ok_or_else(Refusal::invalid_token)?;
         Ok(Some(json!({ "sub": actor.get("sub"), "client_id": actor.get("azp") })))
+    }
+
+    /// For whom a client's own token is.
+    pub(super) fn own_audiences(&self, client: &Client, form: &Form) -> Result<Vec<String>, Refusal> {
+        if !self.state().ways.addressed {
+            return Ok(client.reaches.clone());
+        }
+        field(form, "audience").map(|audience| vec![audience.to_owned()]).ok_or_else(Refusal::no_audience)
     }
 
     /// Entra's: what is issued is for the resource that the scope names, `sub` is another in every application, `oid` is not.

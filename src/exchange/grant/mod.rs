@@ -4,6 +4,7 @@ mod client_credentials;
 mod jwt_bearer;
 mod token_exchange;
 
+use super::Profile;
 use crate::issuer::Form;
 use crate::token::{Asker, Caller, Grant, Target};
 use std::sync::Arc;
@@ -50,11 +51,17 @@ impl<'a> Asking<'a> {
         }
     }
 
-    pub fn form(&self, target: &Target, says_audience: bool) -> Form {
+    /// Every token that is sent.
+    pub fn tokens(&self) -> Vec<&'a str> {
+        let caller = self.caller().map(|caller| caller.token.expose());
+        caller.into_iter().chain(self.actor().map(|actor| actor.token.as_str())).collect()
+    }
+
+    pub fn form(&self, target: &Target, profile: Profile) -> Form {
         let form = match self {
             Self::TokenExchange { caller, actor } => token_exchange::form(&caller.token, *actor, target),
             Self::JwtBearer { caller } => jwt_bearer::form(&caller.token),
-            Self::ClientCredentials => client_credentials::form(target, says_audience),
+            Self::ClientCredentials => client_credentials::form(target, profile),
         };
         let extra = &target.settings.extra_params;
         extra.iter().fold(scoped(form, target), |form, (name, value)| form.with(name, value))
@@ -79,6 +86,9 @@ fn scoped(form: Form, target: &Target) -> Form {
 }
 
 fn addressed(form: Form, target: &Target) -> Form {
-    let form = target.settings.audiences.iter().fold(form, |form, audience| form.with("audience", audience));
-    target.settings.resources.iter().fold(form, |form, resource| form.with("resource", resource))
+    each(each(form, "audience", &target.settings.audiences), "resource", &target.settings.resources)
+}
+
+fn each(form: Form, name: &str, values: &[String]) -> Form {
+    values.iter().fold(form, |form, value| form.with(name, value))
 }

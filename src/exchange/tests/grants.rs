@@ -20,10 +20,26 @@ impl Scene {
 #[tokio::test]
 async fn the_gateways_own_token_is_asked_for_as_the_profile_has_it() {
     let issued = json!({"access_token": "own", "token_type": "Bearer", "expires_in": 60});
-    let settings = TargetSettings { scopes: vec!["a".into()], resources: vec!["https://r.example/".into()], ..wanted() };
-    for (profile, audiences) in [(Profile::Keycloak, 0), (Profile::Rfc8693, 1)] {
+    let (one, two) = (&["orders-api"][..], &["orders-api", "billing-api"][..]);
+    let rows = [
+        (Profile::Keycloak, one, one),
+        // Keycloak takes no parameter twice there, and its scopes decide.
+        (Profile::Keycloak, two, &[]),
+        (Profile::Rfc8693, one, one),
+        (Profile::Rfc8693, two, two),
+        // Entra's scopes say what for.
+        (Profile::EntraObo, one, &[]),
+    ];
+    for (profile, wanted, sent) in rows {
         let s = scene(profile).await;
         s.iam.answer(TOKEN, Canned::json(200, &issued));
+        let list = |of: &[&str], before: &str| of.iter().map(|name| format!("{before}{name}")).collect::<Vec<_>>();
+        let settings = TargetSettings {
+            audiences: list(wanted, ""),
+            scopes: vec!["a".into()],
+            resources: list(wanted, "https://"),
+            ..TargetSettings::default()
+        };
         let target = s.exchanger.own_target(settings.clone());
         assert_eq!(target.grant, Grant::ClientCredentials);
         // Whoever asks: a caller has no part in it.
@@ -31,11 +47,8 @@ async fn the_gateways_own_token_is_asked_for_as_the_profile_has_it() {
             assert_eq!(s.get(&asker, s.exchanger.own_target(settings.clone())).await.unwrap().token.expose(), "own");
         }
         let seen = s.iam.seen(TOKEN).pop().unwrap();
-        assert_eq!(seen.form("grant_type"), ["client_credentials"]);
-        assert_eq!(
-            (seen.form("scope"), seen.form("audience").len(), seen.form("resource").len()),
-            (vec!["a".to_owned()], audiences, audiences)
-        );
+        assert_eq!((seen.form("grant_type"), seen.form("scope")), (list(&["client_credentials"], ""), list(&["a"], "")));
+        assert_eq!((seen.form("audience"), seen.form("resource")), (list(sent, ""), list(sent, "https://")), "{profile:?} {wanted:?}");
         assert!(seen.form("subject_token").is_empty() && !seen.body.contains(BEARER));
     }
 }

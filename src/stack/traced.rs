@@ -1,0 +1,60 @@
+//! What a trace says of a request that went to an upstream: where it went and what came of it. It says nothing that the caller
+//! made up, but the path as the access line has it.
+
+use super::journal::{cut, known_method, protocol_version, without_jwts};
+use super::route::Towards;
+use crate::telemetry::Span;
+use crate::upstream::{self, Terms};
+use http::{Request, Response};
+
+/// One time that a request is sent.
+pub(super) struct Sending {
+    span: Span,
+    /// As far as it may be told; kept where it is recorded.
+    path: Option<String>,
+}
+
+impl Sending {
+    /// `times`: how often it has been sent before.
+    pub(super) fn of<B>(mut span: Span, terms: &mut Terms, request: &Request<B>, towards: &Towards, times: u32) -> Self {
+        let mut path = None;
+        span.note(|notes| {
+            // Where the caller says where to, its word is not told.
+            terms.remember = matches!(towards, Towards::Upstream(_));
+            path = Some(cut(&without_jwts(request.uri().path()), 256).to_owned());
+            let method = known_method(request.method());
+            notes.name(method);
+            notes.word("http.request.method", method);
+            notes.text("cambist.upstream", &**towards.name());
+            if times > 0 {
+                notes.number("http.request.resend_count", times);
+            }
+        });
+        Self { span, path }
+    }
+
+    /// The head of the answer is here, or none will come.
+    pub(super) fn ended<B>(self, terms: &Terms, sent: &Result<Response<B>, upstream::Error>) {
+        let Self { mut span, path } = self;
+        span.note(|notes| {
+            if let Some(endpoint) = terms.reached() {
+                notes.text("server.address", endpoint.host.as_str());
+                notes.number("server.port", endpoint.port);
+                let scheme = if endpoint.tls { "https" } else { "http" };
+                notes.text("url.full", format!("{scheme}://{}{}", endpoint.authority(), path.unwrap_or_default()));
+            }
+            match sent {
+                Ok(answer) => {
+                    let status = answer.status().as_u16();
+                    notes.number("http.response.status_code", status);
+                    notes.word("network.protocol.version", protocol_version(answer.version()));
+                    if status >= 400 {
+                        notes.failed(status.to_string());
+                    }
+                }
+                Err(error) => notes.failed(error.code()),
+            }
+        });
+        span.end();
+    }
+}
