@@ -5,6 +5,8 @@ use crate::bounded::{Bounded, Kept};
 use crate::clock::{Clock, millis};
 use crate::fault::{Fault, Why};
 use crate::token::{Caller, Digest};
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +36,10 @@ pub struct Revocations {
     all: Bounded<Digest, Entry>,
     /// Whether there has ever been one: without it, nothing is looked up.
     any: AtomicBool,
+    /// `jti` of logout tokens that were taken, by issuer.
+    heard: Bounded<Digest, Entry>,
+    /// The URLs of issuers by the names that they have, or had: what is over is over under each, also after a reload.
+    names: ArcSwap<HashMap<Arc<str>, Arc<str>>>,
     clock: Clock,
 }
 
@@ -55,13 +61,38 @@ impl Kept for Entry {
 
 impl Revocations {
     pub fn new(clock: Clock) -> Arc<Self> {
-        Arc::new(Self { all: Bounded::new(MOST), any: AtomicBool::new(false), clock })
+        let (all, heard, names) = (Bounded::new(MOST), Bounded::new(MOST), ArcSwap::default());
+        Arc::new(Self { all, any: AtomicBool::new(false), heard, names, clock })
+    }
+
+    /// The issuers of the configuration from now on, by name and URL.
+    pub fn know(&self, issuers: impl IntoIterator<Item = (Arc<str>, Arc<str>)>) {
+        let mut names = HashMap::clone(&self.names.load());
+        names.extend(issuers);
+        self.names.store(Arc::new(names));
+    }
+
+    /// Whether nobody has come with this word of the issuer's before; it is remembered until `gone_at`.
+    pub fn first_heard(&self, iss: &str, jti: &str, gone_at: u64) -> bool {
+        let (key, now) = (Digest::of_parts([iss.as_bytes(), jti.as_bytes()]), self.clock.millis());
+        // Looked at and noted in one: of two that come at once, only one is the first.
+        let (first, _) = self.heard.alter(
+            &key,
+            now,
+            || Entry { until: 0, gone_at: 0 },
+            |heard| {
+                let first = heard.gone_at <= now;
+                heard.gone_at = gone_at;
+                first
+            },
+        );
+        first
     }
 
     pub fn revoke(&self, what: &Revoked) {
         let (key, until) = match what {
-            Revoked::Session { issuer, sid } => (session(issuer, sid), u64::MAX),
-            Revoked::Subject { issuer, sub, until } => (user(issuer, sub), *until),
+            Revoked::Session { issuer, sid } => (self.session(issuer, sid), u64::MAX),
+            Revoked::Subject { issuer, sub, until } => (self.user(issuer, sub), *until),
         };
         let now = self.clock.millis();
         let gone_at = now.saturating_add(millis(KEPT));
@@ -76,11 +107,11 @@ impl Revocations {
             return Ok(());
         }
         let subject = &caller.subject;
-        let of_session = subject.sid.as_ref().and_then(|sid| self.until(&session(&subject.issuer, sid)));
+        let of_session = subject.sid.as_ref().and_then(|sid| self.until(&self.session(&subject.issuer, sid)));
         if of_session.is_some() {
             return Err(over("the caller's session was logged out at the issuer", "log in again"));
         }
-        match self.until(&user(&subject.issuer, &subject.sub)) {
+        match self.until(&self.user(&subject.issuer, &subject.sub)) {
             Some(until) if subject.issued_at <= until => {
                 // Times in tokens are whole seconds: which of the two came first in it, nobody can tell.
                 let cure = "log in again; a token of the very second of the logout is refused, too";
@@ -88,6 +119,20 @@ impl Revocations {
             }
             _ => Ok(()),
         }
+    }
+
+    fn session(&self, issuer: &str, sid: &str) -> Digest {
+        self.of("session", issuer, sid)
+    }
+
+    fn user(&self, issuer: &str, sub: &str) -> Digest {
+        self.of("user", issuer, sub)
+    }
+
+    fn of(&self, kind: &str, issuer: &str, who: &str) -> Digest {
+        let names = self.names.load();
+        let issuer = names.get(issuer).map_or(issuer, |url| &**url);
+        Digest::of_parts([kind.as_bytes(), issuer.as_bytes(), who.as_bytes()])
     }
 
     fn until(&self, key: &Digest) -> Option<u64> {
@@ -100,14 +145,6 @@ impl fmt::Debug for Revocations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Revocations").field("remembered", &self.all.len()).finish_non_exhaustive()
     }
-}
-
-fn session(issuer: &str, sid: &str) -> Digest {
-    Digest::of_parts([&b"session"[..], issuer.as_bytes(), sid.as_bytes()])
-}
-
-fn user(issuer: &str, sub: &str) -> Digest {
-    Digest::of_parts([&b"user"[..], issuer.as_bytes(), sub.as_bytes()])
 }
 
 fn over(cause: &'static str, cure: &'static str) -> Fault {
@@ -138,6 +175,15 @@ mod tests {
         assert!(!ok(&one) && ok(&two));
         revoked.revoke(&Revoked::Session { issuer: "other".into(), sid: "2".to_owned() });
         assert!(ok(&two), "of another issuer");
+        revoked.know([("main".into(), "https://a".into()), ("other".into(), "https://b".into())]);
+        revoked.revoke(&Revoked::Session { issuer: "other".into(), sid: "2".to_owned() });
+        assert!(ok(&two), "of another URL");
+        revoked.revoke(&Revoked::Session { issuer: issuer.clone(), sid: "1".to_owned() });
+        revoked.know([("renamed".into(), "https://a".into())]);
+        let under = |name: &str| Caller { subject: Arc::new(Subject { issuer: name.into(), ..(*one.subject).clone() }), ..one.clone() };
+        assert!(!ok(&one) && !ok(&under("renamed")) && ok(&under("other")), "under each name of the issuer");
+        assert!(revoked.first_heard("https://a", "j", KEPT.as_secs()) && !revoked.first_heard("https://a", "j", KEPT.as_secs()));
+        assert!(revoked.first_heard("https://b", "j", KEPT.as_secs()));
 
         revoked.revoke(&Revoked::Subject { issuer: issuer.clone(), sub: "ada".to_owned(), until: 100 });
         revoked.revoke(&Revoked::Subject { issuer, sub: "ada".to_owned(), until: 50 });

@@ -314,7 +314,9 @@ impl World {
             End::Token => drop(self.known.entry(key).or_default().granted.insert(serial)),
             // Of all that had been asked for until then.
             End::Dead => drop(self.dead.insert(key.0, (now + 29_500, *self.issuer.serial.lock().unwrap()))),
-            // Of this and of what had been asked for before, unless something newer was granted already.
+            // Of this and of what had been asked for before, unless something newer was granted already. Those who force are refused by
+            // themselves.
+            End::Refused if flying.ask.freshness != Freshness::Any => {}
             End::Refused if serial > self.known.entry(key).or_default().granted.iter().copied().max().unwrap_or(0) => {
                 self.refused.insert(key, (now + 29_500, serial));
             }

@@ -48,8 +48,8 @@ pub trait Program: Send + Sync + 'static {
     fn metrics(&self) -> Arc<Metrics>;
     /// The status page's data: no token, no secret, no subject.
     fn status(&self) -> serde_json::Value;
-    /// The names of the issuers in the configuration.
-    fn issuers(&self) -> Vec<Arc<str>>;
+    /// The issuers in the configuration: the name of each, and its URL. Names of the same URL are names of the same issuer.
+    fn issuers(&self) -> Vec<(Arc<str>, Arc<str>)>;
     /// Throws tokens out, and stops what is being exchanged for them. It may take a while where there are many.
     fn purge(&self, what: &Purge) -> Purged;
     /// Reads the configuration file again, now.

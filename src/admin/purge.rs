@@ -14,7 +14,7 @@ const EXAMPLES: &str = "Say what is to go with exactly one of
   ?subject=SUB      the tokens of one user: what stands in `sub`; with &issuer=NAME only those of one issuer
   ?session=SID      the tokens of one session: what stands in `sid`; &issuer=NAME as above
   ?audience=NAME    everybody's tokens that were asked for with this audience
-  ?all              everything
+  ?all              everything, what the gateway itself acts with too
 as in: curl -X DELETE -H \"Authorization: Bearer $TOKEN\" 'http://localhost:9901/v1/tokens?audience=orders-api'
 ";
 
@@ -67,12 +67,16 @@ impl Wanted {
         }
     }
 
-    /// One for each issuer that is meant.
-    fn purges(&self, issuers: &[Arc<str>]) -> Result<Vec<Purge>, String> {
-        let at = |issuer: &Option<String>, purge: &dyn Fn(String) -> Purge| match issuer {
-            None => Ok(issuers.iter().map(|name| purge(name.to_string())).collect()),
-            Some(name) if issuers.iter().any(|i| **i == **name) => Ok(vec![purge(name.clone())]),
-            Some(_) => Err(format!("There is no such issuer in the configuration (have: {})", issuers.join(", "))),
+    /// One for each issuer that is meant, under each of its names: one that is named is meant under all that it has.
+    fn purges(&self, issuers: &[(Arc<str>, Arc<str>)]) -> Result<Vec<Purge>, String> {
+        let at = |issuer: &Option<String>, purge: &dyn Fn(String) -> Purge| {
+            let url = issuer.as_ref().map(|name| issuers.iter().find(|(is, _)| **is == **name).map(|(_, url)| url));
+            if let Some(None) = url {
+                let names: Vec<&str> = issuers.iter().map(|(name, _)| &**name).collect();
+                return Err(format!("There is no such issuer in the configuration (have: {})", names.join(", ")));
+            }
+            let meant = issuers.iter().filter(|(_, is)| url.flatten().is_none_or(|url| url == is));
+            Ok(meant.map(|(name, _)| purge(name.to_string())).collect())
         };
         match self {
             Self::Subject { sub, issuer } => at(issuer, &|issuer| Purge::Subject { issuer, sub: sub.clone() }),
@@ -179,12 +183,16 @@ mod tests {
 
     #[test]
     fn all_issuers_are_meant_unless_one_is_named() {
-        let issuers: [Arc<str>; 2] = ["main".into(), "other".into()];
+        let issuers: [(Arc<str>, Arc<str>); 3] =
+            [("main", "a"), ("other", "b"), ("again", "b")].map(|(name, url)| (name.into(), url.into()));
         let of = |query: &str| wanted(query).unwrap().purges(&issuers);
         let subject = |issuer: &str| Purge::Subject { issuer: issuer.to_owned(), sub: "ada".to_owned() };
-        assert_eq!(of("subject=ada"), Ok(vec![subject("main"), subject("other")]));
-        assert_eq!(of("subject=ada&issuer=other"), Ok(vec![subject("other")]));
-        assert!(of("subject=ada&issuer=third").unwrap_err().contains("have: main, other"));
+        assert_eq!(of("subject=ada"), Ok(vec![subject("main"), subject("other"), subject("again")]));
+        assert_eq!(of("subject=ada&issuer=main"), Ok(vec![subject("main")]));
+        for name in ["other", "again"] {
+            assert_eq!(of(&format!("subject=ada&issuer={name}")), Ok(vec![subject("other"), subject("again")]), "one issuer, two names");
+        }
+        assert!(of("subject=ada&issuer=third").unwrap_err().contains("have: main, other, again"));
         assert_eq!(of("all"), Ok(vec![Purge::All]));
     }
 }

@@ -134,10 +134,12 @@ impl<T: TokenSource> ExchangeApi<T> {
         outcome
     }
 
-    /// Whole seconds until the token's end, or until the caller's own: what came of that should not outlive it.
+    /// Seconds until the token's end, or until the caller's own with the skew that it is let in with: what came of that should not outlive
+    /// it. Never 0: that would be no token for anybody.
     fn left(&self, granted: &Granted, caller: &Caller) -> u64 {
         let of_token = granted.expires_at.saturating_sub(self.clock.millis()) / 1000;
-        of_token.min(caller.subject.expires_at.saturating_sub(self.clock.unix()))
+        let ends = caller.subject.expires_at.saturating_add(caller.subject.clock_skew.as_secs());
+        of_token.min(ends.saturating_sub(self.clock.unix())).max(1)
     }
 }
 

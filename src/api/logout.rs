@@ -1,13 +1,11 @@
 //! OIDC back-channel logout: an issuer says that a session, or all of a user's, are over. It is believed only with the issuer's
 //! signature, once, and while it is fresh; whoever else posts here learns nothing but that it was no good.
 
-use crate::bounded::{Bounded, Kept};
 use crate::clock::{Clock, millis};
 use crate::fault::{Fault, Why, bad_request};
 use crate::issuer::jws::Jws;
 use crate::issuer::{Found, Issuer, Keys, json};
 use crate::revocation::{Revocations, Revoked};
-use crate::token::Digest;
 use crate::verify::{Algorithm, Verifier};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
@@ -35,32 +33,15 @@ pub struct Logout {
     verifiers: Vec<Arc<Verifier>>,
     revoked: Arc<Revocations>,
     purger: Option<Arc<dyn Purger>>,
-    /// Logout tokens that were taken, by issuer and `jti`.
-    seen: Bounded<Digest, Seen>,
     clock: Clock,
-}
-
-struct Seen {
-    gone_at: u64,
-}
-
-impl Kept for Seen {
-    fn weight(&self) -> usize {
-        1
-    }
-
-    fn expired(&self, now: u64) -> bool {
-        self.gone_at <= now
-    }
 }
 
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 /// How old a logout token may be.
 const FRESH: u64 = 300;
-const MOST_SEEN: usize = 100_000;
 
 impl Logout {
-    /// `verifiers`: of all issuers, one each.
+    /// `verifiers`: of all issuers, one each, in the order in which they are asked where several are of one URL.
     pub fn new(
         clients: Vec<String>,
         verifiers: Vec<Arc<Verifier>>,
@@ -68,56 +49,65 @@ impl Logout {
         purger: Option<Arc<dyn Purger>>,
         clock: Clock,
     ) -> Self {
-        Self { clients, verifiers, revoked, purger, seen: Bounded::new(MOST_SEEN), clock }
+        Self { clients, verifiers, revoked, purger, clock }
     }
 
     /// # Errors
     /// 400 for what is no good logout token; as on a route where the issuer's keys are not to be had.
     pub async fn answer(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Fault> {
         let token = posted(&request).map_err(bad_request)?;
-        let what = self.judge(&token).await?;
-        self.revoked.revoke(&what);
-        if let Some(purger) = &self.purger {
-            purger.purge(&what);
+        for what in self.judge(&token).await? {
+            self.revoked.revoke(&what);
+            if let Some(purger) = &self.purger {
+                purger.purge(&what);
+            }
+            tracing::info!(issuer = &**issuer_of(&what), all = matches!(what, Revoked::Subject { .. }), "logged out at the issuer");
         }
-        tracing::info!(issuer = &**issuer_of(&what), all = matches!(what, Revoked::Subject { .. }), "logged out at the issuer");
         let mut answer = Response::new(Bytes::new());
         answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(answer)
     }
 
-    async fn judge(&self, token: &str) -> Result<Revoked, Fault> {
+    /// What is over, under each name that the issuer has in the configuration: whoever may believe it does so for all of them.
+    async fn judge(&self, token: &str) -> Result<Vec<Revoked>, Fault> {
         let jws = Jws::read(token).map_err(|e| refused(format!("it is no JWT that could be checked: {e}")))?;
-        let verifier = self.verifier(&jws.claims).map_err(refused)?;
-        let (alg, kid) = head(&jws.header, &verifier.settings().algorithms).map_err(refused)?;
-        let skew = verifier.settings().clock_skew.as_secs();
-        let (what, jti) = self.said(&jws.claims, &verifier.issuer().settings().name, skew).map_err(refused)?;
-        signed(verifier.issuer(), alg, kid, &jws).await?;
-        let now = self.clock.millis();
-        let gone_at = now.saturating_add(millis(Duration::from_secs(FRESH + 2 * skew + 1)));
-        let key = Digest::of_parts([issuer_of(&what).as_bytes(), jti.as_bytes()]);
-        // Looked at and noted in one: of two that come at once, only one is the first.
-        let (replayed, _) = self.seen.alter(
-            &key,
-            now,
-            || Seen { gone_at: 0 },
-            |seen| {
-                let replayed = seen.gone_at > now;
-                seen.gone_at = gone_at;
-                replayed
-            },
-        );
-        if replayed { Err(refused("its jti was seen before".to_owned())) } else { Ok(what) }
+        let iss = json::string(&jws.claims, "iss").map_err(refused)?.ok_or_else(|| refused("it has no iss".to_owned()))?;
+        let names = || self.verifiers.iter().filter(|v| *v.issuer().settings().url == *iss);
+        let (mut believed, mut why) = (None, None);
+        for verifier in names() {
+            match self.believed(verifier, &jws).await {
+                Ok(said) => {
+                    believed = Some((said, verifier.settings().clock_skew));
+                    break;
+                }
+                // That one of them could not check it says more than that another did not accept it.
+                Err(fault) if why.is_none() || matches!(fault, Fault::IssuerUnavailable { .. }) => why = Some(fault),
+                Err(_) => {}
+            }
+        }
+        let none = || refused("its iss is none of the issuers that are configured".to_owned());
+        let ((over, jti), skew) = believed.ok_or_else(|| why.unwrap_or_else(none))?;
+        self.first_of(iss, jti, skew)?;
+        Ok(names().map(|verifier| over.at(&verifier.issuer().settings().name)).collect())
     }
 
-    fn verifier(&self, claims: &Map<String, Value>) -> Result<&Arc<Verifier>, String> {
-        let iss = json::string(claims, "iss")?.ok_or("it has no iss")?;
-        let of = |v: &&Arc<Verifier>| *v.issuer().settings().url == *iss;
-        self.verifiers.iter().find(of).ok_or_else(|| "its iss is none of the issuers that are configured".to_owned())
+    async fn believed<'a>(&self, verifier: &Arc<Verifier>, jws: &'a Jws<'_>) -> Result<(Over, &'a str), Fault> {
+        let (alg, kid) = head(&jws.header, &verifier.settings().algorithms).map_err(refused)?;
+        let said = self.said(&jws.claims, verifier.settings().clock_skew.as_secs()).map_err(refused)?;
+        signed(verifier.issuer(), alg, kid, jws).await?;
+        Ok(said)
+    }
+
+    /// Whether nobody has come with this one before.
+    fn first_of(&self, iss: &str, jti: &str, skew: Duration) -> Result<(), Fault> {
+        let now = self.clock.millis();
+        let gone_at = now.saturating_add(millis(Duration::from_secs(FRESH + 2 * skew.as_secs() + 1)));
+        let first = self.revoked.first_heard(iss, jti, gone_at);
+        if first { Ok(()) } else { Err(refused("its jti was seen before".to_owned())) }
     }
 
     /// What it says, and its `jti`: everything but the signature.
-    fn said<'a>(&self, claims: &'a Map<String, Value>, issuer: &Arc<str>, skew: u64) -> Result<(Revoked, &'a str), String> {
+    fn said<'a>(&self, claims: &'a Map<String, Value>, skew: u64) -> Result<(Over, &'a str), String> {
         let now = self.clock.unix();
         let audiences = json::strings(claims, "aud")?;
         let meant =
@@ -141,13 +131,28 @@ impl Logout {
         }
         let jti = json::string(claims, "jti")?.filter(|j| !j.is_empty()).ok_or("it has no jti")?;
         let text = |key| json::string(claims, key).map(|t| t.filter(|t| !t.is_empty()).map(str::to_owned));
-        let issuer = issuer.clone();
-        let what = match (text("sid")?, text("sub")?) {
-            (Some(sid), _) => Revoked::Session { issuer, sid },
-            (None, Some(sub)) => Revoked::Subject { issuer, sub, until: iat },
+        let over = match (text("sid")?, text("sub")?) {
+            (Some(sid), _) => Over::Session { sid },
+            (None, Some(sub)) => Over::Subject { sub, until: iat },
             (None, None) => return Err("it has neither sid nor sub".to_owned()),
         };
-        Ok((what, jti))
+        Ok((over, jti))
+    }
+}
+
+/// What is over, at whichever name of the issuer.
+enum Over {
+    Session { sid: String },
+    Subject { sub: String, until: u64 },
+}
+
+impl Over {
+    fn at(&self, issuer: &Arc<str>) -> Revoked {
+        let issuer = issuer.clone();
+        match self {
+            Self::Session { sid } => Revoked::Session { issuer, sid: sid.clone() },
+            Self::Subject { sub, until } => Revoked::Subject { issuer, sub: sub.clone(), until: *until },
+        }
     }
 }
 

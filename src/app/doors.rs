@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::revocation::Revoked;
 use crate::stack::{Answering, Door};
 use crate::token::TargetSettings;
-use crate::verify::Verifiers;
+use crate::verify::{Verifier, Verifiers};
 use anyhow::anyhow;
 use futures_util::future::{FutureExt, ready};
 use http::Method;
@@ -21,7 +21,9 @@ pub(super) fn make(config: &Config, issuers: &Issuers, rooms: &Rooms) -> anyhow:
         doors.extend(exchange_api(settings, issuers, rooms)?);
     }
     if let Some(settings) = &config.logout {
-        doors.push(logout(settings, issuers, rooms));
+        // In the order in which they are written: the map's is another at each start.
+        let verifiers = config.issuers.iter().filter_map(|at| issuers.get(&at.issuer.name)).map(|made| made.verifier.clone()).collect();
+        doors.push(logout(settings, verifiers, rooms));
     }
     Ok(doors)
 }
@@ -67,10 +69,9 @@ pub(super) fn audience(wanted: &api::AudienceSettings, issuers: &Issuers) -> any
     Ok((name.clone(), Audience { verifiers, targets, require: require.clone() }))
 }
 
-fn logout(settings: &api::LogoutSettings, issuers: &Issuers, rooms: &Rooms) -> Arc<Door> {
+fn logout(settings: &api::LogoutSettings, verifiers: Vec<Arc<Verifier>>, rooms: &Rooms) -> Arc<Door> {
     let Rooms { tokens, revoked, clock, metrics, .. } = rooms;
     let api::LogoutSettings { path, listeners, clients } = settings;
-    let verifiers = issuers.values().map(|made| made.verifier.clone()).collect();
     let held: Arc<dyn Purger> = Arc::new(Held(tokens.clone()));
     let logout = Arc::new(Logout::new(clients.clone(), verifiers, revoked.clone(), Some(held), clock.clone()));
     let answer: Answering = Box::new(move |request, _| {

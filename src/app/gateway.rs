@@ -55,6 +55,7 @@ impl Gateway {
         let rooms = make_rooms(&config, clock.clone(), control.handle());
         let (world, in_force) = World::make(config, &rooms, None, Vec::new())?;
         rooms.exchange.add(world.exchangers());
+        rooms.revoked.know(world.names());
         let shared = share(&rooms, in_force);
         for listener in &world.config.listeners {
             // Its gauge exists before the first caller comes.

@@ -105,8 +105,9 @@ impl Lasting {
         }
         // From here on nothing fails.
         let world = Arc::new(world);
-        let Rooms { exchange, tokens, control, metrics, .. } = &self.rooms;
+        let Rooms { exchange, tokens, control, metrics, revoked, .. } = &self.rooms;
         exchange.add(world.exchangers());
+        revoked.know(world.names());
         tokens.set(world.config.cache);
         self.workers.set_limits(world.config.connections);
         self.turned_away.at(world.config.connections.max_connections);

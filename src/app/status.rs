@@ -44,14 +44,18 @@ impl Program for Status {
         self.lasting.rooms.metrics.clone()
     }
 
-    fn issuers(&self) -> Vec<Arc<str>> {
-        self.lasting.world.load().issuers.keys().cloned().collect()
+    fn issuers(&self) -> Vec<(Arc<str>, Arc<str>)> {
+        self.lasting.world.load().names().collect()
     }
 
     fn purge(&self, what: &Purge) -> Purged {
         // Whoever is asked about anew is asked before there is a new token for them.
         for made in self.lasting.world.load().issuers.values() {
             made.verifier.forget(|subject| concerns(what, subject));
+        }
+        if *what == Purge::All {
+            // Before exchanges that are under way are made again.
+            self.lasting.rooms.exchange.drop_own();
         }
         self.lasting.shared.tokens.evict(what)
     }

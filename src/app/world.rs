@@ -109,6 +109,11 @@ impl World {
         Ok((Self { config, issuers, upstreams, limiters, anywhere, doors, failed, replays, traces, needed }, in_force))
     }
 
+    /// The issuers by name and URL.
+    pub fn names(&self) -> impl Iterator<Item = (Arc<str>, Arc<str>)> {
+        self.config.issuers.iter().map(|at| (at.issuer.name.clone(), at.issuer.url.clone()))
+    }
+
     /// Whether a caller could be served, if no more goes wrong.
     pub fn ready(&self) -> bool {
         self.needed.is_empty() || self.needed.iter().any(|v| v.ready())

@@ -358,7 +358,10 @@ impl<S: TokenSource> Shared<S> {
             Reach::Target if self.store.newer(&key, generation, now) => {}
             Reach::Target => {
                 remember();
-                self.store.refuse(&key, generation, now);
+                // Who forces is told so, and those who did not keep what they have: unless it is a token that was sent that is dead.
+                if !landing.forced() || fault.reach() == Reach::Subject {
+                    self.store.refuse(&key, generation, now);
+                }
             }
             Reach::Client => remember(),
             Reach::Request => {}

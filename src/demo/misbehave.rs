@@ -46,6 +46,10 @@ pub enum Misbehave {
     Json(Edit),
     /// The issued token's claims, changed before it is signed (exchanges only).
     Claims(Edit),
+    /// This, when the gate opens.
+    After(Gate, Box<Misbehave>),
+    /// The proper answer, with what came in this field of the form as the token that it issues.
+    Echo(&'static str),
 }
 
 impl Misbehave {
@@ -78,6 +82,11 @@ impl Misbehave {
             }
             other => other,
         }
+    }
+
+    /// The same, when the gate opens.
+    pub fn after(self, gate: Gate) -> Self {
+        Self::After(gate, Box::new(self))
     }
 
     pub fn redirect(to: HeaderValue) -> Self {
@@ -118,6 +127,8 @@ impl fmt::Debug for Misbehave {
             Self::Packed(_) => "Packed",
             Self::Json(_) => "Json",
             Self::Claims(_) => "Claims",
+            Self::After(..) => "After",
+            Self::Echo(_) => "Echo",
         })
     }
 }
@@ -183,7 +194,8 @@ impl Script {
 /// [`Broken`] where the connection has to end without an answer.
 pub async fn apply(told: Option<Misbehave>, conn: &Conn, proper: impl Future<Output = Response<Body>>) -> Result<Response<Body>, Broken> {
     match told {
-        None | Some(Misbehave::Claims(_)) => Ok(proper.await),
+        // Whoever reads the form has made an edit of an echo.
+        None | Some(Misbehave::Claims(_) | Misbehave::Echo(_)) => Ok(proper.await),
         Some(Misbehave::Answer { status, headers, body }) => {
             let mut response = Response::new(full(body));
             *response.status_mut() = status;
@@ -204,6 +216,10 @@ pub async fn apply(told: Option<Misbehave>, conn: &Conn, proper: impl Future<Out
         Some(Misbehave::Delay(gate)) => {
             gate.pass().await;
             Ok(proper.await)
+        }
+        Some(Misbehave::After(gate, then)) => {
+            gate.pass().await;
+            Box::pin(apply(Some(*then), conn, proper)).await
         }
         Some(Misbehave::Hang) => pending().await,
         Some(Misbehave::Reset) => {

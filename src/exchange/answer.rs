@@ -4,6 +4,7 @@
 use super::Profile;
 use super::exchanger::Sent;
 use super::grant::{Acting, Asking};
+use super::returned;
 use crate::fault::{Fault, Why};
 use crate::issuer::jws::Jws;
 use crate::issuer::{ClientAuth, Issuer, Reply, json};
@@ -59,6 +60,7 @@ impl Asked<'_> {
         self.of_the_type_asked_for(text("issued_token_type")?, &clean)?;
         let raw = issued.ok_or_else(|| bad("the token endpoint's answer holds no access_token"))?;
         let token = AccessToken::new(raw).map_err(|e| bad(format!("the token endpoint answered with {e}")))?;
+        returned::refused(raw, self.asking, self.issuer)?;
         let expires_in = json::number(&fields, "expires_in").map_err(|e| bad(format!("in the token endpoint's answer, {e}")))?;
         if let Some(gone) = expires_in.filter(|s| *s <= 0) {
             return Err(bad(format!("the issued token has expires_in {gone}: it is of no use to anybody"))
@@ -71,7 +73,7 @@ impl Asked<'_> {
         let left = exp.map(|exp| exp.saturating_sub(signed(self.sent.unix)));
         let said = expires_in.or(left).unwrap_or(UNSAID);
         let by_issuer = left.map_or(said, |left| said.min(left));
-        let life = self.bounded(by_issuer)?;
+        let life = self.bounded(by_issuer, now)?;
         Ok(Issued { token, life, by_issuer: seconds(by_issuer), not_before: not_before(&fields, now) })
     }
 
@@ -157,13 +159,13 @@ impl Asked<'_> {
     }
 
     /// The least of what the issuer says, what is left of the tokens that were sent, and what the route allows.
-    fn bounded(&self, by_issuer: i64) -> Result<Duration, Fault> {
+    fn bounded(&self, by_issuer: i64, now: u64) -> Result<Duration, Fault> {
         let skewed = |caller: &Caller| caller.subject.expires_at.saturating_add(caller.subject.clock_skew.as_secs());
         let ends = [(self.asking.caller().map(skewed), "caller"), (self.asking.actor().map(|actor| actor.until), "actor")];
         let mut life = by_issuer;
         for (until, whose) in ends.into_iter().filter_map(|(until, whose)| Some((until?, whose))) {
             let left = signed(until).saturating_sub(signed(self.sent.unix));
-            if left <= 0 {
+            if left <= 0 || until <= now {
                 return Err(Fault::InvalidToken(Why::new(format!("the {whose}'s token expired while it was being exchanged")).into()));
             }
             life = life.min(left);
@@ -212,11 +214,14 @@ fn acted_for(claims: &Map<String, Value>, actor: &Acting) -> Result<(), Fault> {
             "the IAM ignores actor_token (Keycloak 26.7 does, without a word): take `actor` out of the route, or use an IAM that delegates",
         ));
     };
-    match (act.get("sub").and_then(Value::as_str), &actor.sub) {
+    match (act.get("sub").and_then(Value::as_str).filter(|sub| !sub.is_empty()), &actor.sub) {
+        (None, _) => Err(bad("an actor's token was sent, and the issued token names nobody who acts (act.sub)")
+            .cured("have the IAM put the actor's sub into act (RFC 8693, section 4.1)")),
         (Some(issued), Some(sent)) if *issued != **sent => {
             Err(bad("the issued token names another actor than the one that was sent (act.sub)"))
         }
-        _ => Ok(()),
+        // Whose an opaque token of the gateway's own is, nobody here can tell.
+        (Some(_), _) => Ok(()),
     }
 }
 

@@ -6,9 +6,9 @@ use super::grant::{self, Acting, Asking};
 use super::own::{Held, Own};
 use super::{Profile, Settings, mistake, refusal};
 use crate::clock::Clock;
-use crate::fault::Fault;
+use crate::fault::{Fault, Why};
 use crate::issuer::jws::Jws;
-use crate::issuer::{self, CallError, Issuer, Priority};
+use crate::issuer::{self, CallError, ClientAuth, Form, Issuer, Priority};
 use crate::metrics::{Exchanged, IssuerMetrics};
 use crate::telemetry::{self, Kind, Span};
 use crate::token::{Actor, Asker, Digest, Grant, Granted, Source, Target, TargetSettings, next_generation};
@@ -79,6 +79,11 @@ impl Exchanger {
     /// What is asked for without one: a token of the gateway's own.
     pub fn own_target(&self, wanted: TargetSettings) -> Target {
         self.expected(made(&self.settings, &self.issuer, Grant::ClientCredentials, wanted))
+    }
+
+    /// The gateway's own token is not used any more.
+    pub(super) fn drop_own(&self) {
+        self.own.drop_all();
     }
 
     /// Whether the target is this exchanger's issuer's own: told by the very name that it holds, since an equal one may be
@@ -166,12 +171,15 @@ impl Exchanger {
         self.metrics.issued(issued.by_issuer);
         let expires_at = sent.millis.saturating_add(crate::clock::millis(issued.life));
         let Issued { token, life: lifetime, by_issuer, not_before } = issued;
+        if sent.millis.saturating_add(crate::clock::millis(by_issuer)) <= errand.clock.millis() {
+            return Err(late());
+        }
         Ok(Granted { token, source: Source::Miss, generation, expires_at, lifetime, by_issuer, not_before })
     }
 
     async fn post(&self, asking: &Asking<'_>, target: &Target, sent: Sent, errand: &Errand<'_>) -> Result<Issued, Fault> {
         let profile = self.settings.profile;
-        let form = asking.form(target, profile);
+        let form = named(asking.form(target, profile), profile, self.issuer.settings());
         let reply = self.issuer.post_token(form, errand.priority).await.map_err(|e| {
             errand.failed(&e);
             self.issuer.not_answered("for a token", &e)
@@ -182,6 +190,19 @@ impl Exchanger {
         }
         Asked { profile, asking, target, sent, issuer: &self.issuer }.judge(&reply, errand.clock.unix())
     }
+}
+
+/// A ready assertion says who we are, and Keycloak wants nothing beside it; Entra wants our name all the same.
+fn named(form: Form, profile: Profile, settings: &issuer::Settings) -> Form {
+    match (profile, &settings.client_auth) {
+        (Profile::EntraObo, ClientAuth::ClientAssertion { .. }) => form.with("client_id", &settings.client_id),
+        _ => form,
+    }
+}
+
+fn late() -> Fault {
+    let why = Why::new("the issued token was over before the answer was in (expires_in, counted from when it was asked for)");
+    Fault::BadIssuerAnswer(why.cure("have the IAM issue tokens that live longer than its answers take").into())
 }
 
 fn made(settings: &Settings, issuer: &Issuer, grant: Grant, mut wanted: TargetSettings) -> Target {

@@ -6,6 +6,7 @@ mod exchanger;
 mod grant;
 mod own;
 mod refusal;
+mod returned;
 #[cfg(test)]
 mod tests;
 
@@ -57,6 +58,11 @@ impl Exchange {
             }
         }
         self.issuers.store(Arc::new(all));
+    }
+
+    /// The tokens that the gateway acts with are got anew: those that it has are used no more.
+    pub fn drop_own(&self) {
+        self.issuers.load().iter().filter_map(Weak::upgrade).for_each(|exchanger| exchanger.drop_own());
     }
 
     fn maker_of(&self, target: &Target) -> Option<Arc<Exchanger>> {

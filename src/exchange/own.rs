@@ -6,7 +6,7 @@ use crate::fault::Fault;
 use arc_swap::ArcSwapOption;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type Coming = Shared<BoxFuture<'static, Result<Arc<Held>, Fault>>>;
 
@@ -32,20 +32,34 @@ impl Own {
             return Ok(held);
         }
         let coming = {
-            let mut slot = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slot = self.coming();
+            // Held since this one looked.
+            if let Some(held) = self.held.load_full().filter(|held| now < held.until) {
+                return Ok(held);
+            }
             slot.get_or_insert_with(|| fetch().map(|held| held.map(Arc::new)).boxed().shared()).clone()
         };
         let outcome = coming.clone().await;
-        if let Ok(held) = &outcome {
-            // Who wakes late must not put an old one over a newer.
-            self.held.rcu(|at| Some(at.clone().filter(|at| at.until > held.until).unwrap_or_else(|| held.clone())));
-        }
-        let mut slot = self.coming.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another may stand there by now: that one is somebody else's to take away.
+        let mut slot = self.coming();
+        // The first who wakes takes it away and keeps what came of it. Another may stand there by now, or none: then it is not to be kept.
         if slot.as_ref().is_some_and(|at| at.ptr_eq(&coming)) {
             *slot = None;
+            if let Ok(held) = &outcome {
+                self.held.store(Some(held.clone()));
+            }
         }
         outcome
+    }
+
+    /// What is held goes, and what is on its way is kept for nobody who comes later.
+    pub fn drop_all(&self) {
+        let mut slot = self.coming();
+        *slot = None;
+        self.held.store(None);
+    }
+
+    fn coming(&self) -> MutexGuard<'_, Option<Coming>> {
+        self.coming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The issuer did not take it: the next who needs one gets another.

@@ -1,6 +1,7 @@
 //! What an issuer's refusal means: one table a profile, first row that fits. The words are hints for the operator and for
 //! telling the caller's fault from ours; where no row fits it is held to be ours, so that no caller is sent away in vain.
 
+mod others;
 mod rows;
 
 use super::Profile;
@@ -9,7 +10,8 @@ use crate::issuer::{Reply, json};
 use crate::token::Grant;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rows::{ENTRA, KEYCLOAK, Rule, SECRET, STANDARDS};
+use others::{ENTRA, STANDARDS};
+use rows::{KEYCLOAK, Rule, SECRET};
 
 /// Whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

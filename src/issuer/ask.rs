@@ -5,6 +5,7 @@ use super::breaker::{Barred, Change};
 use super::credentials::{self, Tools};
 use super::room::Priority;
 use super::seen::Outage;
+use super::typ::{self, Typ};
 use super::{CallError, Form, Issuer, Reply, json};
 use std::pin::pin;
 use std::sync::Arc;
@@ -27,32 +28,42 @@ pub async fn ask(issuer: &Arc<Issuer>, endpoint: &Url, form: &Form, priority: Pr
     // Whoever has waited longer would have too little time left for an answer, and its timeout would look like an outage.
     let _place = place(issuer, priority, began + total / 2).await?;
     let deadline = began + total;
+    match attempts(issuer, endpoint, form, deadline).await {
+        (Ok(reply), tools, shown) if typ::may_be_why(&tools, &reply) => {
+            Ok(typ::again(issuer, &tools, shown, endpoint, form, deadline).await.unwrap_or(reply))
+        }
+        (outcome, ..) => outcome,
+    }
+}
+
+/// As many attempts as may be, and what the last one was made with.
+async fn attempts(issuer: &Arc<Issuer>, endpoint: &Url, form: &Form, deadline: Instant) -> (Result<Reply, CallError>, Arc<Tools>, Typ) {
     let (mut left, mut pause, mut looked) = (issuer.settings.protection.retries, PAUSE, false);
     let mut before: Option<Result<Reply, CallError>> = None;
     loop {
-        let tools = issuer.credentials.current();
-        let outcome = attempt(issuer, &tools, endpoint, form, deadline).await;
+        let (tools, typ) = (issuer.credentials.current(), issuer.typs.now());
+        let outcome = attempt(issuer, &tools, typ, endpoint, form, deadline).await;
         let outcome = match (outcome, before.take()) {
             // What the first attempt met with says more than that there is no second one.
-            (Err(CallError::CircuitOpen { .. } | CallError::Paused { .. }), Some(before)) => return before,
+            (Err(CallError::CircuitOpen { .. } | CallError::Paused { .. }), Some(before)) => return (before, tools, typ),
             (outcome, _) => outcome,
         };
         if !looked && outcome.as_ref().is_ok_and(refuses_us) {
             looked = true;
             credentials::look(issuer).await;
             if Arc::ptr_eq(&issuer.credentials.current(), &tools) {
-                return outcome;
+                return (outcome, tools, typ);
             }
         } else if left > 0 && again(&outcome) {
             // Jitter, so that many who failed together do not come back together.
             let wait = pause.mul_f64(rand::random_range(0.5..=1.5));
             if Instant::now() + wait >= deadline {
-                return outcome;
+                return (outcome, tools, typ);
             }
             (left, pause) = (left - 1, pause * 2);
             tokio::time::sleep(wait).await;
         } else {
-            return outcome;
+            return (outcome, tools, typ);
         }
         before = Some(outcome);
     }
@@ -75,9 +86,16 @@ async fn place(issuer: &Issuer, priority: Priority, until: Instant) -> Result<Se
     }
 }
 
-async fn attempt(issuer: &Issuer, tools: &Tools, endpoint: &Url, form: &Form, deadline: Instant) -> Result<Reply, CallError> {
+pub(super) async fn attempt(
+    issuer: &Issuer,
+    tools: &Tools,
+    typ: Typ,
+    endpoint: &Url,
+    form: &Form,
+    deadline: Instant,
+) -> Result<Reply, CallError> {
     let pass = issuer.breaker.admit().map_err(|why| told(issuer, why))?;
-    let shown = tools.proof.show(&issuer.settings, issuer.clock.unix()).await.ok_or(CallError::Unsigned)?;
+    let shown = tools.proof.show(&issuer.settings, typ, issuer.clock.unix()).await.ok_or(CallError::Unsigned)?;
     let outcome = tools.client.post(endpoint.clone(), form, &shown, deadline).await;
     issuer.metrics.up(outcome.as_ref().is_ok_and(Reply::well_formed));
     let change = match outage(&outcome) {
@@ -142,12 +160,12 @@ fn again(outcome: &Result<Reply, CallError>) -> bool {
 }
 
 /// For how long it wants to be left alone.
-fn wish(reply: &Reply) -> Option<Duration> {
+pub(super) fn wish(reply: &Reply) -> Option<Duration> {
     reply.retry_after.filter(|wait| matches!(reply.status, 429 | 503) && !wait.is_zero())
 }
 
 /// Whether it is us that it does not accept: the one refusal that a look at the files may mend.
-fn refuses_us(reply: &Reply) -> bool {
+pub(super) fn refuses_us(reply: &Reply) -> bool {
     let said = |body: &[u8]| {
         let body = json::object(body).ok()?;
         let error = json::string(&body, "error").ok()??;

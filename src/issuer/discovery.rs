@@ -61,15 +61,18 @@ impl Endpoints {
         // Where client certificates are asked for may be another address than where they are not (RFC 8705 §5).
         let by_certificate = matches!(settings.client_auth, ClientAuth::TlsClientAuth(_));
         let aliases = document.get("mtls_endpoint_aliases").and_then(|a| a.as_object()).filter(|_| by_certificate);
-        let alias = aliases.map(|a| json::string(a, "token_endpoint")).transpose().map_err(|e| garbage(format!("wrong: {e}")))?.flatten();
-        let token = endpoint("token_endpoint", &settings.token_endpoint, alias.or(text("token_endpoint")?))?;
+        let alias = |key: &str| match aliases {
+            Some(aliases) => json::string(aliases, key).map_err(|e| garbage(format!("wrong: {e}"))),
+            None => Ok(None),
+        };
+        let token = endpoint("token_endpoint", &settings.token_endpoint, alias("token_endpoint")?.or(text("token_endpoint")?))?;
         if by_certificate && token.scheme() != "https" {
             let cause = format!("the token endpoint {} is not https, and a client certificate cannot be shown there", shown(&token));
             return Err((cause, format!("have the IAM name an https token endpoint, or give issuers.{name}.token_endpoint")));
         }
         let given = &settings.introspection_endpoint;
         // Not everybody has one; what is there must be as good as the others.
-        let introspection = match (given, text("introspection_endpoint")?) {
+        let introspection = match (given, alias("introspection_endpoint")?.or(text("introspection_endpoint")?)) {
             (None, None) => None,
             (given, found) => Some(endpoint("introspection_endpoint", given, found)?),
         };
@@ -165,16 +168,19 @@ mod tests {
     fn a_client_with_a_certificate_goes_where_certificates_are_asked_for() {
         let mut s = settings("https://iam.example/realms/a");
         let doc = r#"{"issuer":"https://iam.example/realms/a","token_endpoint":"https://iam.example/t","jwks_uri":"https://iam.example/k",
-            "mtls_endpoint_aliases":{"token_endpoint":"https://mtls.iam.example/t"}}"#;
-        assert_eq!(read(doc, &s).unwrap().token.as_str(), "https://iam.example/t");
+            "introspection_endpoint":"https://iam.example/i",
+            "mtls_endpoint_aliases":{"token_endpoint":"https://mtls.iam.example/t","introspection_endpoint":"https://mtls.iam.example/i"}}"#;
+        let places = |doc: &str, s: &Settings| read(doc, s).map(|at| [at.token, at.introspection.unwrap()].map(String::from)).unwrap();
+        assert_eq!(places(doc, &s), ["https://iam.example/t", "https://iam.example/i"]);
         s.client_auth = ClientAuth::TlsClientAuth(crate::tls::Identity { cert_file: "c".into(), key_file: "k".into() });
-        assert_eq!(read(doc, &s).unwrap().token.as_str(), "https://mtls.iam.example/t");
-        assert_eq!(read(&doc.replace("mtls_endpoint", "other"), &s).unwrap().token.as_str(), "https://iam.example/t");
+        assert_eq!(places(doc, &s), ["https://mtls.iam.example/t", "https://mtls.iam.example/i"]);
+        assert_eq!(places(&doc.replace("mtls_endpoint", "other"), &s), ["https://iam.example/t", "https://iam.example/i"]);
         s.allow_http = true;
         let (cause, _) = read(&doc.replace("https://mtls", "http://mtls"), &s).unwrap_err();
         assert!(cause.contains("cannot be shown there"), "{cause}");
+        s.introspection_endpoint = Url::parse("https://given.example/i").ok();
         s.token_endpoint = Url::parse("https://given.example/t").ok();
-        assert_eq!(read(doc, &s).unwrap().token.as_str(), "https://given.example/t");
+        assert_eq!(places(doc, &s), ["https://given.example/t", "https://given.example/i"]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod traced;
+mod typ;
 mod unanswered;
 
 pub use auth::Form;
@@ -76,6 +77,7 @@ pub struct Issuer {
     endpoints: ArcSwapOption<Endpoints>,
     keys: KeyStore,
     refetches: Refetches,
+    typs: typ::Typs,
     /// What went wrong last with discovery or keys, while it is wrong.
     trouble: ArcSwapOption<Explained>,
     started: AtomicBool,
@@ -104,6 +106,7 @@ impl Issuer {
             endpoints: ArcSwapOption::from(endpoints),
             keys: KeyStore::new(clock.clone(), settings.jwks_refresh),
             refetches: Refetches::default(),
+            typs: typ::Typs::default(),
             trouble: ArcSwapOption::empty(),
             started: AtomicBool::new(false),
             retired: AtomicBool::new(false),
@@ -137,6 +140,7 @@ impl Issuer {
         if self.settings.reads_the_same_as(&old.settings) {
             self.endpoints.store(old.endpoints.load_full());
             self.keys.succeed(&old.keys);
+            self.typs.succeed(&old.typs);
         }
     }
 
@@ -167,6 +171,13 @@ impl Issuer {
     /// What went wrong last with discovery or keys, while it is wrong.
     pub fn trouble(&self) -> Option<Arc<Explained>> {
         self.trouble.load_full()
+    }
+
+    /// Why its keys are not fetched for anybody now: it asked for it, or it has been failing. That they cannot be fetched opens no circuit
+    /// by itself.
+    pub fn left_alone(&self) -> Option<CallError> {
+        let wish = self.keys.quiet().map(|left| CallError::Paused { left });
+        wish.or_else(|| ask::barred(self))
     }
 
     /// Fetches the keys because a token names one that we do not have: one fetch at a time, and one in ten seconds, however
@@ -202,6 +213,11 @@ impl Issuer {
         let tools = self.credentials.current();
         let sent: Vec<&str> = tools.proof.secret().map(Secret::expose).into_iter().chain(sent.iter().copied()).collect();
         auth::cleaned(words, &sent)
+    }
+
+    /// Whether this is what we prove to it who we are.
+    pub fn proves_with(&self, text: &str) -> bool {
+        self.credentials.current().proof.is(text, &self.settings)
     }
 
     /// What an answer that is no success says of itself, as it may be shown: `error: error_description`, without the token that it is about.

@@ -5,6 +5,7 @@ use super::auth::encoded;
 use super::jws::Jws;
 use super::settings::{ClientAuth, Credential, Encoding, Error, Settings};
 use super::signing::SigningKey;
+use super::typ::Typ;
 use crate::token::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -33,7 +34,7 @@ pub enum Proof {
     },
     Key {
         key: SigningKey,
-        header: String,
+        key_id: Option<String>,
     },
     /// In the connection itself.
     Certificate {
@@ -74,11 +75,7 @@ impl Proof {
                     Credential::File(file) => bytes(file).map_err(|e| unfit(e.to_string()))?,
                 };
                 let key = SigningKey::read(&pem, *algorithm).map_err(unfit)?;
-                let mut header = serde_json::json!({"typ": "client-authentication+jwt", "alg": key.algorithm().name()});
-                if let Some(kid) = key_id {
-                    header["kid"] = kid.as_str().into();
-                }
-                Self::Key { key, header: header.to_string() }
+                Self::Key { key, key_id: key_id.clone() }
             }
             // Whether certificate and key fit is found out where the connections are made.
             ClientAuth::TlsClientAuth(_) => Self::Certificate { client_id },
@@ -104,7 +101,7 @@ impl Proof {
     }
 
     /// For one attempt: an assertion of our own is good for one, so each gets another `jti`. `None`: it cannot be signed.
-    pub async fn show(&self, settings: &Settings, now: u64) -> Option<Shown> {
+    pub async fn show(&self, settings: &Settings, typ: Typ, now: u64) -> Option<Shown> {
         let secret = |text: &str| Secret::new(text);
         Some(match self {
             Self::Basic { client_id, secret, encoding: Encoding::Raw } => {
@@ -120,16 +117,35 @@ impl Proof {
             Self::Assertion { jwt, kind } => {
                 Shown::Fields(vec![("client_assertion_type", secret(kind)), ("client_assertion", jwt.clone())])
             }
-            Self::Key { key, header } => {
+            Self::Key { key, key_id } => {
+                let mut header = serde_json::json!({"typ": typ.name(), "alg": key.algorithm().name()});
+                if let Some(kid) = key_id {
+                    header["kid"] = kid.as_str().into();
+                }
                 let jti = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>());
                 let id = &settings.client_id;
                 let claims = serde_json::json!({"iss": id, "sub": id, "aud": &*settings.url, "jti": jti, "iat": now, "exp": now + LIFE});
-                let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims.to_string()));
+                let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
                 let signature = key.sign(message.clone().into_bytes()).await?;
                 let jwt = Secret::new(format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature)));
                 Shown::Fields(vec![("client_id", secret(id)), ("client_assertion_type", secret(JWT_BEARER)), ("client_assertion", jwt)])
             }
         })
+    }
+
+    /// Whether it is an assertion that we sign ourselves.
+    pub fn is_signed(&self) -> bool {
+        matches!(self, Self::Key { .. })
+    }
+
+    /// Whether `text` is what is shown: an assertion of our own by what it says, since each is another.
+    pub fn is(&self, text: &str, settings: &Settings) -> bool {
+        let ours =
+            |jws: Jws| ["iss", "sub"].iter().all(|name| jws.claims.get(*name).and_then(|v| v.as_str()) == Some(&*settings.client_id));
+        match self {
+            Self::Key { .. } => Jws::read(text).is_ok_and(ours),
+            _ => self.secret().is_some_and(|secret| secret.expose() == text),
+        }
     }
 
     /// What must be taken out of an issuer's words, where it echoes.

@@ -1,5 +1,6 @@
 //! Keys fetched because a token names one that we do not have. One fetch runs at a time and one in ten seconds, whatever
-//! callers send, and a `kid` that a fetch did not bring is not asked for again for a while. It decides about no token.
+//! callers send, none while the issuer is left in peace, and a `kid` that a fetch did not bring is not asked for again for a while. It
+//! decides about no token.
 
 use super::{Issuer, refresh};
 use crate::bounded::{Bounded, Kept};
@@ -21,7 +22,7 @@ const MAX_UNKNOWN: usize = 1024;
 pub enum Refetched {
     /// The keys are as fresh as they get: what is not among them is not the issuer's.
     Fresh,
-    /// They could not be fetched: the key may well exist.
+    /// They could not be fetched, or the issuer is left in peace: the key may well exist.
     Failed,
 }
 
@@ -94,6 +95,9 @@ fn next(issuer: &Arc<Issuer>, kid: &Digest) -> Result<Refetched, watch::Receiver
     let unknown = issuer.refetches.unknown.get(kid, now, |u| !u.expired(now) && Some(u.generation) == generation);
     if unknown == Some(true) || now < state.not_before {
         return Ok(state.last);
+    }
+    if issuer.left_alone().is_some() {
+        return Ok(Refetched::Failed);
     }
     state.not_before = now + millis(EVERY);
     let (done, running) = watch::channel(None);

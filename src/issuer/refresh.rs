@@ -3,7 +3,7 @@
 
 use super::client::{MAX_ANSWER, MAX_KEYS, Reply};
 use super::discovery::Endpoints;
-use super::{CallError, Issuer, Keys};
+use super::{CallError, Issuer, Keys, ask, breaker};
 use crate::clock::{Clock, millis};
 use crate::fault::Why;
 use arc_swap::ArcSwapOption;
@@ -28,6 +28,8 @@ pub(super) struct KeyStore {
     current: ArcSwapOption<Keys>,
     good_until: AtomicU64,
     came: watch::Sender<bool>,
+    /// Until when the issuer asked that neither keys nor endpoints be fetched.
+    quiet_until: AtomicU64,
     /// Held while keys are fetched: an older answer must not overwrite a newer one.
     fetching: Mutex<()>,
 }
@@ -40,6 +42,7 @@ impl KeyStore {
             current: ArcSwapOption::empty(),
             good_until: AtomicU64::new(0),
             came: watch::Sender::new(false),
+            quiet_until: AtomicU64::new(0),
             fetching: Mutex::default(),
         }
     }
@@ -69,6 +72,16 @@ impl KeyStore {
         if self.trusted() { self.current.load().as_ref().map(|k| k.generation) } else { None }
     }
 
+    /// For how long yet nothing is to be fetched, by the issuer's own wish.
+    pub(super) fn quiet(&self) -> Option<Duration> {
+        let left = self.quiet_until.load(Ordering::Relaxed).saturating_sub(self.clock.millis());
+        (left > 0).then(|| Duration::from_millis(left))
+    }
+
+    fn leave_alone(&self, wish: Duration) {
+        self.quiet_until.fetch_max(self.clock.millis() + millis(wish.min(breaker::LONGEST_PAUSE)), Ordering::Relaxed);
+    }
+
     fn trusted(&self) -> bool {
         self.clock.millis() < self.good_until.load(Ordering::Relaxed)
     }
@@ -93,7 +106,8 @@ pub(super) async fn run(weak: Weak<Issuer>) {
         // Counted from before the fetch: a slow issuer does not make its keys older.
         let (clock, began) = (issuer.clock.clone(), issuer.clock.millis());
         failures = if refreshed(&issuer).await { 0 } else { failures + 1 };
-        let until = began + millis(pause(&issuer, failures));
+        let wish = issuer.keys.quiet().map_or(0, |left| clock.millis() + millis(left));
+        let until = (began + millis(pause(&issuer, failures))).max(wish);
         drop(issuer);
         while clock.millis() < until {
             if weak.upgrade().is_none_or(|issuer| issuer.is_retired()) {
@@ -110,6 +124,9 @@ pub(super) async fn fetch_keys(issuer: &Issuer) -> bool {
         return false;
     };
     let _one = issuer.keys.fetching.lock().await;
+    if issuer.keys.quiet().is_some() {
+        return false;
+    }
     let asked = issuer.clock.millis();
     let name = &issuer.settings.name;
     let cure = || format!("check issuers.{name}.jwks_uri, or that the discovery document names the right one");
@@ -160,11 +177,23 @@ pub(super) async fn fetched(issuer: &Issuer, url: Url, max: usize, what: &str) -
     let name = &issuer.settings.name;
     let (shown, port) = (url.host_str().unwrap_or_default().to_owned(), url.port_or_known_default().unwrap_or_default());
     let client = issuer.credentials.current().client.clone();
-    match client.get(url, max).await {
+    let answer = client.get(url, max).await;
+    if let Some(wish) = answer.as_ref().ok().and_then(ask::wish) {
+        // Of these endpoints alone: who asks for tokens was not meant.
+        issuer.keys.leave_alone(wish);
+    }
+    match answer {
         Ok(reply @ Reply { status: 200, .. }) => Ok(reply),
         Ok(Reply { status: status @ 300..=399, .. }) => Err((
             format!("asked for its {what}, it answers with a redirect (HTTP {status}), and redirects are not followed"),
             format!("give issuers.{name} the address that the redirect leads to"),
+        )),
+        Ok(Reply { status: 404, .. }) if what == "discovery" => Err((
+            "asked for its discovery, it answers HTTP 404".to_owned(),
+            format!(
+                "check issuers.{name}.url; Keycloak's is https://HOST/realms/REALM, and the realm must exist. Where the document is elsewhere \
+                 (RFC 8414: https://HOST/.well-known/oauth-authorization-server/PATH), give it as issuers.{name}.discovery_url"
+            ),
         )),
         Ok(Reply { status, .. }) => Err((
             format!("asked for its {what}, it answers HTTP {status}"),

@@ -22,8 +22,9 @@ impl Verifiers {
             Self::ByToken(all) => all,
         };
         let digest = token.digest();
-        // One that has verified it before has read its `iss`: the token need not be taken apart again.
-        if let Some(verifier) = all.iter().find(|v| v.knows(&digest)) {
+        // One that has verified it by keys before has read its `iss`: the token need not be taken apart again. Who was asked about it may have
+        // been asked on another route, about a token without one.
+        if let Some(verifier) = all.iter().find(|v| v.introspection.is_none() && v.knows(&digest)) {
             return verifier.verify_digested(token, digest);
         }
         match chosen(all, &token) {

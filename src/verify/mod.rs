@@ -222,11 +222,16 @@ impl Verifier {
 
     fn without_keys(&self) -> Fault {
         let name = &self.issuer.settings().name;
-        let why = match self.issuer.trouble() {
-            Some(trouble) => trouble,
-            None => Why::new(format!("the keys of issuer {name} have not come in yet")).into(),
-        };
-        Fault::IssuerUnavailable { retry_after: None, why }
+        let left_alone = self.issuer.left_alone().map(|e| self.issuer.not_answered("for its keys", &e));
+        match (self.issuer.trouble(), left_alone) {
+            (Some(why), Some(Fault::IssuerUnavailable { retry_after, .. })) => Fault::IssuerUnavailable { retry_after, why },
+            (Some(why), _) => Fault::IssuerUnavailable { retry_after: None, why },
+            (None, Some(fault)) => fault,
+            (None, None) => {
+                let why = Why::new(format!("the keys of issuer {name} have not come in yet")).into();
+                Fault::IssuerUnavailable { retry_after: None, why }
+            }
+        }
     }
 }
 

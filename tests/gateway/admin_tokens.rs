@@ -150,3 +150,44 @@ async fn what_is_not_said_in_one_way_is_refused_and_nothing_goes() {
     assert_eq!(ask(&r, "?all", "{\"subject\":\"ada\"}").await.status, 400, "what a body says might be meant");
     assert_eq!(exchanged(&r, &[("/orders", &token)]).await, [false]);
 }
+
+/// A name stands for the issuer that it names: what it has under another name goes too.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_of_two_names_is_one_issuer() {
+    let two = "issuers:
+  main: { url: \"IAM\", client_id: gateway, client_secret: gateway-secret }
+  asking: { url: \"IAM\", client_id: gateway, client_secret: gateway-secret, verify: { by: introspection } }
+";
+    let routes = "\n  main: { match: { path: /main }, upstream: ORDERS, audience: orders-api, issuer: main }
+  asking: { match: { path: /asking }, upstream: ORDERS, audience: orders-api, scopes: [billing], issuer: asking }\n";
+    let r = World::new().await.gateway(routes, &format!("{ADMIN}{two}")).await;
+    let ada = r.world.iam.caller("ada");
+    let (one, two) = (ada.token().unwrap(), ada.claim("jti", json!("another")).token().unwrap());
+    crate::kit::served(&r, "/main", &one).await;
+    crate::kit::served(&r, "/asking", &two).await;
+    for query in ["?subject=ada&issuer=main".to_owned(), "?subject=ada&issuer=asking".to_owned()] {
+        let all = [("/main", &*one), ("/asking", &*two)];
+        exchanged(&r, &all).await;
+        assert_eq!(purge(&r, &query).await, gone(2, 0), "{query}");
+        assert_eq!(exchanged(&r, &all).await, [true, true], "{query}");
+    }
+}
+
+/// What the gateway acts with is a token too.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_is_the_gateways_own_too() {
+    let routes = "\n  acting: { match: { path: /acting }, upstream: ORDERS, audience: orders-api, actor: { gateway: true } }\n";
+    let r = World::new().await.gateway(routes, ADMIN).await;
+    r.world.iam.delegates(true);
+    let acted = async |sub: &str| {
+        assert_eq!(r.get("/acting", &r.token(sub)).await.status, 200);
+        let sent = r.world.iam.last(Endpoint::Token).unwrap();
+        sent.field("actor_token").unwrap().to_owned()
+    };
+    let own = acted("ada").await;
+    assert_eq!(purge(&r, "?subject=ada").await, gone(1, 0));
+    assert_eq!(acted("ada").await, own);
+    assert_eq!(purge(&r, "?all").await, gone(1, 0));
+    assert_ne!(acted("ada").await, own);
+    assert_eq!(r.world.iam.requests(Endpoint::Token), 5, "three exchanges, and a token of its own twice");
+}

@@ -241,3 +241,16 @@ exchange_api:
     assert_eq!(other.iam.last(Endpoint::Token).unwrap().field("resource"), Some("https://billing.example.com/"));
     assert_eq!(said(&ask(&r, Some(&two), wanted("nobody-knows")).await), (403, "target_refused".to_owned()));
 }
+
+#[tokio::test]
+async fn a_caller_who_is_let_in_by_the_skew_gets_a_token_with_a_life() {
+    let r = with_api().await;
+    let token = r.world.iam.caller("ada").expires_in(3).token().unwrap();
+    for _ in 0..2 {
+        let answer = ask(&r, Some(&token), wanted("orders-api")).await;
+        assert_eq!(answer.status, 200);
+        let left = answer.json()["expires_in"].as_u64().unwrap();
+        assert!((20..=33).contains(&left), "{left}");
+        r.turn(std::time::Duration::from_secs(8)).await;
+    }
+}

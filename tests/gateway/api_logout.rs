@@ -155,3 +155,47 @@ async fn the_exchange_api_refuses_them_too() {
         assert_eq!(said(&r.send(http::Method::POST, "/v1/exchange", &headers, body).await), refused());
     }
 }
+
+/// Several clients of one realm, or a realm whose tokens are verified in two ways: what the realm ends is over for each of them, and whichever
+/// of them can check its word does.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_issuer_ends_is_over_under_each_of_its_names() {
+    let issuer = |more: &str| format!("{{ url: \"IAM\", client_id: gateway, client_secret: gateway-secret{more} }}");
+    let route =
+        |name: &str| format!("\n  {name}: {{ match: {{ path: /{name} }}, upstream: ORDERS, issuer: {name}, audience: orders-api }}");
+    let names = ["cannot", "asking", "keys", "more"];
+    let ways = [", verify: { algorithms: [ES256] }", ", verify: { by: introspection }", "", ""];
+    let issuers: String = names.iter().zip(ways).map(|(name, way)| format!("  {name}: {}\n", issuer(way))).collect();
+    let routes: String = names.iter().map(|name| route(name)).collect::<String>() + "\n";
+    for session in [true, false] {
+        let r = World::new().await.gateway(&routes, &format!("{MORE}issuers:\n{issuers}")).await;
+        let caller = r.world.iam.caller("ada");
+        let token = caller.token().unwrap();
+        for path in ["/asking", "/keys", "/more"] {
+            crate::kit::served(&r, path, &token).await;
+        }
+        let said_once = logout_token(&r, "ada", session.then(|| caller.sid())).token().unwrap();
+        assert_eq!(post(&r, &said_once).await.status, 200, "{:?}", r.gateway.failures().first());
+        for path in ["/asking", "/keys", "/more"] {
+            assert_eq!(said(&r.get(path, &token).await), refused(), "{path}, by session: {session}");
+        }
+        assert_eq!(post(&r, &said_once).await.status, 400, "one jti, however many names");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_logged_out_stays_so_when_the_issuer_gets_another_name() {
+    let r = world().await;
+    let caller = r.world.iam.caller("ada");
+    let (token, over) = (caller.token().unwrap(), logout_token(&r, "ada", Some(caller.sid())).token().unwrap());
+    assert_eq!(r.get("/orders", &token).await.status, 200);
+    assert_eq!(post(&r, &over).await.status, 200);
+    let renamed = "issuers: { keycloak: { url: \"IAM\", client_id: gateway, client_secret: gateway-secret } }\n";
+    let text = r.world.yaml(ROUTES, &format!("{MORE}{renamed}"));
+    r.gateway.apply(cambist::config::read(&text, "test.yaml").unwrap().config).await.unwrap();
+    for path in ["/orders", "/pass"] {
+        assert_eq!(said(&r.get(path, &token).await), refused(), "{path}");
+        assert_eq!(r.get(path, &r.token("bob")).await.status, 200, "{path}");
+    }
+    assert_eq!(post(&r, &over).await.status, 400, "a replay");
+}

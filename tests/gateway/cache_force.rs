@@ -90,6 +90,23 @@ async fn it_does_not_count_from_elsewhere_nor_where_a_route_or_the_operator_says
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_the_target_is_theirs_who_forced_and_one_of_the_subject_everybodys() {
+    for (error, wanted, goes) in [("invalid_target", (403, "target_refused"), false), ("invalid_grant", (401, "invalid_token"), true)] {
+        let g = World::new().await.gateway(ROUTES, FORCE).await;
+        let token = g.token("ada");
+        assert_eq!(g.get("/orders", &token).await.status, 200);
+        g.world.iam.script(Endpoint::Token, Misbehave::refusal(StatusCode::BAD_REQUEST, error, ""));
+        for _ in 0..3 {
+            let (status, code) = said(&forced(&g, "/orders", &token).await);
+            assert_eq!((status, &*code), wanted);
+            let ordinary = g.get("/orders", &token).await.status.as_u16();
+            assert_eq!(ordinary, if goes { 401 } else { 200 }, "{error}");
+        }
+        assert_eq!(g.world.iam.exchanges(), 2, "{error}");
+    }
+}
+
 /// Row by row what `docs/errors.md` says of refusals that are remembered.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_what_the_issuer_refused_it_goes_past_a_target_and_past_nothing_else() {

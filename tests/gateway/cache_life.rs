@@ -117,3 +117,33 @@ async fn a_refused_renewal_ends_the_token() {
     assert_eq!(said(&connection.get("/orders", Some(&token)).await.unwrap()), (401, "invalid_token".into()));
     assert_eq!(g.world.iam.exchanges(), 2);
 }
+
+/// What was over before its answer was in, or whose caller's token was, is handed to nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_comes_too_late_is_of_no_use() {
+    let issuer = "issuers: { main: { url: \"IAM\", client_id: gateway, client_secret: gateway-secret, verify: { clock_skew: 0s } } }";
+    let routes = "\n  orders: { match: { path: /orders }, upstream: OPEN, audience: orders-api }\n";
+    for (what, code) in [("the token", "bad_issuer_answer"), ("the caller's", "invalid_token")] {
+        let g = World::new().await.gateway(routes, issuer).await;
+        let (short, gate) = (what == "the token", Gate::new());
+        let caller = g.world.iam.caller("ada").expires_in(if short { 300 } else { 5 }).token().unwrap();
+        let late = gate.clone();
+        g.world.iam.script(
+            Endpoint::Token,
+            Misbehave::json(move |answer| {
+                if short {
+                    answer.insert("access_token".to_owned(), "opaque".into());
+                    answer.insert("expires_in".to_owned(), 5.into());
+                }
+            })
+            .after(late),
+        );
+        let (answer, ()) = tokio::join!(g.get("/orders", &caller), async {
+            gate.reached(1).await;
+            g.world.clock.turn(Duration::from_secs(6));
+            gate.open();
+        });
+        assert_eq!(said(&answer).1, code, "{what}: {:?}", g.gateway.failures().first());
+        assert_eq!(g.world.open.requests(), 0, "{what}");
+    }
+}

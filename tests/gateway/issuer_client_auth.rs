@@ -96,7 +96,9 @@ async fn a_key_that_the_issuer_does_not_know_is_our_mistake() {
     assert_eq!(said(&g.get("/orders", &g.token("ada")).await), (500, "misconfigured".into()));
     let failure = &g.gateway.failures()[0];
     assert!(failure.cure.contains("token_endpoint_auth_method"), "{failure:?}");
-    assert_eq!(g.world.iam.requests(Endpoint::Token), 1, "the file is as it was: no second attempt");
+    assert_eq!(g.world.iam.requests(Endpoint::Token), 2, "the file is as it was: the other typ is all that is tried");
+    assert_eq!(said(&g.get("/orders", &g.token("bob")).await), (500, "misconfigured".into()));
+    assert_eq!(g.world.iam.requests(Endpoint::Token), 3, "and not again for every caller");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,4 +163,59 @@ async fn a_cluster_vouches_for_the_gateway_and_renews_its_word() {
     assert!(g.gateway.failures()[0].cure.contains("renewed"));
     write();
     assert_eq!(g.get("/orders", &g.token("ada")).await.status, 200, "{:?}", g.gateway.failures().first());
+}
+
+/// The assertion that came last: its `typ` and its `jti`.
+fn last_assertion(g: &Running) -> (String, String) {
+    let seen = g.world.iam.last(Endpoint::Token).unwrap();
+    let part = |n: usize| {
+        let text = seen.field("client_assertion").unwrap().split('.').nth(n).unwrap().to_owned();
+        serde_json::from_slice::<Value>(&BASE64_URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
+    };
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    (text(&part(0)["typ"]), text(&part(1)["jti"]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_that_knows_the_older_typ_alone_is_found_out_once() {
+    let (g, _key) = signing(Algorithm::ES256).await;
+    g.world.iam.edit_client("gateway", |client| client.assertion_typ = Some("JWT"));
+    let mut jtis = std::collections::BTreeSet::new();
+    for n in 0..4 {
+        assert_eq!(g.get("/orders", &g.token("ada")).await.status, 200, "{:?}", g.gateway.failures().first());
+        let (typ, jti) = last_assertion(&g);
+        assert_eq!((typ.as_str(), jtis.insert(jti)), ("JWT", true));
+        assert_eq!(g.world.iam.requests(Endpoint::Token), n + 2, "the newer one was tried at first, and never again");
+    }
+    // An issuer that has been renewed wants the newer one.
+    g.world.iam.edit_client("gateway", |client| client.assertion_typ = Some("client-authentication+jwt"));
+    g.turn(std::time::Duration::from_secs(61)).await;
+    for n in 0..2 {
+        assert_eq!(g.get("/orders", &g.token("bob")).await.status, 200, "{:?}", g.gateway.failures().first());
+        assert_eq!((&*last_assertion(&g).0, g.world.iam.requests(Endpoint::Token)), ("client-authentication+jwt", n + 7));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_come_first_are_all_served_by_the_one_who_finds_it_out() {
+    let (g, _key) = signing(Algorithm::ES256).await;
+    g.world.iam.edit_client("gateway", |client| client.assertion_typ = Some("JWT"));
+    let tokens: Vec<String> = (0..10).map(|i| g.token(&format!("user-{i}"))).collect();
+    let answers = futures_util::future::join_all(tokens.iter().map(|token| g.get("/orders", token))).await;
+    assert!(answers.iter().all(|a| a.status == 200), "{:?}", g.gateway.failures().first());
+    assert!((11..=20).contains(&g.world.iam.requests(Endpoint::Token)), "{}", g.world.iam.requests(Endpoint::Token));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_takes_neither_is_tried_in_both_ways_once_a_minute() {
+    let (g, _key) = signing(Algorithm::ES256).await;
+    g.world.iam.edit_client("gateway", |client| client.assertion_typ = Some("neither"));
+    for wanted in [2, 3, 4] {
+        assert_eq!(said(&g.get("/orders", &g.token("ada")).await), (500, "misconfigured".into()));
+        assert_eq!(g.world.iam.requests(Endpoint::Token), wanted);
+        assert_eq!(last_assertion(&g).0 == "JWT", wanted == 2);
+    }
+    g.turn(std::time::Duration::from_secs(61)).await;
+    assert_eq!(said(&g.get("/orders", &g.token("ada")).await), (500, "misconfigured".into()));
+    assert_eq!(g.world.iam.requests(Endpoint::Token), 6);
 }

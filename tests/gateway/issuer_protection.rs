@@ -139,3 +139,64 @@ async fn those_for_whom_there_is_no_room_are_told_at_once() {
     assert!(failure.cure.contains("issuers.main.max_in_flight"), "{failure:?}");
     assert_eq!(g.world.iam.exchanges(), 5);
 }
+
+/// With a key that nobody has seen: what would have the keys fetched.
+async fn with_unknown_key(g: &Running, kid: &str) -> Answer {
+    g.get("/orders", &g.world.iam.caller("bob").kid(kid).token().unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wish_of_its_keys_endpoint_is_obeyed_too() {
+    let g = gateway("").await;
+    for (status, kid) in [(StatusCode::TOO_MANY_REQUESTS, "a"), (StatusCode::SERVICE_UNAVAILABLE, "b")] {
+        let before = g.world.iam.requests(Endpoint::Jwks);
+        let fetched = || g.world.iam.requests(Endpoint::Jwks) - before;
+        let busy = Misbehave::status(status).with(header::RETRY_AFTER, HeaderValue::from_static("40"));
+        g.world.iam.script(Endpoint::Jwks, busy);
+        assert_eq!((said(&with_unknown_key(&g, kid).await), fetched()), ((503, "issuer_unavailable".into()), 1));
+        for n in 0..3 {
+            g.turn(Duration::from_secs(11)).await;
+            let answer = with_unknown_key(&g, &format!("{kid}{n}")).await;
+            assert_eq!((said(&answer), fetched()), ((503, "issuer_unavailable".into()), 1), "after {} s", 11 * (n + 1));
+            assert!((1..=60).contains(&retry_after(&answer)), "{}", retry_after(&answer));
+            assert_eq!(new_caller(&g).await.status, 200, "the token endpoint has asked for nothing");
+        }
+        g.turn(Duration::from_secs(11)).await;
+        assert_eq!((said(&with_unknown_key(&g, kid).await), fetched()), ((401, "invalid_token".into()), 2));
+        g.turn(Duration::from_secs(11)).await;
+    }
+    assert_eq!(g.metric(OPEN).await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_has_the_keys_fetched_from_an_issuer_that_is_left_in_peace() {
+    let broken = Misbehave::status(StatusCode::INTERNAL_SERVER_ERROR);
+    let busy = Misbehave::status(StatusCode::TOO_MANY_REQUESTS).with(header::RETRY_AFTER, HeaderValue::from_static("30"));
+    for (does, calls) in [(broken, 2), (busy, 1)] {
+        let g = gateway("retries: { attempts: 0 }, circuit_breaker: { failures: 2, open_for: 30s }").await;
+        g.world.iam.script_always(Endpoint::Token, does);
+        for _ in 0..2 {
+            new_caller(&g).await;
+        }
+        assert_eq!(g.world.iam.exchanges(), calls);
+        let before = g.world.iam.requests(Endpoint::Jwks);
+        for kid in ["a", "b"] {
+            let answer = with_unknown_key(&g, kid).await;
+            assert_eq!(said(&answer), (503, "issuer_unavailable".into()), "the key may well exist");
+            assert!((1..=60).contains(&retry_after(&answer)), "{}", retry_after(&answer));
+        }
+        assert_eq!(g.world.iam.requests(Endpoint::Jwks), before);
+        g.world.iam.behave();
+        g.turn(Duration::from_secs(31)).await;
+        assert_eq!(said(&with_unknown_key(&g, "a").await), (401, "invalid_token".into()), "asked again as soon as it may be");
+        assert_eq!(g.world.iam.requests(Endpoint::Jwks), before + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_cannot_be_fetched_open_no_circuit() {
+    let g = gateway("circuit_breaker: { failures: 1 }").await;
+    g.world.iam.script_always(Endpoint::Jwks, Misbehave::status(StatusCode::INTERNAL_SERVER_ERROR));
+    assert_eq!(said(&with_unknown_key(&g, "a").await), (503, "issuer_unavailable".into()));
+    assert_eq!((new_caller(&g).await.status, g.metric(OPEN).await), (StatusCode::OK, 0.0));
+}

@@ -233,3 +233,14 @@ pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
     panic!("never came about: {what}");
 }
+
+/// Waits until `path` serves this token: the keys of an issuer that is not the only one may still be on their way.
+pub async fn served(running: &Running, path: &str, token: &str) {
+    for _ in 0..500 {
+        if running.get(path, token).await.status == 200 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{path} never served: {:?}", running.gateway.failures().first());
+}

@@ -119,14 +119,20 @@ async fn an_answer_that_does_not_say_who_acts_is_not_used() {
         assert_eq!(said(&g.acted(path, &ada, &agent).await), (502, "bad_issuer_answer".into()), "{path}");
         assert!(g.gateway.failures()[0].cure.contains("ignores actor_token"));
     }
-    for act in [json!("agent"), json!({"sub": "somebody-else"}), json!(null), json!([])] {
-        g.world.iam.script(Endpoint::Token, Misbehave::claim("act", Some(act.clone())));
-        assert_eq!(said(&g.acted("/agents", &ada, &agent).await), (502, "bad_issuer_answer".into()), "{act}");
+    let nobody =
+        [json!("agent"), json!(null), json!([]), json!({}), json!({"sub": ""}), json!({"sub": ["agent"]}), json!({"client_id": "agent"})];
+    let other = [json!({"sub": "somebody-else"}), json!({"sub": "agent "}), json!({"sub": "somebody-else", "act": {"sub": "agent"}})];
+    for act in nobody.into_iter().chain(other) {
+        for path in ["/agents", "/gateway"] {
+            g.world.iam.script_always(Endpoint::Token, Misbehave::claim("act", Some(act.clone())));
+            assert_eq!(said(&g.acted(path, &ada, &agent).await), (502, "bad_issuer_answer".into()), "{path} {act}");
+            assert!(g.gateway.failures()[0].cause.contains("act"), "{act}: {:?}", g.gateway.failures()[0]);
+        }
     }
     assert_eq!(g.world.orders.requests(), 0);
-    g.world.iam.script(Endpoint::Token, Misbehave::claim("act", Some(json!({"client_id": "agent"}))));
-    let answer = g.acted("/agents", &ada, &agent).await;
-    assert_eq!(answer.status, 200, "an actor by another name than sub: {:?}", g.gateway.failures());
+    // A chain: who acts now, and who did before.
+    g.world.iam.script(Endpoint::Token, Misbehave::claim("act", Some(json!({"sub": "agent", "act": {"sub": "somebody-else"}}))));
+    assert_eq!(g.acted("/agents", &ada, &agent).await.status, 200, "{:?}", g.gateway.failures());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -146,3 +146,27 @@ async fn the_same_opaque_token_at_two_issuers_is_two_callers() {
     }
     assert_eq!((g.world.iam.exchanges(), second.exchanges()), (1, 1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_names_no_issuer_goes_to_none_whatever_ran_before() {
+    let world = World::new().await;
+    let second = second(&world).await;
+    let issuers = format!(
+        "issuers:\n  first: {{ url: \"IAM\", client_id: gateway, client_secret: gateway-secret, verify: {{ by: introspection }} }}\n  \
+         second: {{ url: \"{}\", client_id: gw-2, client_secret: secret-2, verify: {{ by: introspection }} }}\n",
+        second.issuer()
+    );
+    let routes = "
+  any: { match: { path: /any }, upstream: OPEN, issuer: by_token, audience: orders-api }
+  first: { match: { path: /first }, upstream: OPEN, issuer: first, audience: orders-api }
+";
+    let g = world.gateway(routes, &issuers).await;
+    let caller = g.world.iam.caller("ada");
+    let (name, said_whose) = (g.world.iam.opaque(&caller).unwrap(), caller.token().unwrap());
+    crate::kit::served(&g, "/first", &said_whose).await;
+    for _ in 0..2 {
+        assert_eq!(said(&g.get("/any", &name).await), (401, "invalid_token".into()));
+        assert_eq!(g.get("/first", &name).await.status, 200);
+    }
+    assert_eq!(g.get("/any", &said_whose).await.status, 200);
+}

@@ -95,6 +95,7 @@ fn members() -> Vec<Row> {
         row("says several ways to use its token", member("token_type", json!(["Bearer"])), BAD),
         row("issues a token for a MAC", member("token_type", json!("mac")), BAD),
         row("does not say how its token is used", Misbehave::member("token_type", None), BAD),
+        row("issues the caller's own token", Misbehave::Echo("subject_token"), BAD),
         row("issues an ID token", member("issued_token_type", urn("id_token")), BAD),
         row("issues a refresh token", member("issued_token_type", urn("refresh_token")), BAD),
         row("says what it issued by a number", member("issued_token_type", json!(3)), BAD),
@@ -303,4 +304,49 @@ async fn an_issuer_that_is_not_there() {
     g.world.iam.up().unwrap();
     g.turn(RECOVERY).await;
     assert_eq!(g.get("/orders", &fresh).await.status, 200);
+}
+
+/// Not one of the tokens that were sent to be exchanged, though it fits in all else: nobody's own token goes upstream.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_that_gives_back_what_it_was_sent() {
+    let routes = "
+  orders: { match: { path: /orders }, upstream: OPEN, audience: orders-api }
+  scoped: { match: { path: /scoped }, upstream: OPEN, scopes: [billing] }
+  acted: { match: { path: /acted }, upstream: OPEN, audience: orders-api, actor: { header: X-Actor-Token } }
+  acting: { match: { path: /acting }, upstream: OPEN, scopes: [billing], actor: { gateway: true } }
+  own: { match: { path: /own }, upstream: OPEN, token: client_credentials, scopes: [billing] }
+";
+    for (by, profile) in [("jwks", "keycloak"), ("jwks", "rfc8693"), ("introspection", "keycloak"), ("introspection", "rfc8693")] {
+        let issuer = format!(
+            "issuers: {{ main: {{ url: \"IAM\", client_id: gateway, client_secret: gateway-secret, profile: {profile}, \
+             token_endpoint_auth_method: client_secret_post, verify: {{ by: {by} }} }} }}"
+        );
+        let g = World::new().await.gateway(routes, &issuer).await;
+        let both = |sub: &str| g.world.iam.caller(sub).claim("aud", json!(["gateway", "orders-api"]));
+        let token = |sub: &str| if by == "jwks" { both(sub).token().unwrap() } else { g.world.iam.opaque(&both(sub)).unwrap() };
+        for (path, field) in [
+            ("/orders", "subject_token"),
+            ("/scoped", "subject_token"),
+            ("/acted", "subject_token"),
+            ("/acted", "actor_token"),
+            ("/acting", "actor_token"),
+            ("/orders", "client_secret"),
+            ("/own", "client_secret"),
+        ] {
+            let (ada, agent) = (token("ada"), token("ada"));
+            let bearer = format!("Bearer {ada}");
+            let headers = [("authorization", &*bearer), ("x-actor-token", &*agent)];
+            if path == "/acting" {
+                // For the gateway's own token, which is got first, it is as good as ever.
+                g.world.iam.script(Endpoint::Token, Misbehave::Headers(http::HeaderMap::new()));
+            }
+            g.world.iam.script(Endpoint::Token, Misbehave::Echo(field));
+            let answer = g.send(http::Method::GET, path, &headers, "").await;
+            let failure = g.gateway.failures().first().map(|f| f.cause.clone());
+            assert_eq!(said(&answer), (502, "bad_issuer_answer".into()), "{by} {profile} {path} {field}: {failure:?}");
+            assert!(failure.as_deref().unwrap_or_default().contains("that was sent to it"), "{path} {field}: {failure:?}");
+        }
+        assert_eq!(g.world.open.requests(), 0, "{by} {profile}");
+        assert_eq!(g.get("/orders", &token("bob")).await.status, 200, "{by} {profile}: {:?}", g.gateway.failures().first());
+    }
 }

@@ -72,3 +72,28 @@ async fn newer_than_takes_what_is_newer_already() {
     assert_eq!(b.from("ada", "a", Freshness::NewerThan(newer)).await, ("forced", false));
     assert_eq!(b.asked(), 3);
 }
+
+#[tokio::test]
+async fn a_refused_target_is_theirs_who_forced_and_a_dead_token_everybodys() {
+    let b = bench(1000, None, plain());
+    let (.., seen) = b.ask("ada", "a", Ask::ANY).await.unwrap();
+    b.fails(Some(refusal(Reach::Target)));
+    assert_eq!(b.from("ada", "a", Freshness::Forced).await, ("target_refused", false));
+    assert_eq!(b.from("ada", "a", Freshness::NewerThan(seen)).await, ("target_refused", true));
+    assert_eq!(b.from("ada", "a", Ask::ANY).await, ("hit", true), "who did not force keeps what there is");
+    b.fails(Some(refusal(Reach::Subject)));
+    b.turn(6);
+    assert_eq!(b.from("ada", "a", Freshness::Forced).await, ("invalid_token", false));
+    assert_eq!(b.from("ada", "a", Ask::ANY).await, ("invalid_token", true));
+    assert_eq!(b.cache.len(), 0);
+
+    // Whose token is dead nobody can tell where somebody acts; what it got goes all the same.
+    b.fails(None);
+    let acted = || Asker::Delegate { caller: verified("bob", u64::MAX), actor: verified("bot", u64::MAX) };
+    b.cache.token(&acted(), &target("a"), Ask::ANY).await.unwrap();
+    b.fails(Some(refusal(Reach::Subject)));
+    for ask in [Freshness::Forced.into(), Ask::ANY] {
+        assert_eq!(b.cache.token(&acted(), &target("a"), ask).await.unwrap_err().code(), "invalid_token");
+    }
+    assert_eq!(b.cache.len(), 0);
+}

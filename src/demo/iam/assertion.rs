@@ -7,6 +7,7 @@ use super::keys::verified;
 use super::refusal::Refusal;
 use super::{Algorithm, Realm};
 use jsonwebtoken::dangerous::insecure_decode;
+use jsonwebtoken::decode_header;
 use serde_json::{Map, Value, json};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -60,6 +61,10 @@ impl Realm {
         }
         let forged = || Refusal::assertion("Client authentication with signed JWT failed: Signature on JWT token failed validation");
         let claims = verified(assertions.jwks(), assertion).ok_or_else(forged)?;
+        let typ = decode_header(assertion).ok().and_then(|head| head.typ);
+        if client.assertion_typ.is_some_and(|only| typ.as_deref() != Some(only)) {
+            return Err(Refusal::assertion("Invalid token type"));
+        }
         match audiences_of(&claims)[..] {
             [one] if one == self.issuer || one == self.token_endpoint() => {}
             [_, _, ..] => return Err(Refusal::assertion("Multiple audiences not allowed")),

@@ -17,6 +17,8 @@ pub struct Client {
     pub secret: Option<String>,
     /// The client proves itself by assertions and by nothing else.
     pub assertions: Option<Assertions>,
+    /// The only `typ` that its assertions may have; `None`: any, as at Keycloak.
+    pub assertion_typ: Option<&'static str>,
     pub enabled: bool,
     /// Keycloak's switch *Standard token exchange*.
     pub exchange: bool,
@@ -40,6 +42,7 @@ impl Client {
             id: id.to_owned(),
             secret: None,
             assertions: None,
+            assertion_typ: None,
             enabled: true,
             exchange: false,
             reaches: Vec::new(),

@@ -14,7 +14,7 @@ pub(super) struct Rule {
     pub cure: Option<&'static str>,
 }
 
-const fn rule(
+pub(super) const fn rule(
     anchor: &'static str,
     error: &'static str,
     begins: &'static str,
@@ -28,7 +28,6 @@ const fn rule(
 pub(super) const SECRET: &str = "check client_id, token_endpoint_auth_method and what belongs to it (client_secret, private_key, client_certificate or \
     client_assertion_file) against the IAM's client";
 const ACCOUNT: &str = "switch on Service accounts roles and Client authentication for the gateway's client in Keycloak";
-const CONSENT: &str = "grant admin consent to the gateway's application, or list it in the resource's knownClientApplications";
 const SWITCH: &str =
     "switch on Standard token exchange in the settings (Capability config) of the gateway's client in Keycloak, which must be confidential";
 
@@ -36,8 +35,8 @@ const NOT_THERE: &str = "there is nothing at that path of Keycloak's";
 const ENDPOINT: &str = "correct token_endpoint, or leave it out: discovery knows it (it ends in /protocol/openid-connect/token)";
 const AUTHENTICATOR: &str = "set token_endpoint_auth_method and what belongs to it (private_key, client_certificate, client_assertion_file) to the \
     Client Authenticator of the gateway's client in Keycloak, or set that to Client Id and Secret";
-const NO_EXCHANGE: &str = "the IAM does not know token exchange";
-const NO_EXCHANGE_CURE: &str =
+pub(super) const NO_EXCHANGE: &str = "the IAM does not know token exchange";
+pub(super) const NO_EXCHANGE_CURE: &str =
     "switch the feature on in the IAM (Keycloak: 26.2 or later, feature token-exchange-standard), or check the token endpoint";
 
 const OLDER: &str = "a parameter was sent that only Keycloak's older exchange takes";
@@ -182,6 +181,48 @@ pub(super) const KEYCLOAK: &[Rule] = &[
         Some(ACCOUNT),
     ),
     rule(
+        "keycloak-service-account-disabled",
+        "invalid_request",
+        "User 'service-account-",
+        Class::Ours,
+        "the user behind the gateway's own account is disabled in Keycloak",
+        Some("enable the user service-account-NAME of the gateway's client NAME (Users, Enabled)"),
+    ),
+    rule(
+        "keycloak-secret-method",
+        "unauthorized_client",
+        "Invalid method used to get client secret",
+        Class::Ours,
+        "Keycloak takes the secret of the gateway's client in one way alone, and it was sent in another",
+        Some("set token_endpoint_auth_method to the method that its words name (client_secret_basic or client_secret_post)"),
+    ),
+    rule(
+        "keycloak-secret-jwt",
+        "unauthorized_client",
+        "Client authentication with client secret signed JWT failed",
+        Class::Ours,
+        "the Client Authenticator of the gateway's client is Signed JWT with Client Secret, which the gateway does not do",
+        Some(AUTHENTICATOR),
+    ),
+    rule(
+        "keycloak-signature-algorithm",
+        "invalid_client",
+        "Invalid signature algorithm",
+        Class::Ours,
+        "Keycloak wants the gateway's assertion signed with another algorithm than it is",
+        Some(
+            "make private_key (and its algorithm) fit the Signature Algorithm under Credentials of the gateway's client, or set that to Any",
+        ),
+    ),
+    rule(
+        "keycloak-other-endpoint",
+        "invalid_request",
+        "Token not provided",
+        Class::Ours,
+        "what answers at token_endpoint is another endpoint of Keycloak's (introspection or revocation)",
+        Some(ENDPOINT),
+    ),
+    rule(
         "keycloak-signed-jwt-failed",
         "invalid_client",
         "Client authentication with signed JWT failed",
@@ -316,83 +357,5 @@ pub(super) const KEYCLOAK: &[Rule] = &[
         Class::Ours,
         "the IAM does not know the gateway's client, or it is disabled",
         Some(SECRET),
-    ),
-];
-
-/// Entra's own codes. Its AADSTS numbers come and go, and are not looked at.
-pub(super) const ENTRA: &[Rule] = &[
-    rule(
-        "entra-interaction-required",
-        "interaction_required",
-        "",
-        Class::Interaction,
-        "Entra wants the user to do something first (sign in again, MFA)",
-        None,
-    ),
-    rule("entra-login-required", "login_required", "", Class::Interaction, "Entra wants the user to sign in again", None),
-    rule(
-        "entra-consent-required",
-        "consent_required",
-        "",
-        Class::Interaction,
-        "Entra wants the user's or an administrator's consent",
-        Some(CONSENT),
-    ),
-    rule(
-        "entra-invalid-resource",
-        "invalid_resource",
-        "",
-        Class::Ours,
-        "Entra does not know the resource that the route's scopes name",
-        Some("correct the route's scopes, as in `api://APPLICATION-ID/.default`; the application must exist in the tenant"),
-    ),
-];
-
-/// What RFC 6749 and RFC 8693 say; for Keycloak and Entra, behind their own.
-pub(super) const STANDARDS: &[Rule] = &[
-    rule(
-        "issuer-invalid-grant",
-        "invalid_grant",
-        "",
-        Class::Subject,
-        "the IAM says that the caller's token is dead (expired, logged out or revoked)",
-        None,
-    ),
-    rule(
-        "issuer-invalid-target",
-        "invalid_target",
-        "",
-        Class::Target,
-        "the IAM does not issue tokens for this audience or resource to this caller",
-        Some("check the route's audience and resource"),
-    ),
-    rule(
-        "issuer-invalid-scope",
-        "invalid_scope",
-        "",
-        Class::Target,
-        "the IAM does not grant the route's scopes to this caller",
-        Some("check the route's scopes against the IAM's client"),
-    ),
-    rule("issuer-access-denied", "access_denied", "", Class::Target, "the IAM's policy does not let this caller have this target", None),
-    rule("issuer-invalid-client", "invalid_client", "", Class::Ours, "the IAM does not accept the gateway as a client", Some(SECRET)),
-    rule(
-        "issuer-unauthorized-client",
-        "unauthorized_client",
-        "",
-        Class::Ours,
-        "the gateway's client may not exchange tokens",
-        Some("allow the grant token-exchange for the gateway's client in the IAM"),
-    ),
-    rule("issuer-unsupported-grant-type", "unsupported_grant_type", "", Class::Ours, NO_EXCHANGE, Some(NO_EXCHANGE_CURE)),
-    rule("issuer-temporarily-unavailable", "temporarily_unavailable", "", Class::Later, "the IAM asks to come again later", None),
-    rule("issuer-server-error", "server_error", "", Class::Broken, "the IAM reports an error of its own", Some("look into the IAM's log")),
-    rule(
-        "issuer-invalid-request",
-        "invalid_request",
-        "",
-        Class::Ours,
-        "the IAM does not accept the exchange as it was asked for",
-        Some("its own words say why; if they say that the caller's token is dead, set the issuer's profile"),
     ),
 ];

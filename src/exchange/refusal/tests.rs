@@ -233,3 +233,25 @@ fn each_row_has_an_anchor_of_its_own_on_the_page_of_errors() {
     assert_eq!(docs(said(Profile::Rfc8693, 401, "invalid_grant", "")), "docs/errors.md#issuer-401");
     assert_eq!(docs(said(Profile::Keycloak, 400, "something_new", "")), "docs/errors.md#misconfigured");
 }
+
+#[test]
+fn what_an_operator_did_is_never_the_callers_doing() {
+    for (profile, status, error, description, anchor) in [
+        (
+            Profile::Keycloak,
+            401,
+            "unauthorized_client",
+            "Invalid method used to get client secret. Client requires method 'client_secret_post'",
+            "secret-method",
+        ),
+        (Profile::Keycloak, 400, "unauthorized_client", "Client authentication with client secret signed JWT failed: x", "secret-jwt"),
+        (Profile::Keycloak, 400, "invalid_client", "Invalid signature algorithm", "signature-algorithm"),
+        (Profile::Keycloak, 400, "invalid_request", "User 'service-account-gateway' disabled", "service-account-disabled"),
+        (Profile::Keycloak, 400, "invalid_request", "Token not provided", "other-endpoint"),
+        (Profile::EntraObo, 400, "invalid_grant", "JWT Authorization Grant is not supported for the requested client", "is-keycloak"),
+    ] {
+        let fault = said(profile, status, error, description);
+        assert_eq!((fault.code(), fault.anchor().split_once('-').unwrap().1), ("misconfigured", anchor));
+        assert!(fault.why().unwrap().cure.is_some() && fault.reach() != Reach::Subject, "{anchor}");
+    }
+}

@@ -115,12 +115,12 @@ async fn many_who_need_the_gateways_own_token_have_it_got_once_and_fail_as_one()
     s.iam.answer(TOKEN, slow);
     assert!(all().await.iter().all(|end| end.as_ref().unwrap_err().code() == "misconfigured"));
     assert_eq!(s.iam.count(TOKEN), 1);
-    // The answer serves as its own token and, opaque, as each exchanged one.
+    s.iam.first(TOKEN, [Canned::json(200, &good("own"))]);
     s.iam.answer(TOKEN, Canned::json(200, &good("opaque")));
     assert!(all().await.iter().all(Result::is_ok));
     let seen = s.iam.seen(TOKEN);
     assert_eq!(seen.len(), 1 + 1 + 20);
-    assert_eq!(seen[21].form("actor_token"), ["opaque"]);
+    assert_eq!(seen[21].form("actor_token"), ["own"]);
 }
 
 #[tokio::test]
@@ -153,4 +153,19 @@ async fn whatever_shapes_an_answer_makes_another_target() {
     let exchanger = Exchanger::new(settings, issuer, metrics.issuer("main"));
     let target = exchanger.target(TargetSettings { extra_params: params(&[("a", "own")]), ..wanted() });
     assert_eq!(target.settings.extra_params, params(&[("a", "own"), ("t", "u")]), "the target's own win");
+}
+
+#[tokio::test]
+async fn a_ready_assertion_goes_with_our_name_to_entra_alone() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let file = dir.path().join("token");
+    let part = |value: serde_json::Value| crate::issuer::testing::b64(value.to_string().as_bytes());
+    std::fs::write(&file, format!("{}.{}.eHg", part(json!({"alg": "RS256"})), part(json!({"sub": "workload"})))).unwrap();
+    for (profile, named) in [(Profile::EntraObo, vec!["gateway".to_owned()]), (Profile::Keycloak, vec![])] {
+        let s = Scene::with(profile, |s| s.client_auth = crate::issuer::ClientAuth::ClientAssertion { file: file.clone() }).await;
+        s.iam.answer(TOKEN, Canned::text(400, ""));
+        let _ = s.exchange.token(&Asker::Caller(s.caller("t")), &s.target(), Ask::ANY).await;
+        let seen = &s.iam.seen(TOKEN)[0];
+        assert_eq!((seen.form("client_id"), seen.form("client_assertion").len()), (named, 1));
+    }
 }
