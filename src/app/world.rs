@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::exchange::{Exchange, Exchanger};
 use crate::issuer::Issuer;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Named};
 use crate::revocation::Revocations;
 use crate::stack::{Door, FailedAuthentication, InForce, Limiter, ReplayRoom};
 use crate::telemetry::Recorder;
@@ -158,6 +158,20 @@ impl World {
         }
     }
 
+    /// Has the series of names that are no longer configured go, in a while.
+    fn leave_behind(&self, old: &Self, rooms: &Rooms) {
+        let is_here = |named: Named, name: &str| match named {
+            Named::Route => self.config.routes.iter().any(|route| *route.name == *name),
+            Named::Issuer => self.issuers.contains_key(name),
+            Named::Upstream => self.upstreams.contains_key(name),
+        };
+        let routes = old.config.routes.iter().map(|route| (Named::Route, &route.name));
+        let issuers = old.issuers.keys().map(|name| (Named::Issuer, name));
+        let upstreams = old.upstreams.keys().map(|name| (Named::Upstream, name));
+        let gone = routes.chain(issuers).chain(upstreams).filter(|(named, name)| !is_here(*named, name));
+        rooms.metrics.left(rooms.clock.millis(), gone.map(|(named, name)| (named, name.to_string())), is_here);
+    }
+
     /// Ends what only `old` needed. What is under way there finishes.
     pub fn retire(&self, old: &Self, rooms: &Rooms) {
         for (name, gone) in &old.issuers {
@@ -170,6 +184,7 @@ impl World {
                 rooms.metrics.forget_issuer(name);
             }
         }
+        self.leave_behind(old, rooms);
         let has_tls = |config: &Config, name: &str| config.listeners.iter().any(|l| *l.name == *name && l.manner.tls.is_some());
         for gone in old.config.listeners.iter().filter(|l| l.manner.tls.is_some() && !has_tls(&self.config, &l.name)) {
             rooms.metrics.forget_certificates(&gone.name);

@@ -4,6 +4,7 @@
 mod cache;
 mod codes;
 mod issuer;
+mod leavers;
 mod overhead;
 mod process;
 mod reading;
@@ -16,6 +17,7 @@ use crate::fault::Fault;
 use crate::token::Source;
 pub use cache::{CacheMetrics, Force, ForcedUpdates};
 pub use issuer::{Exchanged, IssuerMetrics};
+pub use leavers::Named;
 pub use reading::{IssuerReading, LOOKUPS, RouteReading, Spread, UpstreamReading};
 pub use reloads::Reloads;
 pub use traces::TraceMetrics;
@@ -56,6 +58,7 @@ pub struct Metrics {
     pub reloads: Reloads,
     process: process::Process,
     hooks: Mutex<Vec<Hook>>,
+    leavers: leavers::Leavers,
 }
 
 /// Families about requests.
@@ -120,6 +123,7 @@ impl Metrics {
             reloads: Reloads::new(&r),
             process: process::Process::new(&r),
             hooks: Mutex::default(),
+            leavers: leavers::Leavers::default(),
             registry: r,
         })
     }
@@ -187,7 +191,7 @@ impl Metrics {
         Arc::new(self.upstreams.one(name))
     }
 
-    /// What is no longer there is neither up nor down. What was counted about it stays counted.
+    /// What is no longer there is neither up nor down. What was counted about it stays for a while ([`Metrics::left`]).
     pub fn forget_issuer(&self, name: &str) {
         for gauges in [&self.tokens.issuer_up, &self.tokens.issuer_circuit_open, &self.tokens.jwks_success] {
             // An error says that there is none.

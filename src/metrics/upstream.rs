@@ -10,8 +10,8 @@ use std::time::Duration;
 
 /// Families about upstreams.
 pub(super) struct Upstreams {
-    requests: IntCounterVec,
-    duration: HistogramVec,
+    pub(super) requests: IntCounterVec,
+    pub(super) duration: HistogramVec,
     endpoints: IntGaugeVec,
     healthy: IntGaugeVec,
 }

@@ -3,7 +3,7 @@
 
 use crate::clock::Clock;
 use crate::fault::Fault;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many are kept.
@@ -12,7 +12,33 @@ const KEPT: usize = 200;
 #[derive(Default)]
 pub struct Failures {
     clock: Clock,
-    ring: Mutex<VecDeque<Failure>>,
+    ring: Mutex<Ring>,
+}
+
+/// In the order in which they came.
+#[derive(Default)]
+struct Ring {
+    all: VecDeque<Failure>,
+    /// How many there are of each reason.
+    of: HashMap<&'static str, usize>,
+}
+
+impl Ring {
+    fn push(&mut self, failure: Failure) {
+        *self.of.entry(failure.reason).or_default() += 1;
+        self.all.push_back(failure);
+        if self.all.len() <= KEPT {
+            return;
+        }
+        // What there is the most of makes room: a stranger who asks for what is not there must not wipe out what the operator has to see.
+        let most = self.of.iter().max_by_key(|(_, count)| **count).map(|(reason, _)| *reason);
+        let oldest = self.all.iter().position(|failure| Some(failure.reason) == most);
+        if let Some(gone) = oldest.and_then(|at| self.all.remove(at))
+            && let Some(count) = self.of.get_mut(gone.reason)
+        {
+            *count -= 1;
+        }
+    }
 }
 
 /// One refusal.
@@ -48,15 +74,34 @@ impl Failures {
             docs: fault.docs(),
             trace_id,
         };
-        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        if ring.len() == KEPT {
-            ring.pop_front();
-        }
-        ring.push_back(failure);
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).push(failure);
     }
 
     /// The newest first.
     pub fn latest(&self) -> Vec<Failure> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).all.iter().rev().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::{Why, no_route};
+
+    #[test]
+    fn a_flood_of_one_reason_wipes_out_no_other() {
+        let failures = Failures::new(Clock::turned());
+        let misconfigured = || Fault::Misconfigured(Why::new("the client is refused").into());
+        failures.note(&misconfigured(), None, "first".to_owned());
+        for n in 0..10 * KEPT {
+            failures.note(&no_route(Why::new("nothing there")), None, n.to_string());
+            if n % KEPT == 0 {
+                failures.note(&misconfigured(), None, "another".to_owned());
+            }
+        }
+        let latest = failures.latest();
+        assert_eq!(latest.len(), KEPT);
+        assert_eq!(latest.iter().filter(|failure| failure.reason == "misconfigured").count(), 11);
+        assert_eq!((latest[0].trace_id.as_str(), latest[KEPT - 1].trace_id.as_str()), ("1999", "first"));
     }
 }

@@ -3,6 +3,9 @@
 use crate::kit::{ROUTES, World};
 use crate::program::{Said, cambist, file, say};
 use crate::said::as_expected;
+use cambist::demo::iam::Endpoint;
+use cambist::demo::misbehave::Misbehave;
+use http::StatusCode;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -143,4 +146,34 @@ async fn a_route_with_an_actor_is_tried_with_the_actors_token() {
     assert_eq!(alone.code, 2, "with a caller's token only");
     let same = say(cambist().args(["check", "--online", "--token-file", "-", "--actor-token-file", "-"]).arg(&file(&text).path));
     assert!(same.code == 1 && same.err.contains("cannot both come from"), "{same:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audiences_of_the_exchange_api_are_tried_too() {
+    let world = World::new().await;
+    let api = "exchange_api: { listeners: [main], audiences: { orders-api: {}, payroll-api: {} } }";
+    let text = world.yaml("\n  open: { match: { path: /open }, upstream: OPEN, token: strip, callers: anonymous }\n", api);
+    let steps = |token: Option<&str>| {
+        let json: Value = serde_json::from_str(&check(&text, token, &["-o", "json"]).out).unwrap();
+        let steps = json["online"].as_array().unwrap().iter().filter(|s| s["step"].as_str().unwrap().starts_with("audience "));
+        steps.map(|s| format!("{}: {}", s["step"].as_str().unwrap(), s["outcome"].as_str().unwrap())).collect::<Vec<_>>()
+    };
+    let of = |audience: &str, outcome: &str| format!("audience {audience} of the exchange API: {outcome}");
+    assert_eq!(steps(None), [of("orders-api", "skipped"), of("payroll-api", "skipped")]);
+    let token = world.iam.caller_token("ada").unwrap();
+    assert_eq!(steps(Some(&token)), [of("orders-api", "ok"), of("payroll-api", "failed")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_goes_by_the_rfc_takes_our_client_when_it_refuses_the_request() {
+    let world = World::new().await;
+    let text = world.yaml(ROUTES, "").replacen("client_id:", "profile: rfc8693, client_id:", 1);
+    for (error, outcome) in
+        [("invalid_request", "ok"), ("invalid_target", "ok"), ("invalid_client", "failed"), ("unauthorized_client", "failed")]
+    {
+        world.iam.script_always(Endpoint::Token, Misbehave::refusal(StatusCode::BAD_REQUEST, error, "no"));
+        let json: Value = serde_json::from_str(&check(&text, None, &["-o", "json"]).out).unwrap();
+        let client = json["online"].as_array().unwrap().iter().find(|s| s["step"] == "client").unwrap();
+        assert_eq!(client["outcome"], outcome, "{error}: {client}");
+    }
 }

@@ -6,9 +6,10 @@ mod step;
 use super::routes::{make_routes, make_upstreams};
 use super::world::{Issuers, MadeIssuer, make_issuers};
 use super::{exchange, token_in};
+use crate::api::Audience;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Profile};
 use crate::fault::{Fault, Why};
 use crate::issuer::Inspected;
 use crate::issuer::jws::Jws;
@@ -68,6 +69,12 @@ async fn all(config: &Config, given: Given<'_>) -> anyhow::Result<Vec<Step>> {
             continue;
         }
         steps.push(client(settings, made, &tokens).await);
+        for wanted in config.exchange_api.iter().flat_map(|api| &api.audiences) {
+            let (name, audience) = super::doors::audience(wanted, &issuers)?;
+            for target in audience.targets.iter().filter(|target| target.issuer == settings.issuer.name) {
+                steps.push(api(&name, &audience, target, made, &tokens, given).await);
+            }
+        }
         let mut seen = Vec::new();
         for route in routes.by_listener.iter().flat_map(|(_, table)| table.routes()) {
             let Some(target) = at(route, settings) else { continue };
@@ -139,12 +146,24 @@ async fn client(settings: &config::Issuer, made: &MadeIssuer, tokens: &Exchange)
     };
     match outcome {
         Err(Fault::InvalidToken(_) | Fault::TargetRefused(_) | Fault::InteractionRequired { .. }) => known(),
+        Err(ref fault @ Fault::Misconfigured(_))
+            if settings.exchange.profile == Profile::Rfc8693 && fault.why().is_some_and(is_of_the_request) =>
+        {
+            known()
+        }
         Ok(_) => {
             let why = Why::new("it exchanged what is no token at all").cure("do not use this issuer");
             Step::failed(name, "client", &why, "bad_issuer_answer")
         }
         Err(fault) => Step::refused(name, "client", &fault),
     }
+}
+
+/// RFC 8693 §2.2.2: what the issuer does not like of a request, a token that is none too, is `invalid_request`; who it does not like is
+/// `invalid_client` or `unauthorized_client`.
+fn is_of_the_request(why: &Why) -> bool {
+    let error = why.issuer_words.as_deref().and_then(|words| words.split(':').next());
+    matches!(error.map(str::trim), Some("invalid_request" | "invalid_target" | "invalid_scope"))
 }
 
 fn nobody(issuer: &str) -> Result<Caller, Fault> {
@@ -184,6 +203,23 @@ async fn one(route: &Route, target: &Arc<Target>, tokens: &Exchange, given: Give
         }
     };
     outcome.map_or_else(|fault| Step::refused(issuer, &what, &fault), |()| granted())
+}
+
+/// What the exchange API would answer.
+async fn api(name: &str, audience: &Audience, target: &Arc<Target>, made: &MadeIssuer, tokens: &Exchange, given: Given<'_>) -> Step {
+    let (issuer, what) = (&*target.issuer, format!("audience {name} of the exchange API"));
+    let Some(token) = given.caller else { return Step::skipped(issuer, &what, "no caller's token: give one with --token-file") };
+    if of_another(token, &made.issuer.settings().url) {
+        return Step::skipped(issuer, &what, "the token is of another issuer");
+    }
+    let asked = async {
+        let caller = audience.verifiers.verify(exchange::bearer(token)?).await?;
+        tokens.token(&asker(&audience.require, caller, None)?, target, Ask::ANY).await
+    };
+    match asked.await {
+        Ok(_) => Step::good(issuer, &what, format!("a token for {}", target.label())),
+        Err(fault) => Step::refused(issuer, &what, &fault),
+    }
 }
 
 async fn exchanged(verifiers: &Verifiers, route: &Route, target: &Arc<Target>, tokens: &Exchange, given: Given<'_>) -> Result<(), Fault> {
