@@ -5,6 +5,7 @@ mod flight;
 mod index;
 mod life;
 mod not_before;
+mod overtaken;
 mod purge;
 mod refusals;
 mod store;
@@ -23,6 +24,7 @@ use flight::{Boarded, Flights, Landing};
 use futures_util::future::{Either, FutureExt, ready};
 use life::Life;
 use not_before::NotBefore;
+use overtaken::Overtaken;
 use purge::About;
 use refusals::Refusals;
 use std::sync::Arc;
@@ -171,8 +173,9 @@ impl<S: TokenSource> Cache<S> {
         let verdict = verdict.map(Err);
         // First what is in the air: what lands from now on is not kept. Then what was kept before.
         let under_way = self.shared.flights.purge(|about| purge.takes(about), verdict.as_ref());
-        if *purge == Purge::All {
-            self.shared.refusals.clear();
+        if verdict.is_none() {
+            // Of a session that is over, what was refused stays true.
+            self.shared.refusals.purge(purge);
         }
         Purged { held: self.shared.store.purge(purge, self.shared.clock.millis()), under_way }
     }
@@ -181,11 +184,11 @@ impl<S: TokenSource> Cache<S> {
 impl<S: TokenSource> TokenSource for Cache<S> {
     fn token(&self, asker: &Asker, target: &Arc<Target>, ask: Ask) -> Answer {
         let (subject, wanted) = asker.key(target);
-        let wish = Wish { key: Key { subject, target: wanted }, asker, target };
-        match self.shared.store.get(&wish.key, self.shared.clock.millis(), ask.freshness) {
-            Some(held) => Either::Left(ready(Ok(self.shared.served(held, wish)))),
-            None => self.shared.absent(wish, ask),
-        }
+        self.shared.find(Wish { key: Key { subject, target: wanted }, asker, target, overtaken: None }, ask)
+    }
+
+    fn patience(&self, target: &Target) -> Option<Duration> {
+        self.shared.source.patience(target)
     }
 }
 
@@ -195,13 +198,15 @@ struct Wish<'a> {
     key: Key,
     asker: &'a Asker,
     target: &'a Arc<Target>,
+    overtaken: Option<Overtaken>,
 }
 
 impl Wish<'_> {
     fn about(&self) -> About {
         let mine = self.key.subject != Whose::Nobody;
         let subject_of = |caller: Option<&Caller>| caller.filter(|_| mine).map(|caller| caller.subject.clone());
-        About { caller: subject_of(self.asker.caller()), actor: subject_of(self.asker.actor()), target: self.target.clone() }
+        let (caller, actor) = (subject_of(self.asker.caller()), subject_of(self.asker.actor()));
+        About { caller, actor, target: self.target.clone(), again: self.overtaken.is_some() }
     }
 
     /// Whom a refusal concerns. Where somebody acts for the caller, nobody can tell whose token is dead: nobody else is denied.
@@ -214,6 +219,13 @@ impl Wish<'_> {
 }
 
 impl<S: TokenSource> Shared<S> {
+    fn find(self: &Arc<Self>, wish: Wish, ask: Ask) -> Answer {
+        match self.store.get(&wish.key, self.clock.millis(), ask.freshness) {
+            Some(held) => Either::Left(ready(Ok(self.served(held, wish)))),
+            None => self.absent(wish, ask),
+        }
+    }
+
     /// What is held goes out as it is; where it was found to be due, a renewal begins behind it.
     fn served(self: &Arc<Self>, held: Granted, wish: Wish) -> Granted {
         if held.source == Source::Refresh && (wish.asker.doubt().is_some() || !self.renew(wish)) {
@@ -263,11 +275,12 @@ impl<S: TokenSource> Shared<S> {
 
     /// Runs one exchange to its end, whoever still waits for it.
     fn fly(self: &Arc<Self>, landing: Landing<Key, About, Outcome>, wish: Wish, ask: Ask) {
-        let (this, key, asker, target) = (self.clone(), wish.key, wish.asker.clone(), wish.target.clone());
+        let (this, key, asker, target, overtaken) = (self.clone(), wish.key, wish.asker.clone(), wish.target.clone(), wish.overtaken);
+        let overtaken_now = Overtaken::after(overtaken);
         // For the trace of whoever began it, however many come to wait, and whoever still does.
         self.control.spawn(telemetry::carried(telemetry::around(), async move {
             let mut landing = landing;
-            let wish = Wish { key, asker: &asker, target: &target };
+            let wish = Wish { key, asker: &asker, target: &target, overtaken };
             let mut answer = this.exchange(&landing, wish, ask).await;
             if ask.urgency == Urgency::Renewal && matches!(&answer, Err(fault) if fault.reach() == Reach::Request) {
                 // A renewal may have been put off where a caller's exchange is not, and by now a caller may wait for it.
@@ -281,8 +294,7 @@ impl<S: TokenSource> Shared<S> {
                 && grounded.awaited()
             {
                 // It was asked for before a purge. Whoever waits for it gets what is asked for after.
-                let cache = Cache { shared: this };
-                let again = cache.token(&asker, &target, Ask::ANY).await;
+                let again = this.again(wish, overtaken_now).await;
                 grounded.settle(again);
             }
         }));
@@ -307,13 +319,14 @@ impl<S: TokenSource> Shared<S> {
     }
 
     /// Throws out what was granted for tokens that are too old by the issuer's newest word, and sees to it that what is being
-    /// exchanged for them is asked for again. Not this very exchange: the issuer granted it knowing its own word.
+    /// exchanged for them is asked for again, once: an issuer that says something newer with each answer must not have them all begin
+    /// anew each time. Not this very exchange: the issuer granted it knowing its own word.
     fn withdraw(&self, landing: &Landing<Key, About, Outcome>, wish: Wish, at: u64) {
         let issuer = &wish.target.issuer;
         if !self.not_before.rises(issuer, at) {
             return;
         }
-        let under_way = self.flights.purge(|about| about.issued_before(issuer, at) && !landing.is_about(about), None);
+        let under_way = self.flights.purge(|about| !about.again && about.issued_before(issuer, at) && !landing.is_about(about), None);
         let held = self.store.drop_issued_before(issuer, at);
         if held + under_way > 0 {
             tracing::info!(
@@ -340,14 +353,19 @@ impl<S: TokenSource> Shared<S> {
             return self.store.refuse(&key, generation, now);
         }
         // The issuer may have refused another flight meanwhile, and with it this one.
-        let void = || landing.grounded() || self.refusals.void(&key, generation, now);
+        let void = || {
+            // One that was made again is handed out, and not kept beyond the issuer's newest word either.
+            let old = || about.again && about.issued_before(&wish.target.issuer, self.not_before.newest(&wish.target.issuer));
+            landing.grounded() || self.refusals.void(&key, generation, now) || old()
+        };
         self.store.put(&key, Arrival { granted, life, forced_until, about: &about }, now, void);
     }
 
     /// Remembered before what is held goes: what lands in between sees it.
     fn refused(&self, landing: &Landing<Key, About, Outcome>, wish: Wish, fault: &Fault, now: u64) {
         let (key, generation, reach) = (wish.key, landing.generation(), wish.reach(fault));
-        let remember = || self.refusals.remember(&key, wish.target, reach, fault, generation, now);
+        let about = wish.about();
+        let remember = || self.refusals.remember(&key, &about, reach, fault, generation, now);
         match reach {
             Reach::Subject => {
                 remember();
@@ -367,7 +385,7 @@ impl<S: TokenSource> Shared<S> {
             Reach::Request => {}
         }
         if landing.forced() && !landing.grounded() {
-            self.refusals.remember_forced(&key, fault, generation, now);
+            self.refusals.remember_forced(&key, &about, fault, generation, now);
         }
     }
 }
