@@ -206,7 +206,7 @@ impl Wish<'_> {
         let mine = self.key.subject != Whose::Nobody;
         let subject_of = |caller: Option<&Caller>| caller.filter(|_| mine).map(|caller| caller.subject.clone());
         let (caller, actor) = (subject_of(self.asker.caller()), subject_of(self.asker.actor()));
-        About { caller, actor, target: self.target.clone(), again: self.overtaken.is_some() }
+        About { caller, actor, target: self.target.clone(), again: self.overtaken.map(|before| before.not_before) }
     }
 
     /// Whom a refusal concerns. Where somebody acts for the caller, nobody can tell whose token is dead: nobody else is denied.
@@ -294,8 +294,7 @@ impl<S: TokenSource> Shared<S> {
                 && grounded.awaited()
             {
                 // It was asked for before a purge. Whoever waits for it gets what is asked for after.
-                let again = this.again(wish, overtaken_now).await;
-                grounded.settle(again);
+                grounded.settle(this.again(wish, overtaken_now).await);
             }
         }));
     }
@@ -326,7 +325,8 @@ impl<S: TokenSource> Shared<S> {
         if !self.not_before.rises(issuer, at) {
             return;
         }
-        let under_way = self.flights.purge(|about| !about.again && about.issued_before(issuer, at) && !landing.is_about(about), None);
+        let under_way =
+            self.flights.purge(|about| about.again.is_none() && about.issued_before(issuer, at) && !landing.is_about(about), None);
         let held = self.store.drop_issued_before(issuer, at);
         if held + under_way > 0 {
             tracing::info!(
@@ -354,8 +354,9 @@ impl<S: TokenSource> Shared<S> {
         }
         // The issuer may have refused another flight meanwhile, and with it this one.
         let void = || {
-            // One that was made again is handed out, and not kept beyond the issuer's newest word either.
-            let old = || about.again && about.issued_before(&wish.target.issuer, self.not_before.newest(&wish.target.issuer));
+            // One that was made again is handed out, whatever the issuer has said since it began, and is not kept then.
+            let newest = || self.not_before.newest(&wish.target.issuer);
+            let old = || about.again.is_some_and(|then| newest() > then && about.issued_before(&wish.target.issuer, newest()));
             landing.grounded() || self.refusals.void(&key, generation, now) || old()
         };
         self.store.put(&key, Arrival { granted, life, forced_until, about: &about }, now, void);

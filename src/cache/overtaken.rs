@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// The most exchanges that are made for who waits while purges come over one after the other.
-const MOST: u8 = 3;
+pub(super) const MOST: u8 = 5;
 
 /// What came before an exchange that is made again.
 #[derive(Clone, Copy)]
@@ -16,13 +16,15 @@ pub(super) struct Overtaken {
     /// When the first of them began.
     since: Instant,
     exchanges: u8,
+    /// What the issuer had said by then of when tokens count.
+    pub not_before: u64,
 }
 
 impl Overtaken {
     /// One more begins now.
     pub(super) fn after(before: Option<Self>) -> Self {
-        let Self { since, exchanges } = before.unwrap_or_else(|| Self { since: Instant::now(), exchanges: 0 });
-        Self { since, exchanges: exchanges.saturating_add(1) }
+        let before = before.unwrap_or_else(|| Self { since: Instant::now(), exchanges: 0, not_before: 0 });
+        Self { exchanges: before.exchanges.saturating_add(1), ..before }
     }
 }
 
@@ -33,6 +35,7 @@ impl<S: TokenSource> Shared<S> {
         if overtaken.exchanges >= MOST || left.is_some_and(|left| left.is_zero()) {
             return Err(thrown_out());
         }
+        let overtaken = Overtaken { not_before: self.not_before.newest(&wish.target.issuer), ..overtaken };
         let answer = self.find(Wish { overtaken: Some(overtaken), ..wish }, Ask::ANY);
         match left {
             Some(left) => tokio::time::timeout(left, answer).await.unwrap_or_else(|_| Err(thrown_out())),
@@ -42,6 +45,9 @@ impl<S: TokenSource> Shared<S> {
 }
 
 fn thrown_out() -> Fault {
-    let why = Why::new("what was being exchanged was thrown out again and again (DELETE /v1/tokens, or the issuer's not-before-policy)");
-    Fault::Overloaded(why.cure("find out who throws tokens out this often; the next request begins anew").into())
+    let why = Why::new(
+        "each exchange that was made for the caller was overtaken by a purge, or by an issuer that withdraws tokens with every answer",
+    );
+    let why = why.cure("purge less often; look at what moves the issuer's not-before-policy").into();
+    Fault::IssuerUnavailable { retry_after: None, why }
 }

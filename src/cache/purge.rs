@@ -32,8 +32,8 @@ pub(super) struct About {
     /// Who acts for the caller, with a token of their own.
     pub actor: Option<Arc<Subject>>,
     pub target: Arc<Target>,
-    /// An exchange before it was overtaken by a purge.
-    pub again: bool,
+    /// An exchange before it was overtaken by a purge; by when the issuer had said that tokens count from then on.
+    pub again: Option<u64>,
 }
 
 /// What a purge has thrown out.

@@ -17,8 +17,15 @@ pub(super) struct Blocks {
     kind: u8,
     /// A block of fields has begun and not ended.
     open: bool,
-    /// How many frames have begun.
-    frames: usize,
+    begun: Begun,
+}
+
+/// How many frames have begun.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Begun {
+    pub all: usize,
+    /// Those that carry nothing of a request.
+    pub control: usize,
 }
 
 impl Blocks {
@@ -28,8 +35,8 @@ impl Blocks {
     }
 
     /// How many frames have begun since the last call.
-    pub(super) fn begun(&mut self) -> usize {
-        std::mem::take(&mut self.frames)
+    pub(super) fn begun(&mut self) -> Begun {
+        std::mem::take(&mut self.begun)
     }
 
     /// Whether, after these bytes too, something is half here that is no body.
@@ -43,7 +50,8 @@ impl Blocks {
             if self.come == HEAD {
                 let [a, b, c, kind, flags, ..] = self.head;
                 (self.come, self.due, self.kind) = (0, u32::from_be_bytes([0, a, b, c]) as usize, kind);
-                self.frames = self.frames.saturating_add(1);
+                self.begun.all += 1;
+                self.begun.control += usize::from(!matches!(kind, DATA | HEADERS | CONTINUATION));
                 if matches!(kind, HEADERS | CONTINUATION) {
                     self.open = flags & END_HEADERS == 0;
                 }

@@ -1,6 +1,7 @@
 //! One caller's connection as the tick sees it: stamps that its socket and its answers leave, and what is to become of it. It
 //! has no timer and does no I/O; the driver does what it asks for.
 
+use super::blocks::Begun;
 use super::ends::{Asked, Farewell};
 use super::pace::{Pace, Upload};
 use super::replies::Replies;
@@ -210,9 +211,11 @@ impl Connection {
         self.quiet_since.store(self.desk.now(), Ordering::Relaxed);
     }
 
-    /// On HTTP/2, so many frames came. Until the first head is whole, one is awaited, as on HTTP/1.
-    pub(super) fn heard(&self, frames: usize, half: bool) {
-        self.replies.owe(frames);
+    /// On HTTP/2, these frames came. Until the first head is whole, one is awaited, as on HTTP/1.
+    pub(super) fn heard(&self, frames: Begun, half: bool) {
+        if self.replies.owe(frames) {
+            return self.cut();
+        }
         if half && !self.head_under_way() {
             self.head_since.store(self.desk.now(), Ordering::Relaxed);
         } else if !half && self.served.load(Ordering::Relaxed) > 0 {
@@ -299,6 +302,7 @@ impl Ticked for Connection {
         if self.desk.shop.draining.load(Ordering::Relaxed) || self.gate.draining.load(Ordering::Relaxed) {
             self.tick_draining(now);
         }
+        self.replies.tick();
         if self.pace.is_slow(now, self.waits_for_reader(), self.desk.patience().rate()) {
             return self.cut();
         }

@@ -163,6 +163,8 @@ async fn control_frames_without_end() {
         ("settings", frame(SETTINGS, 0, 0, &setting(INITIAL_WINDOW_SIZE, 65_535))),
         ("settings with nothing", frame(SETTINGS, 0, 0, &[])),
         ("ping", frame(PING, 0, 0, &[7; 8])),
+        ("pong", frame(PING, 1, 0, &[7; 8])),
+        ("window", frame(WINDOW_UPDATE, 0, 0, &1u32.to_be_bytes())),
         ("priority", frame(2, 0, 1, &[0, 0, 0, 0, 16])),
         ("unknown", frame(0xbb, 0, 0, &[0; 64])),
     ] {
@@ -183,6 +185,10 @@ async fn control_frames_without_end() {
         program.canary().await;
         let growth = most.max(program.memory()).saturating_sub(before);
         assert!(growth <= MOST_GROWTH, "{what}: {} KiB more", growth / 1024);
+        for _ in 0..20 {
+            let _ = raw.came().await;
+        }
+        assert!(raw.over, "{what}: a hundred thousand of them");
     }
 }
 

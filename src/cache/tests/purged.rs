@@ -145,24 +145,6 @@ async fn soon<T>(wait: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn who_is_overtaken_by_one_purge_after_the_other_is_told_so_in_the_end() {
-    let mut b = bench(0, None, plain());
-    let waits: Vec<_> = (0..20).map(|_| tokio::spawn(b.cache.token(&caller("ada"), &target("a"), Ask::ANY))).collect();
-    for _ in 0..3 {
-        soon(b.started.recv()).await;
-        settled().await;
-        assert_eq!(b.cache.purge(&Purge::All).under_way, 1);
-        b.source.gate.add_permits(1);
-    }
-    for wait in waits {
-        assert_eq!(soon(wait).await.unwrap().unwrap_err().code(), "overloaded");
-    }
-    assert_eq!((b.asked(), b.cache.len()), (3, 0));
-    b.source.gate.add_permits(1);
-    assert_eq!(b.from("ada", "a", Ask::ANY).await, ("miss", false), "it is held against nobody");
-}
-
-#[tokio::test]
 async fn what_a_purge_came_over_is_not_asked_for_again_beyond_its_time() {
     let mut b = bench(0, None, plain());
     *b.source.patience.lock().unwrap() = Some(Duration::ZERO);
@@ -170,7 +152,7 @@ async fn what_a_purge_came_over_is_not_asked_for_again_beyond_its_time() {
     b.started.recv().await;
     b.cache.purge(&Purge::All);
     b.source.gate.add_permits(9);
-    assert_eq!(soon(wait).await.unwrap().unwrap_err().code(), "overloaded");
+    assert_eq!(soon(wait).await.unwrap().unwrap_err().code(), "issuer_unavailable");
     assert_eq!(b.asked(), 1);
 
     *b.source.patience.lock().unwrap() = Some(Duration::from_millis(1));
@@ -245,4 +227,20 @@ async fn a_token_goes_with_who_acts_when_the_issuer_withdraws_theirs() {
     b.cache.token(&old, &target("a"), Ask::ANY).await.unwrap();
     b.cache.token(&Asker::Gateway, &wanted("own", Grant::ClientCredentials), Ask::ANY).await.unwrap();
     assert_eq!(b.cache.len(), 4, "nobody's is kept, an old actor's is not");
+}
+
+#[tokio::test]
+async fn an_exchange_that_purges_come_over_again_and_again_is_given_up() {
+    let mut b = bench(0, None, plain());
+    let wait = tokio::spawn(b.cache.token(&caller("ada"), &target("a"), Ask::ANY));
+    for _ in 0..overtaken::MOST {
+        b.started.recv().await;
+        assert_eq!(b.cache.evict(&Purge::All).under_way, 1);
+        b.source.gate.add_permits(1);
+    }
+    let outcome = tokio::time::timeout(Duration::from_secs(20), wait).await.expect("it is made again without end");
+    assert_eq!(outcome.unwrap().unwrap_err().code(), "issuer_unavailable");
+    assert_eq!(b.asked(), 5);
+    b.source.gate.add_permits(1);
+    assert_eq!(b.from("ada", "a", Ask::ANY).await, ("miss", false), "who comes later has a count of their own");
 }

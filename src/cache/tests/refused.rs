@@ -74,7 +74,7 @@ async fn refusals_are_bounded() {
 }
 
 fn about(who: &str, what: &str) -> About {
-    About { caller: Some(verified(who, u64::MAX).subject), actor: None, target: target(what), again: false }
+    About { caller: Some(verified(who, u64::MAX).subject), actor: None, target: target(what), again: None }
 }
 
 #[tokio::test]
