@@ -297,11 +297,20 @@ pub type Answer = Either<Ready<Result<Granted, Fault>>, BoxFuture<'static, Resul
 /// Something that finds a token for an asker and a target: an exchange, or a cache around one.
 pub trait TokenSource: Send + Sync + 'static {
     fn token(&self, asker: &Asker, target: &Arc<Target>, ask: Ask) -> Answer;
+
+    /// For how long somebody waits for a token for `target`, at the most, all attempts together; `None`: nobody has said.
+    fn patience(&self, _target: &Target) -> Option<Duration> {
+        None
+    }
 }
 
 impl<T: TokenSource + ?Sized> TokenSource for Arc<T> {
     fn token(&self, asker: &Asker, target: &Arc<Target>, ask: Ask) -> Answer {
         (**self).token(asker, target, ask)
+    }
+
+    fn patience(&self, target: &Target) -> Option<Duration> {
+        (**self).patience(target)
     }
 }
 

@@ -5,6 +5,7 @@ mod flight;
 mod index;
 mod life;
 mod not_before;
+mod overtaken;
 mod purge;
 mod refusals;
 mod store;
@@ -23,6 +24,7 @@ use flight::{Boarded, Flights, Landing};
 use futures_util::future::{Either, FutureExt, ready};
 use life::Life;
 use not_before::NotBefore;
+use overtaken::Overtaken;
 use purge::About;
 use refusals::Refusals;
 use std::sync::Arc;
@@ -71,9 +73,6 @@ impl Live {
         **self.0.load()
     }
 }
-
-/// How often an exchange that a purge came over is made again for those who wait.
-const ROUNDS: u32 = 4;
 
 /// Whose token, and what for. Built by naming both fields, so that a third cannot be forgotten anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -174,8 +173,9 @@ impl<S: TokenSource> Cache<S> {
         let verdict = verdict.map(Err);
         // First what is in the air: what lands from now on is not kept. Then what was kept before.
         let under_way = self.shared.flights.purge(|about| purge.takes(about), verdict.as_ref());
-        if *purge == Purge::All {
-            self.shared.refusals.clear();
+        if verdict.is_none() {
+            // Of a session that is over, what was refused stays true.
+            self.shared.refusals.purge(purge);
         }
         Purged { held: self.shared.store.purge(purge, self.shared.clock.millis()), under_way }
     }
@@ -183,7 +183,12 @@ impl<S: TokenSource> Cache<S> {
 
 impl<S: TokenSource> TokenSource for Cache<S> {
     fn token(&self, asker: &Asker, target: &Arc<Target>, ask: Ask) -> Answer {
-        self.shared.token(asker, target, ask, 0)
+        let (subject, wanted) = asker.key(target);
+        self.shared.find(Wish { key: Key { subject, target: wanted }, asker, target, overtaken: None }, ask)
+    }
+
+    fn patience(&self, target: &Target) -> Option<Duration> {
+        self.shared.source.patience(target)
     }
 }
 
@@ -193,13 +198,15 @@ struct Wish<'a> {
     key: Key,
     asker: &'a Asker,
     target: &'a Arc<Target>,
+    overtaken: Option<Overtaken>,
 }
 
 impl Wish<'_> {
     fn about(&self) -> About {
         let mine = self.key.subject != Whose::Nobody;
         let subject_of = |caller: Option<&Caller>| caller.filter(|_| mine).map(|caller| caller.subject.clone());
-        About { caller: subject_of(self.asker.caller()), actor: subject_of(self.asker.actor()), target: self.target.clone() }
+        let (caller, actor) = (subject_of(self.asker.caller()), subject_of(self.asker.actor()));
+        About { caller, actor, target: self.target.clone(), again: self.overtaken.map(|before| before.not_before) }
     }
 
     /// Whom a refusal concerns. Where somebody acts for the caller, nobody can tell whose token is dead: nobody else is denied.
@@ -212,13 +219,10 @@ impl Wish<'_> {
 }
 
 impl<S: TokenSource> Shared<S> {
-    /// `round`: how often a purge has come over what was asked for before.
-    fn token(self: &Arc<Self>, asker: &Asker, target: &Arc<Target>, ask: Ask, round: u32) -> Answer {
-        let (subject, wanted) = asker.key(target);
-        let wish = Wish { key: Key { subject, target: wanted }, asker, target };
+    fn find(self: &Arc<Self>, wish: Wish, ask: Ask) -> Answer {
         match self.store.get(&wish.key, self.clock.millis(), ask.freshness) {
             Some(held) => Either::Left(ready(Ok(self.served(held, wish)))),
-            None => self.absent(wish, ask, round),
+            None => self.absent(wish, ask),
         }
     }
 
@@ -231,7 +235,7 @@ impl<S: TokenSource> Shared<S> {
     }
 
     /// Nothing that would do is held.
-    fn absent(self: &Arc<Self>, wish: Wish, ask: Ask, round: u32) -> Answer {
+    fn absent(self: &Arc<Self>, wish: Wish, ask: Ask) -> Answer {
         let key = wish.key;
         if let Some(doubt) = wish.asker.doubt() {
             return Either::Left(ready(Err(doubt.clone())));
@@ -251,7 +255,7 @@ impl<S: TokenSource> Shared<S> {
             Boarded::Joined(wait) => (wait, if forced { Source::Forced } else { Source::Coalesced }),
             Boarded::Started(landing) => {
                 let wait = landing.wait();
-                self.fly(landing, wish, ask, round);
+                self.fly(landing, wish, ask);
                 (wait, if forced { Source::Forced } else { Source::Miss })
             }
         };
@@ -265,17 +269,18 @@ impl<S: TokenSource> Shared<S> {
             return false;
         }
         let Some(landing) = self.flights.start_alone(wish.key, || wish.about()) else { return false };
-        self.fly(landing, wish, Ask { freshness: Freshness::Any, urgency: Urgency::Renewal }, 0);
+        self.fly(landing, wish, Ask { freshness: Freshness::Any, urgency: Urgency::Renewal });
         true
     }
 
     /// Runs one exchange to its end, whoever still waits for it.
-    fn fly(self: &Arc<Self>, landing: Landing<Key, About, Outcome>, wish: Wish, ask: Ask, round: u32) {
-        let (this, key, asker, target) = (self.clone(), wish.key, wish.asker.clone(), wish.target.clone());
+    fn fly(self: &Arc<Self>, landing: Landing<Key, About, Outcome>, wish: Wish, ask: Ask) {
+        let (this, key, asker, target, overtaken) = (self.clone(), wish.key, wish.asker.clone(), wish.target.clone(), wish.overtaken);
+        let overtaken_now = Overtaken::after(overtaken);
         // For the trace of whoever began it, however many come to wait, and whoever still does.
         self.control.spawn(telemetry::carried(telemetry::around(), async move {
             let mut landing = landing;
-            let wish = Wish { key, asker: &asker, target: &target };
+            let wish = Wish { key, asker: &asker, target: &target, overtaken };
             let mut answer = this.exchange(&landing, wish, ask).await;
             if ask.urgency == Urgency::Renewal && matches!(&answer, Err(fault) if fault.reach() == Reach::Request) {
                 // A renewal may have been put off where a caller's exchange is not, and by now a caller may wait for it.
@@ -289,10 +294,7 @@ impl<S: TokenSource> Shared<S> {
                 && grounded.awaited()
             {
                 // It was asked for before a purge. Whoever waits for it gets what is asked for after.
-                grounded.settle(match round {
-                    ROUNDS.. => Err(overtaken()),
-                    _ => this.token(&asker, &target, Ask::ANY, round + 1).await,
-                });
+                grounded.settle(this.again(wish, overtaken_now).await);
             }
         }));
     }
@@ -316,13 +318,15 @@ impl<S: TokenSource> Shared<S> {
     }
 
     /// Throws out what was granted for tokens that are too old by the issuer's newest word, and sees to it that what is being
-    /// exchanged for them is asked for again. Not this very exchange: the issuer granted it knowing its own word.
+    /// exchanged for them is asked for again, once: an issuer that says something newer with each answer must not have them all begin
+    /// anew each time. Not this very exchange: the issuer granted it knowing its own word.
     fn withdraw(&self, landing: &Landing<Key, About, Outcome>, wish: Wish, at: u64) {
         let issuer = &wish.target.issuer;
         if !self.not_before.rises(issuer, at) {
             return;
         }
-        let under_way = self.flights.purge(|about| about.issued_before(issuer, at) && !landing.is_about(about), None);
+        let under_way =
+            self.flights.purge(|about| about.again.is_none() && about.issued_before(issuer, at) && !landing.is_about(about), None);
         let held = self.store.drop_issued_before(issuer, at);
         if held + under_way > 0 {
             tracing::info!(
@@ -349,14 +353,20 @@ impl<S: TokenSource> Shared<S> {
             return self.store.refuse(&key, generation, now);
         }
         // The issuer may have refused another flight meanwhile, and with it this one.
-        let void = || landing.grounded() || self.refusals.void(&key, generation, now);
+        let void = || {
+            // One that was made again is handed out, whatever the issuer has said since it began, and is not kept then.
+            let newest = || self.not_before.newest(&wish.target.issuer);
+            let old = || about.again.is_some_and(|then| newest() > then && about.issued_before(&wish.target.issuer, newest()));
+            landing.grounded() || self.refusals.void(&key, generation, now) || old()
+        };
         self.store.put(&key, Arrival { granted, life, forced_until, about: &about }, now, void);
     }
 
     /// Remembered before what is held goes: what lands in between sees it.
     fn refused(&self, landing: &Landing<Key, About, Outcome>, wish: Wish, fault: &Fault, now: u64) {
         let (key, generation, reach) = (wish.key, landing.generation(), wish.reach(fault));
-        let remember = || self.refusals.remember(&key, wish.target, reach, fault, generation, now);
+        let about = wish.about();
+        let remember = || self.refusals.remember(&key, &about, reach, fault, generation, now);
         match reach {
             Reach::Subject => {
                 remember();
@@ -376,17 +386,9 @@ impl<S: TokenSource> Shared<S> {
             Reach::Request => {}
         }
         if landing.forced() && !landing.grounded() {
-            self.refusals.remember_forced(&key, fault, generation, now);
+            self.refusals.remember_forced(&key, &about, fault, generation, now);
         }
     }
-}
-
-fn overtaken() -> Fault {
-    let why = Why::new(
-        "each exchange that was made for the caller was overtaken by a purge, or by an issuer that withdraws tokens with every answer",
-    );
-    let why = why.cure("purge less often; look at what moves the issuer's not-before-policy").into();
-    Fault::IssuerUnavailable { retry_after: None, why }
 }
 
 fn lost() -> Fault {

@@ -24,6 +24,12 @@ impl NotBefore {
         rises
     }
 
+    /// The latest so far; 0: nothing was said.
+    pub(super) fn newest(&self, issuer: &Arc<str>) -> u64 {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().find(|(name, _)| name == issuer).map_or(0, |(_, at)| *at)
+    }
+
     /// Another issuer has this name from now on, or none.
     pub(super) fn forget(&self, issuer: &Arc<str>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(name, _)| name != issuer);

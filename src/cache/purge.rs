@@ -32,6 +32,8 @@ pub(super) struct About {
     /// Who acts for the caller, with a token of their own.
     pub actor: Option<Arc<Subject>>,
     pub target: Arc<Target>,
+    /// An exchange before it was overtaken by a purge; by when the issuer had said that tokens count from then on.
+    pub again: Option<u64>,
 }
 
 /// What a purge has thrown out.
@@ -45,11 +47,16 @@ pub struct Purged {
 
 impl Purge {
     pub(super) fn takes(&self, about: &About) -> bool {
+        self.takes_who(about) || self.takes_target(&about.target)
+    }
+
+    /// Whether it takes all that is theirs, whatever the target.
+    pub(super) fn takes_who(&self, about: &About) -> bool {
         let of = |is: &dyn Fn(&Subject) -> bool| about.caller.iter().chain(&about.actor).any(|subject| is(subject));
         match self {
             Self::Subject { issuer, sub } => of(&|s| *s.issuer == **issuer && *s.sub == **sub),
             Self::Session { issuer, sid } => of(&|s| *s.issuer == **issuer && s.sid.as_deref() == Some(sid)),
-            Self::Audience(_) | Self::All => self.takes_target(&about.target),
+            Self::Audience(_) | Self::All => false,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Refusals that an issuer would only repeat, remembered for a while: it is not asked again, and who asks gets the same fault at
 //! once. Bounded, and never an outage: those are the breaker's matter.
 
+use super::purge::{About, Purge};
 use super::{Key, Live};
 use crate::bounded::{Bounded, Kept};
 use crate::clock::millis;
@@ -42,11 +43,16 @@ impl Whom {
     }
 }
 
+#[derive(Clone)]
 struct Refused {
     fault: Fault,
     until: u64,
     /// Of the exchange that was refused.
     generation: u64,
+    /// Whom and what it was for; `None` where it concerns everybody.
+    about: Option<About>,
+    /// Whatever they want, and not this target alone.
+    anywhere: bool,
 }
 
 impl Kept for Refused {
@@ -87,19 +93,25 @@ impl Refusals {
     }
 
     /// What the exchange of `generation` was refused.
-    pub(super) fn remember(&self, key: &Key, target: &Target, reach: Reach, fault: &Fault, generation: u64, now: u64) {
+    pub(super) fn remember(&self, key: &Key, about: &About, reach: Reach, fault: &Fault, generation: u64, now: u64) {
         let ttl = self.settings.now().refused_ttl;
+        let refused = |of, anywhere| Refused { fault: fault.clone(), until: 0, generation, about: of, anywhere };
+        let theirs = |anywhere| refused(Some(about.clone()), anywhere);
         match reach {
             Reach::Request => {}
-            Reach::Subject => self.keep(Whom::dead(key).unwrap_or(Whom::Key(*key)), fault, generation, now, ttl),
-            Reach::Target => self.keep(Whom::Key(*key), fault, generation, now, ttl),
-            Reach::Client => self.keep(Whom::Client(target.issuer.clone()), fault, generation, now, CLIENT.min(ttl)),
+            Reach::Subject => match Whom::dead(key) {
+                Some(dead) => self.keep(dead, theirs(true), now, ttl),
+                None => self.keep(Whom::Key(*key), theirs(false), now, ttl),
+            },
+            Reach::Target => self.keep(Whom::Key(*key), theirs(false), now, ttl),
+            Reach::Client => self.keep(Whom::Client(about.target.issuer.clone()), refused(None, true), now, CLIENT.min(ttl)),
         }
     }
 
     /// A forced exchange came to this, an outage too: for a while it is what whoever forces is told.
-    pub(super) fn remember_forced(&self, key: &Key, fault: &Fault, generation: u64, now: u64) {
-        self.keep(Whom::Forced(*key), fault, generation, now, self.settings.now().force_interval);
+    pub(super) fn remember_forced(&self, key: &Key, about: &About, fault: &Fault, generation: u64, now: u64) {
+        let refused = Refused { fault: fault.clone(), until: 0, generation, about: Some(about.clone()), anywhere: false };
+        self.keep(Whom::Forced(*key), refused, now, self.settings.now().force_interval);
     }
 
     /// A token was granted after all, in an exchange of `generation`.
@@ -118,8 +130,15 @@ impl Refusals {
         self.kept.remove(&Whom::Client(issuer.clone()));
     }
 
-    pub(super) fn clear(&self) {
-        self.kept.sweep(|r| r.until = 0);
+    /// What was said of those whose tokens are thrown out counts no more: they are asked for anew. What was said of our client stays,
+    /// unless everything goes.
+    pub(super) fn purge(&self, purge: &Purge) {
+        let theirs = |r: &Refused, of: &About| purge.takes_who(of) || (!r.anywhere && purge.takes_target(&of.target));
+        self.kept.sweep(|r| {
+            if *purge == Purge::All || r.about.as_ref().is_some_and(|of| theirs(r, of)) {
+                r.until = 0;
+            }
+        });
     }
 
     #[cfg(test)]
@@ -127,9 +146,8 @@ impl Refusals {
         self.kept.len()
     }
 
-    fn keep(&self, whom: Whom, fault: &Fault, generation: u64, now: u64, during: Duration) {
-        let until = now.saturating_add(millis(during));
-        let refused = || Refused { fault: fault.clone(), until, generation };
-        self.kept.alter(&whom, now, refused, |r| *r = refused());
+    fn keep(&self, whom: Whom, refused: Refused, now: u64, during: Duration) {
+        let refused = Refused { until: now.saturating_add(millis(during)), ..refused };
+        self.kept.alter(&whom, now, || refused.clone(), |r| r.clone_from(&refused));
     }
 }

@@ -124,7 +124,7 @@ impl Store {
         if arrival.life.until <= now {
             return;
         }
-        let About { caller, actor, target: wanted } = arrival.about;
+        let About { caller, actor, target: wanted, again: _ } = arrival.about;
         // Listed before `void` is asked: a purge that `void` does not know of yet finds what is listed, and waits for its bucket.
         let acted = match (actor, subject) {
             (Some(actor), Whose::Caller(bucket)) => Some(Box::new(Listed::new(&self.actors, actor, (bucket, target)))),

@@ -15,7 +15,7 @@ use crate::token::{Actor, Asker, Digest, Grant, Granted, Source, Target, TargetS
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How much of its life the gateway's own token is used.
 const OWN_USED: f64 = 0.9;
@@ -90,6 +90,11 @@ impl Exchanger {
     /// another issuer's.
     pub(super) fn made(&self, target: &Target) -> bool {
         Arc::ptr_eq(&self.issuer.settings().name, &target.issuer)
+    }
+
+    /// Of one exchange, with its wait and all attempts.
+    pub(super) fn patience(&self) -> Duration {
+        self.issuer.settings().timeouts.total
     }
 
     fn expected(&self, target: Target) -> Target {

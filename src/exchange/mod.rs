@@ -20,6 +20,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::{Either, ready};
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 /// What shapes an exchange besides the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +86,10 @@ impl TokenSource for Exchange {
             Urgency::Renewal => Priority::Renewal,
         };
         Either::Right(Box::pin(async move { exchanger.exchange(&asker, &target, priority, &clock).await }))
+    }
+
+    fn patience(&self, target: &Target) -> Option<Duration> {
+        self.maker_of(target).map(|exchanger| exchanger.patience())
     }
 }
 

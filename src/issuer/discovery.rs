@@ -108,6 +108,14 @@ pub(super) fn url(settings: &Settings) -> Result<Option<Url>, Error> {
     Ok(Some(url))
 }
 
+/// Where RFC 8414 §3.1 puts the document: the well-known part comes before the issuer's path. `None`: the operator said where it is.
+pub(super) fn as_oauth_has_it(settings: &Settings) -> Option<Url> {
+    let mut url = Url::parse(&settings.url).ok().filter(|_| settings.discovery_url.is_none())?;
+    let path = format!("/.well-known/oauth-authorization-server{}", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    Some(url)
+}
+
 /// https; http to the same machine, or where the operator allows it.
 fn permitted(url: &Url, allow_http: bool) -> Result<(), String> {
     match url.scheme() {
@@ -195,6 +203,13 @@ mod tests {
         for (host, ok) in [("127.9.9.9", true), ("[::1]", true), ("localhost", true), ("10.0.0.1", false), ("localhost.example", false)] {
             assert_eq!(loopback(&Url::parse(&format!("http://{host}/")).unwrap()), ok, "{host}");
         }
+    }
+
+    #[test]
+    fn what_oauth_puts_in_comes_before_the_path() {
+        let at = |url: &str| as_oauth_has_it(&settings(url)).unwrap().to_string();
+        assert_eq!(at("https://iam.example/realms/a"), "https://iam.example/.well-known/oauth-authorization-server/realms/a");
+        assert_eq!(at("https://iam.example/"), "https://iam.example/.well-known/oauth-authorization-server");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! One look at an issuer, step by step, for who wants to know whether it can be used: discovery, its clock, its keys. What came in is
 //! kept, as at a start; the issuer need not be running. What the answers mean for callers is not judged here.
 
-use super::client::{MAX_ANSWER, MAX_KEYS, Reply};
+use super::client::{MAX_KEYS, Reply};
 use super::discovery::Endpoints;
-use super::refresh::fetched;
+use super::refresh::{document, fetched};
 use super::{Algorithm, Issuer, Keys, json};
 use crate::fault::Why;
 use serde_json::{Map, Value};
@@ -29,7 +29,7 @@ impl Issuer {
         let mut ahead = None;
         let discovery = match self.discovery_url.clone() {
             None => None,
-            Some(url) => Some(fetched(self, url, MAX_ANSWER, "discovery").await.and_then(|reply| {
+            Some(url) => Some(document(self, url).await.and_then(|reply| {
                 ahead = self.ahead(&reply);
                 let endpoints = Endpoints::read(&reply.body, &self.settings)?;
                 self.endpoints.store(Some(Arc::new(endpoints)));

@@ -3,7 +3,7 @@
 
 use super::client::{MAX_ANSWER, MAX_KEYS, Reply};
 use super::discovery::Endpoints;
-use super::{CallError, Issuer, Keys, ask, breaker};
+use super::{CallError, Issuer, Keys, ask, breaker, discovery};
 use crate::clock::{Clock, millis};
 use crate::fault::Why;
 use arc_swap::ArcSwapOption;
@@ -159,7 +159,7 @@ async fn refreshed(issuer: &Issuer) -> bool {
 
 async fn discover(issuer: &Issuer) -> bool {
     let Some(url) = issuer.discovery_url.clone() else { return true };
-    let read = fetched(issuer, url, MAX_ANSWER, "discovery").await.and_then(|reply| Endpoints::read(&reply.body, &issuer.settings));
+    let read = document(issuer, url).await.and_then(|reply| Endpoints::read(&reply.body, &issuer.settings));
     match read {
         Ok(endpoints) => {
             issuer.metrics.up(true);
@@ -173,15 +173,35 @@ async fn discover(issuer: &Issuer) -> bool {
     }
 }
 
+/// The discovery document, where it is by OpenID Connect; where nothing is there, where it is by OAuth (RFC 8414).
+pub(super) async fn document(issuer: &Issuer, url: Url) -> Result<Reply, (String, String)> {
+    let answer = asked(issuer, url.clone(), MAX_ANSWER).await;
+    if let (Ok(Reply { status: 404, .. }), Some(other)) = (&answer, discovery::as_oauth_has_it(&issuer.settings))
+        && let Ok(reply @ Reply { status: 200, .. }) = asked(issuer, other, MAX_ANSWER).await
+    {
+        return Ok(reply);
+    }
+    judged(issuer, &url, "discovery", answer)
+}
+
 pub(super) async fn fetched(issuer: &Issuer, url: Url, max: usize, what: &str) -> Result<Reply, (String, String)> {
-    let name = &issuer.settings.name;
-    let (shown, port) = (url.host_str().unwrap_or_default().to_owned(), url.port_or_known_default().unwrap_or_default());
+    let answer = asked(issuer, url.clone(), max).await;
+    judged(issuer, &url, what, answer)
+}
+
+async fn asked(issuer: &Issuer, url: Url, max: usize) -> Result<Reply, CallError> {
     let client = issuer.credentials.current().client.clone();
     let answer = client.get(url, max).await;
     if let Some(wish) = answer.as_ref().ok().and_then(ask::wish) {
         // Of these endpoints alone: who asks for tokens was not meant.
         issuer.keys.leave_alone(wish);
     }
+    answer
+}
+
+fn judged(issuer: &Issuer, url: &Url, what: &str, answer: Result<Reply, CallError>) -> Result<Reply, (String, String)> {
+    let name = &issuer.settings.name;
+    let (shown, port) = (url.host_str().unwrap_or_default().to_owned(), url.port_or_known_default().unwrap_or_default());
     match answer {
         Ok(reply @ Reply { status: 200, .. }) => Ok(reply),
         Ok(Reply { status: status @ 300..=399, .. }) => Err((
@@ -191,8 +211,8 @@ pub(super) async fn fetched(issuer: &Issuer, url: Url, max: usize, what: &str) -
         Ok(Reply { status: 404, .. }) if what == "discovery" => Err((
             "asked for its discovery, it answers HTTP 404".to_owned(),
             format!(
-                "check issuers.{name}.url; Keycloak's is https://HOST/realms/REALM, and the realm must exist. Where the document is elsewhere \
-                 (RFC 8414: https://HOST/.well-known/oauth-authorization-server/PATH), give it as issuers.{name}.discovery_url"
+                "check issuers.{name}.url; Keycloak's is https://HOST/realms/REALM, and the realm must exist. Where the document is neither at \
+                 .well-known/openid-configuration below the url nor where RFC 8414 has it, give its address as issuers.{name}.discovery_url"
             ),
         )),
         Ok(Reply { status, .. }) => Err((

@@ -48,6 +48,35 @@ async fn endpoints_and_keys_come_in_and_nothing_is_asked_for_compressed() {
 }
 
 #[tokio::test]
+async fn where_the_document_is_not_as_openid_connect_has_it_it_is_looked_for_as_oauth_has_it() {
+    const OAUTH: &str = "/.well-known/oauth-authorization-server/realms/a";
+    let iam = Iam::start(&[Signer::ed().jwk("one")]).await;
+    let at = |path: &str| format!("http://{}{path}", iam.addr);
+    iam.answer(DISCOVERY, Canned::text(404, ""));
+    iam.answer(OAUTH, Canned::json(200, &json!({"issuer": iam.url, "token_endpoint": at(TOKEN), "jwks_uri": at(KEYS)})));
+    let (issuer, _) = iam.issuer(&Clock::turned(), |_| ());
+    issuer.start();
+    issuer.when_loaded().await;
+    assert_eq!((iam.count(DISCOVERY), iam.count(OAUTH), iam.count(KEYS)), (1, 1, 1));
+}
+
+#[tokio::test]
+async fn only_what_is_not_there_is_looked_for_elsewhere() {
+    const OAUTH: &str = "/.well-known/oauth-authorization-server/realms/a";
+    for (status, given, asked) in [(404, false, 1), (503, false, 0), (200, false, 0), (404, true, 0)] {
+        let iam = Iam::start(&[]).await;
+        iam.answer(DISCOVERY, Canned::text(status, "{}"));
+        let url = Url::parse(&format!("http://{}{DISCOVERY}", iam.addr)).ok().filter(|_| given);
+        let (issuer, _) = iam.issuer(&Clock::turned(), |s| s.discovery_url = url);
+        issuer.start();
+        eventually("what is wrong is told", || issuer.trouble().is_some()).await;
+        assert_eq!((iam.count(DISCOVERY), iam.count(OAUTH)), (1, asked), "{status} {given}");
+        let cause = issuer.trouble().unwrap().0.cause.clone();
+        assert!(status == 200 || cause.contains(&format!("HTTP {status}")), "{cause}");
+    }
+}
+
+#[tokio::test]
 async fn given_endpoints_need_no_discovery() {
     let iam = Iam::start(&[Signer::ed().jwk("one")]).await;
     let at = |path: &str| Url::parse(&format!("http://{}{path}", iam.addr)).ok();

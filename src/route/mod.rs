@@ -1,6 +1,7 @@
 //! `Table<R>`: finds and explains what a host, path, method and headers lead to. It knows nothing of what `R` is.
 
 mod explain;
+mod held;
 mod host;
 pub mod path;
 mod table;
@@ -8,6 +9,7 @@ mod table;
 use http::{HeaderName, HeaderValue, Method};
 
 pub use explain::{By, Verdict};
+pub use held::holds;
 pub use host::HostPattern;
 pub use path::PathPattern;
 pub use table::{Found, Table, Tie};

@@ -22,6 +22,12 @@ pub(super) fn to(fault: &Fault, journal: &Journal) -> Response<Body> {
     if let Some(after) = retry_after(fault) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
     }
+    // To callers of gRPC it is metadata: what they have to do about it stands nowhere else.
+    if let Some(challenge) = fault.challenge().and_then(|c| HeaderValue::try_from(c).ok()) {
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
+        // A browser's script sees the challenge only if it is exposed to it.
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("WWW-Authenticate"));
+    }
     if !journal.grpc {
         fields(fault, headers);
     }
@@ -36,11 +42,6 @@ pub(super) fn to(fault: &Fault, journal: &Journal) -> Response<Body> {
 }
 
 fn fields(fault: &Fault, headers: &mut HeaderMap) {
-    if let Some(challenge) = fault.challenge().and_then(|c| HeaderValue::try_from(c).ok()) {
-        headers.insert(header::WWW_AUTHENTICATE, challenge);
-        // A browser's script sees the challenge only if it is exposed to it.
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("WWW-Authenticate"));
-    }
     if let Fault::MethodNotAllowed { allow } = fault
         && let Ok(allow) = HeaderValue::from_str(allow)
     {

@@ -2,11 +2,11 @@
 //! operator spelled it out) the caller's own. On an exchanging route the caller's token never goes upstream, whatever fails.
 
 use super::body::Body;
-use super::headers;
 use super::request::{Authorized, Bearer, Exchanged, Known, Verified};
 use super::route::{Injection, Targets};
 use crate::fault::{Fault, Why, bad_request};
 use crate::metrics::Force;
+use crate::route::holds;
 use crate::telemetry::{self, Kind, Span};
 use crate::token::{Ask, Asker, Freshness, Granted, Source, SubjectToken, Target, TokenSource};
 use futures_util::future::{BoxFuture, Either, FutureExt, Ready, ready};
@@ -101,7 +101,7 @@ fn still_held(verified: &Verified) -> Option<Fault> {
         Known::Caller(asker) => asker.actor().map(|actor| &actor.token),
         Known::Anybody(_) | Known::Preflight => None,
     };
-    let held = |token: Option<&SubjectToken>| token.is_some_and(|token| headers::holds(head, token.expose()));
+    let held = |token: Option<&SubjectToken>| token.is_some_and(|token| holds(head, token.expose()));
     let (whose, place) = match () {
         () if held(callers) => ("the caller's", verified.routed.route.headers.callers.as_str()),
         () if held(actors) => ("the actor's", "the route's actor.header"),

@@ -45,6 +45,8 @@ async fn grpc_callers_get_their_own_kind_of_answer() {
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["grpc-status"], fault.row().grpc.to_string());
         assert!(answer.headers()["grpc-message"].to_str().unwrap().bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'%'));
+        let challenge = answer.headers().get(WWW_AUTHENTICATE).map(|v| v.to_str().unwrap().to_owned());
+        assert_eq!(challenge, fault.challenge(), "what the caller has to do is told there, too");
         assert!(!answer.headers().contains_key(CONNECTION), "HTTP/2 knows no Connection field");
         assert!(answer.into_body().collect().await.unwrap().to_bytes().is_empty());
     }

@@ -39,7 +39,8 @@ mod tests;
 
 pub use engine::{Builder, Engine, Tokens, caller};
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Why};
+use crate::route::holds;
 use crate::token::{Answer, Ask, Asker, Caller, Granted, Target, TokenSource};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -127,6 +128,9 @@ where
         let caller = (self.layer.caller)(&head);
         head.headers.remove(AUTHORIZATION);
         let Some(caller) = caller else { return Swapping::refused(Error::NoCaller) };
+        if holds(&head, caller.token.expose()) {
+            return Swapping::refused(Error::Fault(still_held()));
+        }
         let target = &self.layer.target;
         // On every request, hits too: who a caller came through is no part of what the cache goes by.
         if let Err(fault) = target.permits(&caller.subject) {
@@ -138,6 +142,12 @@ where
         let inner = std::mem::replace(&mut self.inner, twin);
         Swapping { state: State::Waiting { coming, held: Some((inner, Request::from_parts(head, body))) } }
     }
+}
+
+/// `Authorization` is out, and a copy of the caller's token elsewhere would go on all the same.
+fn still_held() -> Fault {
+    let why = Why::new("the caller's token stands in another place too (a header, a cookie or the URL): it would reach the backend");
+    Fault::BadRequest(why.cure("have it sent in Authorization alone, or take it out in a layer above this one").into())
 }
 
 pin_project! {

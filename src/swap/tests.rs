@@ -138,3 +138,21 @@ async fn a_vouched_caller_is_the_one_of_the_token() {
     assert!(engine.vouched("opaque").is_err());
     assert!(caller("two words", (*subject).clone()).is_err());
 }
+
+#[tokio::test]
+async fn a_callers_token_that_stands_elsewhere_too_is_not_sent() {
+    for (uri, name, value) in [
+        ("/", "x-auth-request-access-token", "callers-own"),
+        ("/", "cookie", "a=1; session=callers%2Down"),
+        ("/?access_token=callers-own", "x-tenant", "a"),
+        ("/callers%252Down/x", "x-tenant", "a"),
+    ] {
+        let sent = Sent::default();
+        let layer = TokenSwapLayer::new(Fake::Hit, target(false), |_: &Parts| Some(of("app")));
+        let mut service = layer.layer(Backend { sent: sent.clone(), fails: false });
+        let request = Request::get(uri).header(AUTHORIZATION, "Bearer callers-own").header(name, value).body("any").unwrap();
+        let outcome = ServiceExt::<Request<&str>>::ready(&mut service).await.unwrap().call(request).await;
+        assert!(matches!(outcome, Err(Error::Fault(Fault::BadRequest(_)))), "{uri} {name}: {value}");
+        assert!(sent.lock().unwrap().is_empty(), "{uri} {name}: {value}");
+    }
+}

@@ -191,3 +191,20 @@ async fn all_is_the_gateways_own_too() {
     assert_ne!(acted("ada").await, own);
     assert_eq!(r.world.iam.requests(Endpoint::Token), 5, "three exchanges, and a token of its own twice");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_to_a_user_is_forgotten_with_what_was_granted() {
+    let r = world().await;
+    let (ada, bob) = (r.token("ada"), r.token("bob"));
+    for token in [&ada, &bob] {
+        let dead = Misbehave::refusal(http::StatusCode::BAD_REQUEST, "invalid_request", "Invalid token");
+        r.world.iam.script(Endpoint::Token, dead);
+        for _ in 0..2 {
+            assert_eq!(r.get("/orders", token).await.status, 401, "the second time from memory");
+        }
+    }
+    assert_eq!(r.world.iam.requests(Endpoint::Token), 2);
+    assert_eq!(purge(&r, "?subject=ada").await, gone(0, 0));
+    assert_eq!((r.get("/orders", &ada).await.status.as_u16(), r.get("/orders", &bob).await.status.as_u16()), (200, 401));
+    assert_eq!(r.world.iam.requests(Endpoint::Token), 3);
+}

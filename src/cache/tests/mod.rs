@@ -3,7 +3,7 @@
 use super::*;
 use crate::token::{AccessToken, Grant, Subject, SubjectToken, TargetSettings, next_generation};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 mod bounds;
 mod forced;
@@ -21,6 +21,9 @@ struct Counted {
     fault: Mutex<Option<Fault>>,
     lifetime: Mutex<Duration>,
     not_before: AtomicU64,
+    /// Whether `not_before` is one more with each answer.
+    rising: AtomicBool,
+    patience: Mutex<Option<Duration>>,
     clock: Clock,
     started: mpsc::UnboundedSender<()>,
 }
@@ -48,11 +51,15 @@ impl TokenSource for Arc<Fake> {
                     expires_at: asked_at + millis(lifetime),
                     lifetime,
                     by_issuer: lifetime,
-                    not_before: me.not_before.load(Ordering::SeqCst),
+                    not_before: me.not_before.fetch_add(u64::from(me.rising.load(Ordering::SeqCst)), Ordering::SeqCst),
                 })
             }
             .boxed(),
         )
+    }
+
+    fn patience(&self, _: &Target) -> Option<Duration> {
+        *self.0.patience.lock().unwrap()
     }
 }
 
@@ -77,6 +84,8 @@ fn bench(permits: usize, fault: Option<Fault>, settings: Settings) -> Bench {
         fault: Mutex::new(fault),
         lifetime: Mutex::new(LIFE),
         not_before: AtomicU64::new(0),
+        rising: AtomicBool::new(false),
+        patience: Mutex::default(),
         clock: clock.clone(),
         started: tx,
     });

@@ -102,6 +102,84 @@ async fn all_forgets_refusals_too() {
 }
 
 #[tokio::test]
+async fn what_was_refused_to_somebody_goes_with_what_was_granted_to_them() {
+    for (reach, purge, asked) in [
+        (Reach::Subject, user("ada"), true),
+        (Reach::Subject, session("ada/1"), true),
+        (Reach::Target, user("ada"), true),
+        (Reach::Target, session("ada/1"), true),
+        (Reach::Target, Purge::Audience("a".into()), true),
+        (Reach::Subject, Purge::Audience("a".into()), false),
+        (Reach::Target, Purge::Audience("b".into()), false),
+        (Reach::Subject, user("bob"), false),
+        (Reach::Target, session("ada/2"), false),
+        (Reach::Client, user("ada"), false),
+        (Reach::Client, Purge::Audience("a".into()), false),
+    ] {
+        let b = bench(1000, Some(refusal(reach)), plain());
+        b.ask("ada/1", "a", Ask::ANY).await.unwrap_err();
+        b.ask("ada/1", "a", Freshness::Forced).await.unwrap_err();
+        b.fails(None);
+        assert!(b.ask("ada/1", "a", Ask::ANY).await.is_err(), "it is remembered");
+        b.cache.evict(&purge);
+        for freshness in [Freshness::Forced, Freshness::Any] {
+            assert_eq!(b.ask("ada/1", "a", freshness).await.is_ok(), asked, "{reach:?} {purge:?} {freshness:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_refused_to_who_acts_goes_with_them() {
+    let b = bench(1000, Some(refusal(Reach::Target)), plain());
+    let acted = Asker::Delegate { caller: verified("ada/1", u64::MAX), actor: verified("bot/9", u64::MAX) };
+    b.cache.token(&acted, &target("a"), Ask::ANY).await.unwrap_err();
+    b.fails(None);
+    assert!(b.cache.token(&acted, &target("a"), Ask::ANY).await.is_err());
+    b.cache.evict(&session("bot/9"));
+    b.cache.token(&acted, &target("a"), Ask::ANY).await.unwrap();
+}
+
+/// In time for a test, though what is waited for may never come.
+async fn soon<T>(wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it comes to an end")
+}
+
+#[tokio::test]
+async fn what_a_purge_came_over_is_not_asked_for_again_beyond_its_time() {
+    let mut b = bench(0, None, plain());
+    *b.source.patience.lock().unwrap() = Some(Duration::ZERO);
+    let wait = tokio::spawn(b.cache.token(&caller("ada"), &target("a"), Ask::ANY));
+    b.started.recv().await;
+    b.cache.purge(&Purge::All);
+    b.source.gate.add_permits(9);
+    assert_eq!(soon(wait).await.unwrap().unwrap_err().code(), "issuer_unavailable");
+    assert_eq!(b.asked(), 1);
+
+    *b.source.patience.lock().unwrap() = Some(Duration::from_millis(1));
+    let again = tokio::spawn(b.cache.token(&caller("bob"), &target("a"), Ask::ANY));
+    assert!(soon(again).await.unwrap().is_ok(), "who is not overtaken has all the time that the source takes");
+}
+
+#[tokio::test]
+async fn an_issuer_that_withdraws_tokens_with_each_answer_is_asked_twice_at_the_most() {
+    let b = bench(0, None, plain());
+    b.source.rising.store(true, Ordering::SeqCst);
+    let old = |n: usize| {
+        let mut caller = verified(&format!("user{n}"), u64::MAX);
+        caller.subject = Arc::new(Subject { issued_at: 0, ..(*caller.subject).clone() });
+        Asker::Caller(caller)
+    };
+    let waits: Vec<_> = (0..30).map(|n| tokio::spawn(b.cache.token(&old(n), &target("a"), Ask::ANY))).collect();
+    settled().await;
+    b.source.gate.add_permits(10_000);
+    for wait in waits {
+        soon(wait).await.unwrap().unwrap();
+    }
+    assert!((31..=60).contains(&b.asked()), "{}", b.asked());
+    assert_eq!(b.cache.len(), 0, "all of them are older than the issuer's last word");
+}
+
+#[tokio::test]
 async fn who_acts_for_a_caller_is_revoked_with_what_they_act_for() {
     let b = bench(1000, None, plain());
     let acted = Asker::Delegate { caller: verified("ada/1", u64::MAX), actor: verified("bot/9", u64::MAX) };
@@ -155,7 +233,7 @@ async fn a_token_goes_with_who_acts_when_the_issuer_withdraws_theirs() {
 async fn an_exchange_that_purges_come_over_again_and_again_is_given_up() {
     let mut b = bench(0, None, plain());
     let wait = tokio::spawn(b.cache.token(&caller("ada"), &target("a"), Ask::ANY));
-    for _ in 0..=ROUNDS {
+    for _ in 0..overtaken::MOST {
         b.started.recv().await;
         assert_eq!(b.cache.evict(&Purge::All).under_way, 1);
         b.source.gate.add_permits(1);

@@ -73,6 +73,10 @@ async fn refusals_are_bounded() {
     assert_eq!(b.cache.shared.refusals.len(), 10_000);
 }
 
+fn about(who: &str, what: &str) -> About {
+    About { caller: Some(verified(who, u64::MAX).subject), actor: None, target: target(what), again: None }
+}
+
 #[tokio::test]
 async fn a_dead_subjects_late_token_is_not_kept() {
     let mut b = bench(0, None, plain());
@@ -80,7 +84,7 @@ async fn a_dead_subjects_late_token_is_not_kept() {
     b.started.recv().await;
     let dead = tokio::spawn(b.cache.token(&caller("ada"), &target("b"), Ask::ANY));
     b.started.recv().await;
-    b.cache.shared.refusals.remember(&key("ada", "b"), &target("b"), Reach::Subject, &refusal(Reach::Subject), 1, b.clock.millis());
+    b.cache.shared.refusals.remember(&key("ada", "b"), &about("ada", "b"), Reach::Subject, &refusal(Reach::Subject), 1, b.clock.millis());
     b.source.gate.add_permits(2);
     assert!(slow.await.unwrap().is_ok() && dead.await.unwrap().is_ok());
     assert_eq!(b.cache.len(), 0);
@@ -94,7 +98,7 @@ async fn a_refusal_stands_against_older_tokens_and_not_against_newer_ones() {
         let wait = tokio::spawn(b.cache.token(&caller("ada"), &target("a"), Ask::ANY));
         b.started.recv().await;
         // While it is in the air, another one is refused: a later one, or an earlier one.
-        b.cache.shared.refusals.remember(&key, &target("a"), Reach::Target, &refusal(Reach::Target), refused_in, b.clock.millis());
+        b.cache.shared.refusals.remember(&key, &about("ada", "a"), Reach::Target, &refusal(Reach::Target), refused_in, b.clock.millis());
         b.source.gate.add_permits(1);
         let generation = wait.await.unwrap().unwrap().generation;
         assert_eq!(b.cache.shared.store.newer(&key, generation - 1, b.clock.millis()), held);

@@ -215,6 +215,14 @@ pub(super) const KEYCLOAK: &[Rule] = &[
         ),
     ),
     rule(
+        "keycloak-login-page",
+        "Invalid Request",
+        "",
+        Class::Ours,
+        "what answers at token_endpoint is another endpoint of Keycloak's (that of the login page)",
+        Some(ENDPOINT),
+    ),
+    rule(
         "keycloak-other-endpoint",
         "invalid_request",
         "Token not provided",

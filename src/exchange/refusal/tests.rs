@@ -65,6 +65,7 @@ const OF_KEYCLOAK: &[(u16, &str, &str, &str, &str)] = &[
     (400, "invalid_client", "Bearer-only not allowed", "misconfigured", "bearerOnly"),
     (400, "invalid_client", "Wrong client protocol.", "misconfigured", "OpenID Connect"),
     (400, "invalid_request", "Requested audience not available: billing-api", "target_refused", "lightweight"),
+    (400, "Invalid Request", "", "misconfigured", "token_endpoint"),
     (400, "invalid_request", "something new", "misconfigured", "words"),
     (400, "something_new", "", "misconfigured", "words"),
     (400, "unsupported_grant_type", "Unsupported grant_type", "misconfigured", "26.2"),
