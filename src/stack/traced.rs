@@ -4,7 +4,7 @@
 use super::journal::{cut, known_method, protocol_version, without_jwts};
 use super::route::Towards;
 use crate::telemetry::Span;
-use crate::upstream::{self, Terms};
+use crate::upstream::{self, Terms, Upstream};
 use http::{Request, Response};
 
 /// One time that a request is sent.
@@ -34,10 +34,10 @@ impl Sending {
     }
 
     /// The head of the answer is here, or none will come.
-    pub(super) fn ended<B>(self, terms: &Terms, sent: &Result<Response<B>, upstream::Error>) {
+    pub(super) fn ended<B>(self, upstream: &Upstream, terms: &Terms, sent: &Result<Response<B>, upstream::Error>) {
         let Self { mut span, path } = self;
         span.note(|notes| {
-            if let Some(endpoint) = terms.reached() {
+            if let Some(endpoint) = terms.tried_last(upstream) {
                 notes.text("server.address", endpoint.host.as_str());
                 notes.number("server.port", endpoint.port);
                 let scheme = if endpoint.tls { "https" } else { "http" };

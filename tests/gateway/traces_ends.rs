@@ -1,0 +1,48 @@
+//! What a trace says of a request that came to a bad end: where it was to go when nobody was there.
+
+use crate::collector::{Collector, Span};
+use crate::kit::{World, before, get};
+use tokio::net::TcpListener;
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+fn recorded(trace: &str) -> String {
+    format!("traceparent: 00-{trace}-00f067aa0ba902b7-01")
+}
+
+/// The server's span, and the one of the time that the request was sent.
+fn outer_and_sent(spans: &[Span]) -> (&Span, &Span) {
+    (spans.iter().find(|s| s.kind == 2).unwrap(), spans.iter().find(|s| s.kind == 3 && s.says("cambist.upstream") != "-").unwrap())
+}
+
+async fn port_of_nobody() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap().port()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_could_be_reached_the_endpoint_that_was_tried_last_is_told() {
+    let (first, last, collector) = (port_of_nobody().await, port_of_nobody().await, Collector::start().await);
+    let routes = "\n  all: { upstream: both, audience: orders-api, retries: { attempts: 1 } }\n";
+    let upstreams = format!(
+        "upstreams: {{ both: {{ endpoints: [\"http://127.0.0.1:{first}\", \"http://127.0.0.1:{last}\"], balance: round_robin }} }}"
+    );
+    let g = World::new().await.gateway(routes, &format!("{}{upstreams}\n", collector.yaml("0%"))).await;
+    assert_eq!(g.ask(get("/x/7?card=4111", &g.token("ada"), &[&recorded(TRACE)])).await.status(), 502);
+    let spans = collector.trace(TRACE, 5).await;
+    let (_, sent) = outer_and_sent(&spans);
+    assert_eq!((sent.says("error.type"), sent.is_error), ("upstream_unreachable", true));
+    assert_eq!((sent.says("server.address"), sent.says("server.port")), ("127.0.0.1", &*last.to_string()));
+    assert_eq!(sent.says("url.full"), format!("http://127.0.0.1:{last}/x/7"));
+    assert!(!String::from_utf8_lossy(&collector.bytes()).contains("4111"), "a query is never told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_name_has_no_address_the_name_is_told() {
+    let collector = Collector::start().await;
+    let g = before("http://nowhere.invalid:8080", "", &collector.yaml("0%")).await;
+    assert_eq!(g.ask(get("/x", &g.token("ada"), &[&recorded(TRACE)])).await.status(), 502);
+    let spans = collector.trace(TRACE, 5).await;
+    let (_, sent) = outer_and_sent(&spans);
+    assert_eq!((sent.says("server.address"), sent.says("server.port")), ("nowhere.invalid", "8080"));
+    assert_eq!(sent.says("url.full"), "http://nowhere.invalid:8080/x");
+}
