@@ -3,6 +3,7 @@
 
 use super::divert::Door;
 use super::route::Route;
+use super::traced::note_method;
 use crate::fault::Fault;
 use crate::listen::is_grpc;
 use crate::metrics::RouteMetrics;
@@ -177,14 +178,11 @@ impl Journal {
     fn note(&self, notes: &mut Notes, status: StatusCode) {
         let route = self.route.get();
         let template = route.map(|r| &*r.path).or_else(|| self.door.get().map(|d| &*d.path));
-        let method = known_method(&self.method);
-        notes.name(match (method, template) {
-            (OTHER_METHOD, None) => "HTTP".to_owned(),
-            (OTHER_METHOD, Some(path)) => format!("HTTP {path}"),
-            (method, None) => method.to_owned(),
-            (method, Some(path)) => format!("{method} {path}"),
-        });
-        notes.word("http.request.method", method);
+        let method = note_method(notes, &self.method);
+        match template {
+            None => notes.name(method),
+            Some(path) => notes.name(format!("{method} {path}")),
+        }
         notes.number("http.response.status_code", status.as_u16());
         notes.word("url.scheme", if self.tls { "https" } else { "http" });
         notes.text("url.path", self.path.as_deref().unwrap_or_default());
@@ -246,15 +244,6 @@ pub(super) struct Passed {
     pub received: Option<u64>,
     /// Both to their end.
     pub whole: bool,
-}
-
-/// Instead of a method that only its caller knows.
-const OTHER_METHOD: &str = "_OTHER";
-
-/// The method in the words of the semantic conventions: anything else would be the caller's to make up.
-pub(super) fn known_method(method: &Method) -> &'static str {
-    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"];
-    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER_METHOD)
 }
 
 pub(super) fn protocol_version(version: Version) -> &'static str {

@@ -1,13 +1,21 @@
-//! What a trace says of a request that came to a bad end: where it was to go when nobody was there.
+//! What a trace says of a request that came to a bad end: where it was to go when nobody was there, and which method was
+//! asked for where the standards have no such one.
 
-use crate::collector::{Collector, Span};
-use crate::kit::{World, before, get};
+use crate::collector::{Collector, Span, one};
+use crate::kit::{Running, World, before, get, request};
+use crate::wire::{Act, Puppet, say};
 use tokio::net::TcpListener;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
 fn recorded(trace: &str) -> String {
     format!("traceparent: 00-{trace}-00f067aa0ba902b7-01")
+}
+
+/// Before a backend that does this with each request; and who gets the spans.
+async fn before_puppet(acts: impl Fn(&str) -> Vec<Act> + Send + Sync + 'static) -> (Running, Collector) {
+    let (backend, collector) = (Puppet::start(acts).await, Collector::start().await);
+    (before(&backend.url(), "", &collector.yaml("0%")).await, collector)
 }
 
 /// The server's span, and the one of the time that the request was sent.
@@ -45,4 +53,47 @@ async fn where_a_name_has_no_address_the_name_is_told() {
     let (_, sent) = outer_and_sent(&spans);
     assert_eq!((sent.says("server.address"), sent.says("server.port")), ("nowhere.invalid", "8080"));
     assert_eq!(sent.says("url.full"), "http://nowhere.invalid:8080/x");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_that_no_standard_knows_is_told_as_it_was_written_if_it_looks_like_one() {
+    let (g, collector) = before_puppet(|_| vec![say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")]).await;
+    let (long, longest) = ("A".repeat(33), "A".repeat(32));
+    for (nth, (method, told)) in [
+        ("PROPFIND", "PROPFIND"),
+        ("BASELINE-CONTROL", "BASELINE-CONTROL"),
+        (&longest, &longest),
+        (&long, "-"),
+        // Anything may stand there.
+        ("A1B2C3", "-"),
+        ("X|Y", "-"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let trace = TRACE.replace('4', &nth.to_string());
+        let asked = request(&format!("{method} /x HTTP/1.1"), &g.token("ada"), &[&recorded(&trace)]);
+        assert_eq!(g.ask(asked).await.status(), 200, "{method}");
+        let spans = collector.trace(&trace, 3).await;
+        let (server, sent) = outer_and_sent(&spans);
+        assert_eq!((&*server.name, &*sent.name), ("HTTP /", "HTTP"), "{method}");
+        for span in [server, sent] {
+            assert_eq!((span.says("http.request.method"), span.says("http.request.method_original")), ("_OTHER", told), "{method}");
+        }
+    }
+    // Refused here: it is good to know why, if it is no token.
+    for (digit, method, told) in [("9", "get", "get"), ("8", "eyJhbGciOiJSUzI", "-")] {
+        let trace = TRACE.replace('4', digit);
+        assert_eq!(g.ask(request(&format!("{method} /x HTTP/1.1"), &g.token("ada"), &[&recorded(&trace)])).await.status(), 400);
+        assert_eq!(one(&collector.trace(&trace, 0).await, "HTTP").says("http.request.method_original"), told);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_that_is_known_is_told_once() {
+    let (g, collector) = before_puppet(|_| vec![say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")]).await;
+    assert_eq!(g.ask(get("/x", &g.token("ada"), &[&recorded(TRACE)])).await.status(), 200);
+    let spans = collector.trace(TRACE, 5).await;
+    let (server, sent) = outer_and_sent(&spans);
+    assert_eq!((server.says("http.request.method_original"), sent.says("http.request.method_original")), ("-", "-"));
 }
