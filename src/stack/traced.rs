@@ -5,7 +5,7 @@ use super::journal::{cut, protocol_version, without_jwts};
 use super::route::Towards;
 use crate::telemetry::{Notes, Span};
 use crate::upstream::{self, Terms, Upstream};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 
 /// Instead of a method that only its caller knows.
 const OTHER: &str = "_OTHER";
@@ -52,8 +52,8 @@ impl Sending {
         Self { span, path }
     }
 
-    /// The head of the answer is here, or none will come.
-    pub(super) fn ended<B>(self, upstream: &Upstream, terms: &Terms, sent: &Result<Response<B>, upstream::Error>) {
+    /// The head of the answer is here, or none will come. The span goes on in the answer's body.
+    pub(super) fn answered(self, upstream: &Upstream, terms: &Terms, sent: &Result<Response<upstream::Body>, upstream::Error>) -> Span {
         let Self { mut span, path } = self;
         span.note(|notes| {
             if let Some(endpoint) = terms.tried_last(upstream) {
@@ -74,6 +74,10 @@ impl Sending {
                 Err(error) => notes.failed(error.code()),
             }
         });
-        span.end();
+        // What follows a 101 is no body, and of the server's span alone.
+        if !matches!(sent, Ok(answer) if answer.status() != StatusCode::SWITCHING_PROTOCOLS) {
+            span.end_now();
+        }
+        span
     }
 }

@@ -1,10 +1,12 @@
-//! What a trace says of a request that came to a bad end: where it was to go when nobody was there, and which method was
-//! asked for where the standards have no such one.
+//! What a trace says of a request that came to a bad end: where it was to go when nobody was there, what became of an answer that broke
+//! off, and which method was asked for where the standards have no such one.
 
 use crate::collector::{Collector, Span, one};
 use crate::kit::{Running, World, before, get, request};
 use crate::wire::{Act, Puppet, say};
+use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -96,4 +98,56 @@ async fn a_method_that_is_known_is_told_once() {
     let spans = collector.trace(TRACE, 5).await;
     let (server, sent) = outer_and_sent(&spans);
     assert_eq!((server.says("http.request.method_original"), sent.says("http.request.method_original")), ("-", "-"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_breaks_off_is_an_error_of_both_spans() {
+    for (nth, broken) in ["Content-Length: 100\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"].into_iter().enumerate() {
+        let (g, collector) = before_puppet(move |_| vec![say(format!("HTTP/1.1 200 OK\r\n{broken}")), Act::Close]).await;
+        let answer = g.ask(get("/x", &g.token("ada"), &[&recorded(TRACE)])).await;
+        assert_eq!((answer.status(), answer.whole), (200, false));
+        let spans = collector.trace(TRACE, 5).await;
+        let (server, sent) = outer_and_sent(&spans);
+        for span in [server, sent] {
+            let told = (span.says("http.response.status_code"), span.says("error.type"), span.is_error);
+            assert_eq!(told, ("200", "upstream_error", true), "{nth}: {}", span.name);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_whole_is_none_however_its_end_is_told() {
+    for whole in ["Content-Length: 3\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", "Connection: close\r\n\r\nabc"]
+    {
+        let acts = vec![say(format!("HTTP/1.1 200 OK\r\n{whole}")), Act::Close];
+        let (g, collector) = before_puppet(move |_| acts.clone()).await;
+        let answer = g.ask(get("/x", &g.token("ada"), &[&recorded(TRACE)])).await;
+        assert_eq!((answer.status(), &*answer.text()), (200, "abc"));
+        let spans = collector.trace(TRACE, 5).await;
+        let (server, sent) = outer_and_sent(&spans);
+        assert_eq!((server.says("error.type"), sent.says("error.type")), ("-", "-"), "{whole}");
+        assert!(!server.is_error && !sent.is_error && server.ended >= sent.ended);
+    }
+    let (g, collector) = before_puppet(|_| vec![say("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n")]).await;
+    let mut caller = g.wire().await;
+    caller.send(request("HEAD /x HTTP/1.1", &g.token("ada"), &[&recorded(TRACE)])).await;
+    assert_eq!(caller.answer_without_body().await.status(), 200);
+    let spans = collector.trace(TRACE, 5).await;
+    let (server, sent) = outer_and_sent(&spans);
+    assert_eq!((server.says("error.type"), one(&spans, "HEAD").says("error.type"), sent.is_error), ("-", "-", false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_leaves_within_an_answer_is_told_and_is_no_error_of_ours() {
+    let never = Arc::new(Notify::new());
+    let (g, collector) =
+        before_puppet(move |_| vec![say("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"), Act::Wait(never.clone())]).await;
+    let mut caller = g.wire().await;
+    caller.send(get("/x", &g.token("ada"), &[&recorded(TRACE)])).await;
+    assert_eq!(caller.stream_head().await.status(), 200);
+    drop(caller);
+    let spans = collector.trace(TRACE, 5).await;
+    let (server, sent) = outer_and_sent(&spans);
+    assert_eq!((server.says("error.type"), server.is_error), ("cancelled", false));
+    assert_eq!(sent.says("error.type"), "cancelled");
 }
