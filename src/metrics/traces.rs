@@ -30,9 +30,4 @@ impl TraceMetrics {
     pub fn failed(&self, spans: usize) {
         self.failed.inc_by(spans as u64);
     }
-
-    /// All that was lost so far.
-    pub fn lost(&self) -> u64 {
-        self.dropped.get() + self.failed.get()
-    }
 }

@@ -7,6 +7,7 @@ use super::journal::Journal;
 use super::replay::Tape;
 use super::tunnel::Joining;
 use crate::listen::Upload;
+use crate::telemetry::Span;
 use crate::token::SubjectToken;
 use bytes::Bytes;
 use http::HeaderName;
@@ -184,6 +185,8 @@ enum Answer {
     Upstream {
         body: crate::upstream::Body,
         trailers: bool,
+        /// Until the body's end, however that comes.
+        span: Span,
     },
     Fixed(Full<Bytes>),
     /// A 101: it has no body, and what comes after it is none.
@@ -192,8 +195,12 @@ enum Answer {
 
 impl Body {
     /// `trailers`: the caller understands them.
-    pub(super) fn upstream(body: crate::upstream::Body, trailers: bool) -> Self {
-        Self { answer: Answer::Upstream { body, trailers }, permit: None }
+    pub(super) fn upstream(body: crate::upstream::Body, trailers: bool, mut span: Span) -> Self {
+        // Nobody asks for an end that is there already.
+        if has_ended(&body) {
+            span.end_now();
+        }
+        Self { answer: Answer::Upstream { body, trailers, span }, permit: None }
     }
 
     pub fn fixed(bytes: impl Into<Bytes>) -> Self {
@@ -220,9 +227,22 @@ impl Body {
         }
     }
 
+    /// Whether all of it has passed, although a last look at it may bring trailers.
+    pub(super) fn has_ended(&self) -> bool {
+        match &self.answer {
+            Answer::Upstream { body, .. } => has_ended(body),
+            Answer::Switched(_) | Answer::Fixed(_) => self.is_end_stream(),
+        }
+    }
+
     pub(super) fn holding(self, permit: Option<Permit>) -> Self {
         Self { permit, ..self }
     }
+}
+
+/// Whether no byte is to come. A body of known length is let go with its last one, and never asked for more.
+fn has_ended(body: &crate::upstream::Body) -> bool {
+    body.is_end_stream() || body.size_hint().exact() == Some(0)
 }
 
 impl HttpBody for Body {
@@ -233,8 +253,18 @@ impl HttpBody for Body {
         match &mut self.answer {
             Answer::Switched(_) => Poll::Ready(None),
             Answer::Fixed(body) => Pin::new(body).poll_frame(cx).map_err(BoxError::from),
-            Answer::Upstream { body, trailers } => {
-                let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+            Answer::Upstream { body, trailers, span } => {
+                let frame = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
+                if span.is_recorded() {
+                    match &frame {
+                        Some(Ok(frame)) if frame.is_data() && !has_ended(body) => {}
+                        Some(Err(error)) => {
+                            span.note(|notes| notes.failed(error.code()));
+                            span.end_now();
+                        }
+                        _ => span.end_now(),
+                    }
+                }
                 Poll::Ready(match frame {
                     Some(Ok(frame)) => match frame.into_trailers() {
                         Ok(map) => trailers.then(|| Ok(Frame::trailers(headers::passing_trailers(map)))),

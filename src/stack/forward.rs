@@ -78,8 +78,9 @@ async fn forward(Forward { pools }: Forward, mut authorized: Authorized) -> Resu
         let span = journal.span("upstream", Kind::Client);
         journal.mark(&span, request.headers_mut());
         let sending = Sending::of(span, &mut terms, &request, &route.upstream, times);
-        let sent = pools.send(upstream, request, &mut terms).await.map(|answer| answer.map(|body| Body::upstream(body, trailers)));
-        sending.ended(&terms, &sent);
+        let sent = pools.send(upstream, request, &mut terms).await;
+        let span = sending.answered(upstream, &terms, &sent);
+        let sent = sent.map(|answer| answer.map(|body| Body::upstream(body, trailers, span)));
         match again.as_ref().and_then(|again| again.after(&sent, &route.retries)) {
             // The answer that is not taken goes first: its connection is closed or free before another is looked for.
             Some(once_more) if terms.again(Some(from.cut.clone())) => (request, times) = (once_more, times + 1),

@@ -3,6 +3,7 @@
 
 use super::divert::Door;
 use super::route::Route;
+use super::traced::note_method;
 use crate::fault::Fault;
 use crate::listen::is_grpc;
 use crate::metrics::RouteMetrics;
@@ -166,7 +167,7 @@ impl Journal {
             metrics.rejected(fault);
         }
         if let Some(traced) = &self.traced {
-            traced.end(took, |notes| self.note(notes, status));
+            traced.end(took, |notes| self.note(notes, status, &passed));
         }
         if self.path.is_some() && telemetry::access_wanted() {
             self.access_line(status, passed, took);
@@ -174,17 +175,14 @@ impl Journal {
     }
 
     /// What the trace says of the request as a whole: no more of what the caller sent than the access line does.
-    fn note(&self, notes: &mut Notes, status: StatusCode) {
+    fn note(&self, notes: &mut Notes, status: StatusCode, passed: &Passed) {
         let route = self.route.get();
         let template = route.map(|r| &*r.path).or_else(|| self.door.get().map(|d| &*d.path));
-        let method = known_method(&self.method);
-        notes.name(match (method, template) {
-            (OTHER_METHOD, None) => "HTTP".to_owned(),
-            (OTHER_METHOD, Some(path)) => format!("HTTP {path}"),
-            (method, None) => method.to_owned(),
-            (method, Some(path)) => format!("{method} {path}"),
-        });
-        notes.word("http.request.method", method);
+        let method = note_method(notes, &self.method);
+        match template {
+            None => notes.name(method),
+            Some(path) => notes.name(format!("{method} {path}")),
+        }
         notes.number("http.response.status_code", status.as_u16());
         notes.word("url.scheme", if self.tls { "https" } else { "http" });
         notes.text("url.path", self.path.as_deref().unwrap_or_default());
@@ -200,14 +198,18 @@ impl Journal {
         if let Some(source) = self.source.get() {
             notes.word("cambist.cache.result", source.label());
         }
-        match self.fault.get() {
-            Some(fault) => notes.fault(fault),
-            None if status.as_u16() >= 500 => notes.failed(status.as_u16().to_string()),
-            None => {}
+        // No answer to a HEAD is asked for its end, and what follows a 101 is none.
+        let asked_for_all = self.method != Method::HEAD && status != StatusCode::SWITCHING_PROTOCOLS;
+        match (self.fault.get(), passed.broke.as_deref()) {
+            (Some(fault), _) => notes.fault(fault),
+            (None, _) if status.is_server_error() => notes.failed(status.as_u16().to_string()),
+            (None, Some(broke)) => notes.fault(broke),
+            (None, None) if !passed.whole && asked_for_all => notes.word("error.type", "cancelled"),
+            (None, None) => {}
         }
     }
 
-    fn access_line(&self, status: StatusCode, Passed { bytes, received, whole }: Passed, took: Duration) {
+    fn access_line(&self, status: StatusCode, Passed { bytes, received, whole, .. }: Passed, took: Duration) {
         let route = self.route.get();
         let (sent, answered) = (self.sent.load(Ordering::Relaxed), self.answered.load(Ordering::Relaxed));
         let total = micros(took);
@@ -246,15 +248,8 @@ pub(super) struct Passed {
     pub received: Option<u64>,
     /// Both to their end.
     pub whole: bool,
-}
-
-/// Instead of a method that only its caller knows.
-const OTHER_METHOD: &str = "_OTHER";
-
-/// The method in the words of the semantic conventions: anything else would be the caller's to make up.
-pub(super) fn known_method(method: &Method) -> &'static str {
-    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"];
-    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER_METHOD)
+    /// What ended the answer before its end, where it was not its caller who left.
+    pub broke: Option<Box<Fault>>,
 }
 
 pub(super) fn protocol_version(version: Version) -> &'static str {

@@ -9,9 +9,11 @@ use super::forwarded::Origin;
 use super::in_force::InForce;
 use super::journal::{From, Journal, Passed};
 use super::request::{Caller, Caught};
+use crate::fault::Fault;
 use crate::listen::{self, Upload};
 use crate::metrics::{InFlight, ListenerMetrics, RouteMetrics};
 use crate::telemetry::TraceId;
+use crate::upstream;
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
@@ -76,6 +78,7 @@ impl<S> Measure<S> {
             bytes: 0,
             received: None,
             whole: false,
+            broke: None,
             _permit: None,
             _upgraded: None,
             parting: self.from.parting,
@@ -142,7 +145,7 @@ impl<F: Future<Output = Result<Response<Body>, Infallible>>> Future for Measurin
             if let Some(guard) = &mut guard {
                 guard.status = status;
                 // hyper never polls the body of an answer that has none (HEAD, 204, 304).
-                guard.whole = body.is_end_stream();
+                guard.whole = body.has_ended();
             }
             Measured { body, guard }
         })))
@@ -170,6 +173,8 @@ pub(super) struct Guard {
     /// What came from the caller, where that is counted.
     received: Option<u64>,
     whole: bool,
+    /// Why the answer ended before its end, where it was not its caller who left.
+    broke: Option<Box<Fault>>,
     /// Of a tunnel; any other request's is in its body.
     _permit: Option<Permit>,
     _upgraded: Option<InFlight>,
@@ -200,7 +205,8 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.journal.close(&self.unmatched, self.status, Passed { bytes: self.bytes, received: self.received, whole: self.whole });
+        let passed = Passed { bytes: self.bytes, received: self.received, whole: self.whole, broke: self.broke.take() };
+        self.journal.close(&self.unmatched, self.status, passed);
     }
 }
 
@@ -216,14 +222,17 @@ impl HttpBody for Measured {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let ended = self.body.is_end_stream();
+        let ended = self.body.has_ended();
         if let Some(guard) = &mut self.guard {
             match &frame {
                 Some(Ok(frame)) => {
                     guard.bytes += frame.data_ref().map_or(0, |d| d.len() as u64);
                     guard.whole = ended;
                 }
-                Some(Err(_)) => guard.whole = false,
+                Some(Err(error)) => {
+                    guard.whole = false;
+                    guard.broke = error.downcast_ref::<upstream::Error>().map(|error| Box::new(error.clone().into()));
+                }
                 None => guard.whole = true,
             }
         }

@@ -51,22 +51,30 @@ pub struct Recorder {
     /// Trace ids below it are recorded.
     threshold: u64,
     processor: Arc<BatchSpanProcessor>,
-    waiting: Arc<AtomicUsize>,
+    queue: Arc<Queue>,
     metrics: Arc<Metrics>,
     ended: AtomicBool,
+}
+
+/// What one collector has yet to get, and what it did not.
+#[derive(Default)]
+struct Queue {
+    waiting: AtomicUsize,
+    /// Since that was last said.
+    lost: AtomicUsize,
 }
 
 impl Recorder {
     /// # Errors
     /// When there are no certificate authorities where TLS is needed.
     pub fn start(settings: TraceSettings, metrics: Arc<Metrics>) -> Result<Arc<Self>, TraceError> {
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let (its, counting, endpoint) = (waiting.clone(), metrics.clone(), settings.endpoint.clone());
+        let queue = Arc::new(Queue::default());
+        let (its, counting, endpoint) = (queue.clone(), metrics.clone(), settings.endpoint.clone());
         // The client is made, used and dropped on threads that belong to no runtime: it would panic on one that does.
         let made = std::thread::spawn(move || processor(&endpoint, its, counting)).join();
         let processor = Arc::new(made.map_err(|_| TraceError::Exporter("its thread has panicked".to_owned()))??);
         let threshold = threshold(settings.sample);
-        Ok(Arc::new(Self { settings, threshold, processor, waiting, metrics, ended: AtomicBool::new(false) }))
+        Ok(Arc::new(Self { settings, threshold, processor, queue, metrics, ended: AtomicBool::new(false) }))
     }
 
     pub fn settings(&self) -> &TraceSettings {
@@ -85,8 +93,9 @@ impl Recorder {
         if self.ended.load(Ordering::Relaxed) {
             return self.metrics.traces.dropped();
         }
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        if self.queue.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE {
+            self.queue.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.queue.lost.fetch_add(1, Ordering::Relaxed);
             return self.metrics.traces.dropped();
         }
         self.processor.on_end(span);
@@ -95,7 +104,7 @@ impl Recorder {
     /// Hands over what is left, and waits a little for the collector. For a thread that may block.
     pub fn end(&self) {
         if !self.ended.swap(true, Ordering::Relaxed) && self.processor.shutdown_with_timeout(LAST).is_err() {
-            let spans = self.waiting.load(Ordering::Relaxed);
+            let spans = self.queue.waiting.load(Ordering::Relaxed);
             tracing::warn!(endpoint = %self.settings.endpoint, spans, "the collector has not taken the last spans in time: they are lost");
         }
     }
@@ -133,7 +142,7 @@ pub(super) fn scope() -> InstrumentationScope {
     SCOPE.clone()
 }
 
-fn processor(endpoint: &Url, waiting: Arc<AtomicUsize>, metrics: Arc<Metrics>) -> Result<BatchSpanProcessor, TraceError> {
+fn processor(endpoint: &Url, queue: Arc<Queue>, metrics: Arc<Metrics>) -> Result<BatchSpanProcessor, TraceError> {
     let failed = |e: &dyn fmt::Display| TraceError::Exporter(e.to_string());
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
@@ -143,8 +152,7 @@ fn processor(endpoint: &Url, waiting: Arc<AtomicUsize>, metrics: Arc<Metrics>) -
         .with_timeout(EXPORT)
         .build()
         .map_err(|e| failed(&e))?;
-    let told = Mutex::new(Told { at: None, lost: metrics.traces.lost() });
-    let counted = Counted { exporter, endpoint: endpoint.clone(), waiting, metrics, told };
+    let counted = Counted { exporter, endpoint: endpoint.clone(), queue, metrics, told: Mutex::new(None) };
     let config =
         BatchConfigBuilder::default().with_max_queue_size(QUEUE).with_max_export_batch_size(BATCH).with_scheduled_delay(DELAY).build();
     let mut processor = BatchSpanProcessor::builder(counted).with_batch_config(config).build();
@@ -159,7 +167,8 @@ fn signal(endpoint: &Url) -> String {
 
 /// As the issuer's: no redirect, no proxy of the environment.
 fn client(endpoint: &Url) -> Result<reqwest::blocking::Client, TraceError> {
-    let builder = reqwest::blocking::Client::builder()
+    // By the other client's builder: the blocking one's own limit begins anew with every byte of an answer.
+    let builder = reqwest::Client::builder()
         .user_agent(concat!("cambist/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
@@ -171,6 +180,7 @@ fn client(endpoint: &Url) -> Result<reqwest::blocking::Client, TraceError> {
         Err(tls::Error::Platform(_)) if endpoint.scheme() == "http" => builder.tls_certs_only([]),
         Err(e) => return Err(e.into()),
     };
+    let builder = reqwest::blocking::ClientBuilder::from(builder).timeout(EXPORT);
     builder.build().map_err(|e| TraceError::Exporter(e.without_url().to_string()))
 }
 
@@ -190,15 +200,10 @@ fn resource() -> Resource {
 struct Counted<E> {
     exporter: E,
     endpoint: Url,
-    waiting: Arc<AtomicUsize>,
+    queue: Arc<Queue>,
     metrics: Arc<Metrics>,
-    told: Mutex<Told>,
-}
-
-/// When it was last said that spans are lost, and how many had been by then.
-struct Told {
-    at: Option<Instant>,
-    lost: u64,
+    /// When it was last said that spans are lost.
+    told: Mutex<Option<Instant>>,
 }
 
 impl<E> fmt::Debug for Counted<E> {
@@ -211,11 +216,15 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         let outcome = self.exporter.export(batch).await;
-        self.waiting.fetch_sub(spans, Ordering::Relaxed);
+        self.queue.waiting.fetch_sub(spans, Ordering::Relaxed);
         match &outcome {
-            Ok(()) => self.metrics.traces.sent(spans),
+            Ok(()) => {
+                self.metrics.traces.sent(spans);
+                self.complain(&"it takes them more slowly than they come");
+            }
             Err(error) => {
                 self.metrics.traces.failed(spans);
+                self.queue.lost.fetch_add(spans, Ordering::Relaxed);
                 self.complain(error);
             }
         }
@@ -236,14 +245,17 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
 }
 
 impl<E> Counted<E> {
+    /// Says that spans were lost, if any were since that was last said.
     fn complain(&self, error: &dyn fmt::Display) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.at.is_some_and(|at| at.elapsed() < WARN_EVERY) {
+        if told.is_some_and(|at| at.elapsed() < WARN_EVERY) {
             return;
         }
-        let lost = self.metrics.traces.lost();
-        let spans = lost.saturating_sub(told.lost);
-        *told = Told { at: Some(Instant::now()), lost };
+        let spans = self.queue.lost.swap(0, Ordering::Relaxed);
+        if spans == 0 {
+            return;
+        }
+        *told = Some(Instant::now());
         let cure = "check that tracing.otlp_endpoint is the collector's OTLP/HTTP receiver (port 4318 by custom) and that it is up";
         tracing::warn!(endpoint = %self.endpoint, spans, cause = %error, cure, "spans are lost: the collector does not take them");
     }

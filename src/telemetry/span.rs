@@ -63,10 +63,11 @@ impl Notes {
         }
     }
 
-    /// It came to a bad end, of this kind.
+    /// It came to a bad end, of this kind. Of several the first counts: what came after is its consequence.
     pub fn failed(&mut self, kind: impl Into<Cow<'static, str>>) {
-        self.failed = true;
-        self.attributes.push(KeyValue::new("error.type", kind.into()));
+        if !std::mem::replace(&mut self.failed, true) {
+            self.attributes.push(KeyValue::new("error.type", kind.into()));
+        }
     }
 }
 
@@ -115,8 +116,17 @@ impl Span {
         }
     }
 
+    pub fn is_recorded(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub fn end(mut self) {
-        if let Some(open) = &mut self.0 {
+        self.end_now();
+    }
+
+    /// Ends it where it is; it is empty from then on.
+    pub fn end_now(&mut self) {
+        if let Some(mut open) = self.0.take() {
             open.ended = true;
         }
     }

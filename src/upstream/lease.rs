@@ -65,6 +65,7 @@ where
                         Some(member) => member,
                         None => self.somebody(upstream, until).await?,
                     };
+                    terms.tries(&member);
                     let slot = self.place(upstream, member, terms, until).await?;
                     // Whoever gave the place back may have left a connection.
                     if let Some(connection) = self.rested(slot.member(), terms.http1).await {
@@ -74,6 +75,7 @@ where
                 }
             };
             let member = slot.member();
+            terms.tries(member);
             terms.opened += 1;
             let error = match self.open(upstream, member, self.share(upstream, terms, until), terms.http1).await {
                 Ok(connection) => return Ok(connection.used(slot)),

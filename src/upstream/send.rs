@@ -34,7 +34,7 @@ pub struct Terms {
     pub(super) opened: usize,
     /// Whether somebody will ask where it went.
     pub remember: bool,
-    reached: Option<Arc<Member>>,
+    towards: Option<Arc<Member>>,
     /// It is to become another protocol, which only HTTP/1.1 can.
     pub(super) http1: bool,
 }
@@ -42,13 +42,20 @@ pub struct Terms {
 impl Terms {
     pub fn new(timeouts: Timeouts, cut: Option<Arc<dyn Cut>>) -> Self {
         let (since, tried, answered_by) = (None, Vec::new(), None);
-        let (remember, reached, opened, http1) = (false, None, 0, false);
-        Self { timeouts, own_host: false, cut, retries: 0, on_connect: true, since, tried, answered_by, opened, remember, reached, http1 }
+        let (remember, towards, opened, http1) = (false, None, 0, false);
+        Self { timeouts, own_host: false, cut, retries: 0, on_connect: true, since, tried, answered_by, opened, remember, towards, http1 }
     }
 
-    /// The endpoint that a request was sent to last, where that is remembered.
-    pub fn reached(&self) -> Option<&Endpoint> {
-        self.reached.as_ref().map(|member| &member.peer.endpoint)
+    /// The endpoint that a request was sent to last, or was to be, where that is remembered; of a name without addresses, the name.
+    pub fn tried_last<'a>(&'a self, upstream: &'a Upstream) -> Option<&'a Endpoint> {
+        let peer = self.towards.as_ref().map(|member| &member.peer).or_else(|| upstream.written.first());
+        peer.filter(|_| self.remember).map(|peer| &peer.endpoint)
+    }
+
+    pub(super) fn tries(&mut self, member: &Arc<Member>) {
+        if self.remember {
+            self.towards = Some(member.clone());
+        }
     }
 
     /// The request is to be sent once more, elsewhere if there is an elsewhere. `false`: that has been done often enough.
@@ -89,9 +96,7 @@ where
         let mut stale = false;
         loop {
             let mut connection = self.lease(upstream, terms).await?;
-            if terms.remember {
-                terms.reached = Some(connection.member.clone());
-            }
+            terms.tries(&connection.member);
             if terms.own_host {
                 request.headers_mut().insert(HOST, connection.member.peer.host.clone());
             }

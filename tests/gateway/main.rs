@@ -68,6 +68,7 @@ mod tokens_issuers;
 mod tokens_misbehaviour;
 mod tokens_own;
 mod traces;
+mod traces_ends;
 mod traces_lost;
 mod upgrades;
 mod upstream_tls;

@@ -9,6 +9,7 @@ use http_body_util::Empty;
 use hyper::client::conn::http2::Builder;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -23,6 +24,17 @@ async fn served(g: &Running, times: usize) {
     for _ in 0..times {
         assert_eq!(connection.get("/orders", Some(&token)).await.unwrap().status, 200);
     }
+}
+
+/// Waits until a batch has failed.
+async fn lost(g: &Running) {
+    for _ in 0..600 {
+        if g.metric(&spans("failed")).await > 0.0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("no span is counted as lost");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,15 +52,7 @@ async fn where_nobody_listens_requests_are_served_and_spans_are_counted_as_lost(
     let tracing = format!("tracing: {{ otlp_endpoint: \"http://{nobody}\", sample: 100% }}\n");
     let g = World::new().await.gateway(ROUTES, &tracing).await;
     served(&g, 20).await;
-    let mut lost = 0.0;
-    for _ in 0..300 {
-        lost = g.metric(&spans("failed")).await;
-        if lost > 0.0 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    assert!(lost > 0.0, "no span is counted as lost");
+    lost(&g).await;
     assert_eq!(g.metric(&spans("sent")).await, 0.0);
     served(&g, 20).await;
 }
@@ -76,6 +80,26 @@ async fn one_that_never_answers_fills_the_queue_and_what_finds_no_room_is_droppe
     let began = Instant::now();
     assert_eq!(g.gateway.end(Duration::ZERO, Duration::from_secs(5)).await, 0);
     assert!(began.elapsed() < Duration::from_secs(20), "the end waits for the collector: {:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_whose_answer_comes_byte_by_byte_has_no_more_time_than_any_other() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let tracing = format!("tracing: {{ otlp_endpoint: \"http://{}\", sample: 100% }}\n", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n").await;
+                while stream.write_all(b"a").await.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            });
+        }
+    });
+    let g = World::new().await.gateway(ROUTES, &tracing).await;
+    served(&g, 1).await;
+    lost(&g).await;
+    assert_eq!(g.metric(&spans("sent")).await, 0.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
