@@ -1,10 +1,11 @@
 // The status page's story in Chromium. Each case says what must hold; the first line that does not ends the run with code 1. It is
 // started by tests/page.rs, which says by PAGE_… where the gateway is.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import http from "node:http";
 import { chromium } from "playwright-core";
 
-const { PAGE_URL: URL_OF, PAGE_CHROMIUM, PAGE_SHOTS, PAGE_TOKEN, PAGE_ADMIN_TOKEN } = process.env;
+const { PAGE_URL: URL_OF, PAGE_CHROMIUM, PAGE_SHOTS, PAGE_TOKEN, PAGE_ADMIN_TOKEN, PAGE_CASES } = process.env;
 const SIZES = { wide: { width: 1280, height: 900 }, narrow: { width: 360, height: 740 } };
 const HOSTILE = `<img src=x onerror="window.pwned=1"></script><script>window.pwned=2</script>\u202edesrever\u2066\u200b\u001b[31mred\u0007\u0000`;
 
@@ -278,6 +279,51 @@ await test("the decoder tells what a route needs, and sends nothing", async (ope
   for (const r of seen.asked) assert.ok(!r.url().includes(body) && !(r.postData() || "").includes(body) && !JSON.stringify(r.headers()).includes(body));
   assert.deepEqual(await page.evaluate(() => [localStorage.length, sessionStorage.length, document.cookie]), [0, 0, ""]);
   assert.deepEqual(await wrong(), []);
+});
+
+await test("the decoder says of each token what the gateway has said", async (open) => {
+  const { now, cases } = JSON.parse(readFileSync(PAGE_CASES));
+  const { page, wrong } = await open({ status: (s) => ({ ...s, now }) });
+  await page.click("#pause");
+  await page.selectOption("#decoder-route", "claims");
+  const other = [];
+  for (const { name, token, taken } of cases) {
+    await page.fill("#decoder-token", "");
+    await page.fill("#decoder-token", token);
+    const told = await text(page, "#decoder-told");
+    if (!told.startsWith(taken ? "fits the route claims" : "not accepted by the route claims")) other.push(`${name}: the gateway says ${taken ? "yes" : "no"}, the decoder ${told.split("\n\n")[0]}`);
+  }
+  assert.deepEqual(other, []);
+  assert.ok(cases.filter((c) => c.taken).length > 30 && cases.filter((c) => !c.taken).length > 60, "of both there are many");
+  // What no issuer writes, and the gateway could not read.
+  const [head, body, signature] = PAGE_TOKEN.split(".");
+  const made = (json) => [head, Buffer.from(json).toString("base64url"), signature].join(".");
+  for (const [token, words] of [[made('{"sub":"a","s\\u0075b":"b"}'), "stands twice"], [made('{"a":"\\ud800"}'), "half a character"], [made("[]"), "no object"], [made("\ufeff{}"), "no base64url of JSON"],
+    [`${head}.${body}=.${signature}`, "no base64url"], [`${head}.${body}.a+b`, "its signature"], [`${head}.${body}.${"a".repeat(17000)}`, "16 KiB"]]) {
+    await page.fill("#decoder-token", token);
+    assert.ok((await text(page, "#decoder-told")).includes(words), words);
+  }
+  await page.fill("#decoder-token", made('{"sub":"a","__proto__":{"sub":"b"},"constructor":1,"exp":1e18}'));
+  assert.ok((await text(page, "#decoder-told")).includes('"__proto__"'));
+  assert.deepEqual(await wrong(), []);
+});
+
+await test("the decoder knows an issuer's own ways: at+jwt alone, algorithms, introspection", async (open) => {
+  const of = (change) => (s) => ({ ...s, routes: s.routes.map((r) => r.needs ? { ...r, needs: { ...r.needs, issuers: r.needs.issuers.map((i) => ({ ...i, ...change })) } } : r) });
+  const says = async (change, token) => {
+    const { page, wrong } = await open({ status: of(change) });
+    await page.click("#pause");
+    await page.selectOption("#decoder-route", "orders");
+    await page.fill("#decoder-token", token);
+    assert.deepEqual(await wrong(), []);
+    return text(page, "#decoder-told");
+  };
+  const plain = await says({ strict_at_jwt: false }, PAGE_TOKEN), alg = JSON.parse(Buffer.from(PAGE_TOKEN.split(".")[0], "base64url")).alg;
+  assert.match(plain, /^fits the route orders/);
+  assert.match(await says({ strict_at_jwt: true }, PAGE_TOKEN), /^not accepted by the route orders[^]*wanted is at\+jwt/);
+  assert.match(await says({ algorithms: ["ES256"] }, PAGE_TOKEN), new RegExp(`^not accepted[^]*alg in its header is "${alg}"; wanted is one of ES256`));
+  assert.match(await says({ verified_by: "introspection" }, PAGE_TOKEN), /^the issuer is asked on the route orders/);
+  assert.match(await says({ verified_by: "introspection" }, "opaque"), /the gateway asks the issuer main about it/);
 });
 
 await test("the route tester says who wins, and why nobody else does", async (open) => {
