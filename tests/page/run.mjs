@@ -77,7 +77,9 @@ function poisoned(value, key) {
 }
 
 await test("what it shows is what the status says", async (open) => {
-  const { page, json, wrong } = await open();
+  // The callers go on: on a slow machine it would have asked again by the time it is read.
+  let first;
+  const { page, json, wrong } = await open({ status: (s) => first ??= s });
   const rows = page.locator("#routes-rows tr");
   assert.equal(await rows.count(), json.routes.length);
   for (const [i, route] of json.routes.entries()) {
@@ -346,6 +348,41 @@ await test("the route tester says who wins, and why nobody else does", async (op
   await page.waitForTimeout(500);
   assert.equal(await page.evaluate(() => window.pwned), undefined);
   assert.deepEqual((await wrong()).filter((words) => !words.includes("400 (Bad Request)")), []);
+});
+
+await test("where a list is cut the page says so, and the rest can be had", async (open) => {
+  const many = 1200, name = (n) => `r${String(n).padStart(4, "0")}`;
+  const { page, json, wrong } = await open({ status: (s) => ({ ...s,
+    routes: [...Array(many)].map((_, n) => ({ ...s.routes[0], name: name(n), rule: { ...s.routes[0].rule, path: `/${name(n)}` } })),
+    upstreams: s.upstreams.map((u) => ({ ...u, endpoints: [...Array(300)].map((_, n) => ({ ...u.endpoints[0], endpoint: `http://10.0.0.${n}:80`, healthy: n !== 299 })) })) }) });
+  await page.click("#pause");
+  assert.equal(json.routes.length, many);
+  const rows = page.locator("#routes-rows tr"), note = () => text(page, "#routes-note");
+  assert.deepEqual([await rows.count(), await note()], [500, "500 of 1,200 shown; filter to see others"]);
+  await page.fill("#routes-filter", "r0");
+  assert.deepEqual([await rows.count(), await note()], [500, "500 of 1,000 shown; filter to see others"]);
+  await page.fill("#routes-filter", "r11");
+  assert.deepEqual([await rows.count(), await note()], [100, "100 of 1,200"]);
+  const endpoints = page.locator("#upstreams-cards article").first();
+  assert.equal(await endpoints.locator("li").count(), 100);
+  const told = await endpoints.innerText();
+  assert.ok(told.includes("100 of 300 shown") && told.includes("http://10.0.0.299:80") && told.includes("unhealthy"), "what is not well is among them");
+
+  const lost = [...Array(many)].map((_, n) => ({ route: name(n), verdict: ["listener", "host", "path", "path"][n % 4], why: "so it is" }));
+  [lost[1000].verdict, lost[1100].verdict, lost[900].verdict, lost[1003].verdict] = ["won", "method", "less_specific", "path"];
+  await page.route("**/v1/explain*", (route) => route.fulfill({ json: { answers: [{ listener: "main", outcome: "route", route: name(1000), routes: lost }] } }));
+  await page.fill("#tester-url", "/r1003/x?y");
+  await page.press("#tester-url", "Enter");
+  const checks = page.locator("#tester-told .checks li");
+  await checks.first().waitFor();
+  const first = (await checks.allInnerTexts()).slice(0, 4).map((words) => words.match(/r\d{4}/)[0]);
+  assert.deepEqual([await checks.count(), ...first], [200, name(1000), name(900), name(1100), name(1003)]);
+  assert.ok((await text(page, "#tester-told")).includes("200 of 1,200 shown, the nearest first"));
+  await page.click("#tester-told button");
+  assert.equal(await checks.count(), many);
+  assert.equal(new Set((await checks.allInnerTexts()).map((words) => words.match(/r\d{4}/)[0])).size, many);
+  assert.ok(!(await text(page, "#tester-told")).includes("shown"));
+  assert.deepEqual(await wrong(), []);
 });
 
 await test("actions take the admin token, and nothing keeps it", async (open) => {

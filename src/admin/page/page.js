@@ -2,6 +2,8 @@
 // looked at. Tokens that are typed in are kept in memory only; the decoder sends nothing anywhere.
 
 const EVERY = 2000, PATIENCE = 8000, LONGEST = 4000;
+/** Of a list at once; where it is cut, the page says so. */
+const MOST = { routes: 500, endpoints: 100, reasons: 200 };
 const SVG = "http://www.w3.org/2000/svg";
 const $ = (id) => document.getElementById(id);
 
@@ -181,9 +183,10 @@ const COLUMNS = ["Route", "Upstream", "Token for", "Requests/s", "Ten minutes", 
 function routes(s) {
   const wanted = $("routes-filter").value.trim().toLowerCase();
   const shown = s.routes.filter((r) => !wanted || [r.name, r.upstream, rule(r), list(r.audience)].join(" ").toLowerCase().includes(wanted));
-  say($("routes-note"), wanted ? `${shown.length} of ${s.routes.length}` : `${s.routes.length}; p99, hit ratio and refusals are those of the last ten minutes`);
+  const found = wanted ? `${count(shown.length)} of ${count(s.routes.length)}` : `${count(s.routes.length)}; p99, hit ratio and refusals are those of the last ten minutes`;
+  say($("routes-note"), shown.length > MOST.routes ? `${count(MOST.routes)} of ${count(shown.length)} shown; filter to see others` : found);
   $("routes-empty").hidden = shown.length > 0;
-  each($("routes-rows"), shown.slice(0, 500), (r) => r.name,
+  each($("routes-rows"), shown.slice(0, MOST.routes), (r) => r.name,
     () => el("tr", {}, ...COLUMNS.map((label, i) => el("td", { "data-label": label, class: [3, 5, 6, 7].includes(i) ? "n" : null }))),
     (row, r) => {
       const cells = row.children, t = r.traffic;
@@ -245,10 +248,14 @@ function issuers(s) {
   }));
 }
 
+const isWell = (e) => e.healthy && e.ejected_for_seconds === null;
+
 function upstreams(s) {
   $("upstreams-empty").hidden = s.upstreams.length > 0;
   each($("upstreams-cards"), s.upstreams, (u) => u.name, () => el("article", { class: "card" }), (card, u) => fill(card, u, () => {
     const all = u.endpoints.length, good = u.endpoints_good;
+    // Where not all can be shown, those that are not well come first.
+    const shown = (all > MOST.endpoints ? u.endpoints.toSorted((a, b) => isWell(a) - isWell(b)) : u.endpoints).slice(0, MOST.endpoints);
     return [
       el("header", {}, el("h3", {}, el("bdi", {}, plain(u.name))), all === 0 ? tag("warn", "no endpoint") : good === all ? tag("good", all === 1 ? "1 endpoint" : `${all} endpoints`) : tag(good ? "warn" : "bad", `${good} of ${all} good`)),
       el("dl", { class: "facts" }, ...facts(
@@ -256,8 +263,9 @@ function upstreams(s) {
         ["No answer", el("span", { class: u.failed ? "hot" : "dim" }, count(u.failed))],
         ["Health", u.checked ? "checked" : all > 1 ? "not checked" : null],
         ["Why none", u.why_none])),
-      el("ul", { class: "endpoints" }, ...u.endpoints.slice(0, 100).map((e) => el("li", {}, el("code", {}, plain(e.endpoint)),
+      el("ul", { class: "endpoints" }, ...shown.map((e) => el("li", {}, el("code", {}, plain(e.endpoint)),
         el("span", {}, `${count(e.in_use)} in use `, e.ejected_for_seconds !== null ? tag("warn", `left out ${ago(e.ejected_for_seconds)}`) : e.healthy ? tag("good", "good") : tag("bad", "unhealthy"))))),
+      all > shown.length ? el("p", { class: "dim" }, `${count(shown.length)} of ${count(all)} shown, those that are not well first; the command below tells all`) : null,
     ];
   }));
 }
@@ -354,7 +362,7 @@ function testerInput() {
   return testerCommand($("tester-method").value.trim() || "GET", $("tester-url").value.trim() || "/", headers);
 }
 
-function explained(told) {
+function explained(told, url) {
   return told.answers.map((a) => {
     const head = a.outcome === "route" ? [tag("good", "taken"), ` by the route `, el("b", {}, el("bdi", {}, plain(a.route)))]
       : a.outcome === "own_path" ? [tag("good", "own"), ` ${plain(a.why)}`] : [tag("bad", `${a.refused.status} ${plain(a.refused.code)}`), ` ${plain(a.refused.why)}`];
@@ -365,9 +373,41 @@ function explained(told) {
         ["Callers", callers && (callers.callers === "anonymous" ? "anybody" : `with a token of ${list((callers.issuers || []).map((i) => i.name))}`)],
         ["Token", token && [TOKENS[token.token] || token.token, list(token.audience) && `for ${list(token.audience)}`, list(token.scopes) && `scopes ${list(token.scopes)}`].filter(Boolean).join(", ")],
         ["Upstream", up && `${up.name}, path ${up.path}, Host ${up.host}`])) : null,
-      el("ul", { class: "checks" }, ...(a.routes || []).slice(0, 200).map((r) => el("li", { class: r.verdict === "won" ? "yes" : "no" }, el("span", { "aria-hidden": "true" }, r.verdict === "won" ? "✓" : "✗"),
-        el("span", {}, el("b", {}, el("bdi", {}, plain(r.route))), ` ${r.verdict === "won" ? "wins" : "does not"}: ${plain(r.why)}`)))));
+      ...reasons(a.routes || [], url));
   });
+}
+
+/** How far a route came: what of a request is looked at last is the nearest to taking it. */
+const FAR = ["won", "ambiguous", "less_specific", "method", "header", "path", "host", "listener"];
+
+/** The nearest first: by how far it came, then by how much of the path is its own. */
+function nearest(routes, url) {
+  let asked = url;
+  try { asked = new URL(url, "http://localhost").pathname; } catch { /* it stays as it is written */ }
+  const paths = new Map(status ? status.routes.map((r) => [r.name, r.rule.path]) : []);
+  const shared = ({ route }) => {
+    const path = paths.get(route) || "", differs = [...path].findIndex((c, i) => c !== asked[i]);
+    return differs < 0 ? path.length : differs;
+  };
+  const ranked = routes.map((r) => ({ r, far: FAR.indexOf(r.verdict), shared: shared(r) }));
+  return ranked.sort((a, b) => a.far - b.far || b.shared - a.shared).map(({ r }) => r);
+}
+
+/** Why each route does or does not; of very many the nearest, until all are asked for. */
+function reasons(routes, url) {
+  const all = nearest(routes, url), shown = el("ul", { class: "checks" });
+  const show = (some) => shown.append(...some.map((r) => el("li", { class: r.verdict === "won" ? "yes" : "no" }, el("span", { "aria-hidden": "true" }, r.verdict === "won" ? "✓" : "✗"),
+    el("span", {}, el("b", {}, el("bdi", {}, plain(r.route))), ` ${r.verdict === "won" ? "wins" : "does not"}: ${plain(r.why)}`))));
+  show(all.slice(0, MOST.reasons));
+  if (all.length <= MOST.reasons) return [shown];
+  const button = el("button", { type: "button" }, "Show all"), rest = el("p", { class: "rest" }, el("span", {}, `${count(MOST.reasons)} of ${count(all.length)} shown, the nearest first `), button);
+  button.addEventListener("click", () => {
+    show(all.slice(MOST.reasons));
+    shown.tabIndex = -1;
+    shown.focus({ preventScroll: true });
+    rest.remove();
+  });
+  return [shown, rest];
 }
 
 $("tester-form").addEventListener("submit", async (event) => {
@@ -380,7 +420,7 @@ $("tester-form").addEventListener("submit", async (event) => {
   try {
     const answer = await fetch(testerInput(), { cache: "no-store", credentials: "omit" });
     const words = await answer.text();
-    place.replaceChildren(...(answer.ok ? explained(JSON.parse(words)) : [el("p", { class: "quote bad" }, plain(words))]));
+    place.replaceChildren(...(answer.ok ? explained(JSON.parse(words), $("tester-url").value.trim() || "/") : [el("p", { class: "quote bad" }, plain(words))]));
   } catch (error) {
     place.replaceChildren(el("p", { class: "quote bad" }, `The gateway could not be asked: ${plain(String(error.message))}`));
   }
