@@ -392,6 +392,10 @@ await test("actions take the admin token, and nothing keeps it", async (open) =>
   await page.click("#actions-purge");
   await page.waitForFunction(() => document.querySelector("#actions-told").textContent.startsWith("401"));
   await page.fill("#actions-token", PAGE_ADMIN_TOKEN);
+  const audiences = await page.locator("#actions-audience option").allInnerTexts();
+  assert.deepEqual(audiences, ["everybody", "audience orders-api", "audience other-api", "audience payroll-api"], "those of routes, and of the exchange API");
+  await page.selectOption("#actions-audience", "other-api");
+  assert.ok((await text(page, "#actions-cli-purge")).includes("/v1/tokens?audience=other-api"));
   await page.selectOption("#actions-audience", "orders-api");
   await page.click("#actions-purge");
   await page.waitForFunction(() => document.querySelector("#actions-told").textContent.startsWith('200: {"held":'));

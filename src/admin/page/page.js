@@ -316,7 +316,7 @@ function show(s) {
   say($("version"), s.version);
   for (const view of [verdict, routes, failures, issuers, upstreams, cache, config]) view(s);
   choices($("decoder-route"), s.routes.map((r) => [r.name, r.name]), $("decoder-route").value);
-  const audiences = [...new Set(s.routes.flatMap((r) => r.audience || []))].sort();
+  const audiences = [...new Set([...s.routes.flatMap((r) => r.audience || []), ...(s.exchange_api ? s.exchange_api.audiences : [])])].sort();
   choices($("actions-audience"), [["", "everybody"], ...audiences.map((a) => [a, `audience ${a}`])], $("actions-audience").value);
   decode();
   say($("foot"), `As of ${date(s.now)}. The history holds ${s.history.steps * s.history.step_seconds / 60} minutes in steps of ${s.history.step_seconds} s.`);
