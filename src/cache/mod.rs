@@ -72,6 +72,9 @@ impl Live {
     }
 }
 
+/// How often an exchange that a purge came over is made again for those who wait.
+const ROUNDS: u32 = 4;
+
 /// Whose token, and what for. Built by naming both fields, so that a third cannot be forgotten anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
@@ -180,12 +183,7 @@ impl<S: TokenSource> Cache<S> {
 
 impl<S: TokenSource> TokenSource for Cache<S> {
     fn token(&self, asker: &Asker, target: &Arc<Target>, ask: Ask) -> Answer {
-        let (subject, wanted) = asker.key(target);
-        let wish = Wish { key: Key { subject, target: wanted }, asker, target };
-        match self.shared.store.get(&wish.key, self.shared.clock.millis(), ask.freshness) {
-            Some(held) => Either::Left(ready(Ok(self.shared.served(held, wish)))),
-            None => self.shared.absent(wish, ask),
-        }
+        self.shared.token(asker, target, ask, 0)
     }
 }
 
@@ -214,6 +212,16 @@ impl Wish<'_> {
 }
 
 impl<S: TokenSource> Shared<S> {
+    /// `round`: how often a purge has come over what was asked for before.
+    fn token(self: &Arc<Self>, asker: &Asker, target: &Arc<Target>, ask: Ask, round: u32) -> Answer {
+        let (subject, wanted) = asker.key(target);
+        let wish = Wish { key: Key { subject, target: wanted }, asker, target };
+        match self.store.get(&wish.key, self.clock.millis(), ask.freshness) {
+            Some(held) => Either::Left(ready(Ok(self.served(held, wish)))),
+            None => self.absent(wish, ask, round),
+        }
+    }
+
     /// What is held goes out as it is; where it was found to be due, a renewal begins behind it.
     fn served(self: &Arc<Self>, held: Granted, wish: Wish) -> Granted {
         if held.source == Source::Refresh && (wish.asker.doubt().is_some() || !self.renew(wish)) {
@@ -223,7 +231,7 @@ impl<S: TokenSource> Shared<S> {
     }
 
     /// Nothing that would do is held.
-    fn absent(self: &Arc<Self>, wish: Wish, ask: Ask) -> Answer {
+    fn absent(self: &Arc<Self>, wish: Wish, ask: Ask, round: u32) -> Answer {
         let key = wish.key;
         if let Some(doubt) = wish.asker.doubt() {
             return Either::Left(ready(Err(doubt.clone())));
@@ -243,7 +251,7 @@ impl<S: TokenSource> Shared<S> {
             Boarded::Joined(wait) => (wait, if forced { Source::Forced } else { Source::Coalesced }),
             Boarded::Started(landing) => {
                 let wait = landing.wait();
-                self.fly(landing, wish, ask);
+                self.fly(landing, wish, ask, round);
                 (wait, if forced { Source::Forced } else { Source::Miss })
             }
         };
@@ -257,12 +265,12 @@ impl<S: TokenSource> Shared<S> {
             return false;
         }
         let Some(landing) = self.flights.start_alone(wish.key, || wish.about()) else { return false };
-        self.fly(landing, wish, Ask { freshness: Freshness::Any, urgency: Urgency::Renewal });
+        self.fly(landing, wish, Ask { freshness: Freshness::Any, urgency: Urgency::Renewal }, 0);
         true
     }
 
     /// Runs one exchange to its end, whoever still waits for it.
-    fn fly(self: &Arc<Self>, landing: Landing<Key, About, Outcome>, wish: Wish, ask: Ask) {
+    fn fly(self: &Arc<Self>, landing: Landing<Key, About, Outcome>, wish: Wish, ask: Ask, round: u32) {
         let (this, key, asker, target) = (self.clone(), wish.key, wish.asker.clone(), wish.target.clone());
         // For the trace of whoever began it, however many come to wait, and whoever still does.
         self.control.spawn(telemetry::carried(telemetry::around(), async move {
@@ -281,9 +289,10 @@ impl<S: TokenSource> Shared<S> {
                 && grounded.awaited()
             {
                 // It was asked for before a purge. Whoever waits for it gets what is asked for after.
-                let cache = Cache { shared: this };
-                let again = cache.token(&asker, &target, Ask::ANY).await;
-                grounded.settle(again);
+                grounded.settle(match round {
+                    ROUNDS.. => Err(overtaken()),
+                    _ => this.token(&asker, &target, Ask::ANY, round + 1).await,
+                });
             }
         }));
     }
@@ -370,6 +379,14 @@ impl<S: TokenSource> Shared<S> {
             self.refusals.remember_forced(&key, fault, generation, now);
         }
     }
+}
+
+fn overtaken() -> Fault {
+    let why = Why::new(
+        "each exchange that was made for the caller was overtaken by a purge, or by an issuer that withdraws tokens with every answer",
+    );
+    let why = why.cure("purge less often; look at what moves the issuer's not-before-policy").into();
+    Fault::IssuerUnavailable { retry_after: None, why }
 }
 
 fn lost() -> Fault {

@@ -48,7 +48,7 @@ impl Asked<'_> {
         let text = |key| json::string(&fields, key).map_err(|e| bad(format!("in the token endpoint's answer, {e}")));
         let issued = text("access_token")?;
         // An answer that is mixed up may hold a token anywhere.
-        let hidden: Vec<&str> = self.asking.tokens().into_iter().chain(issued).collect();
+        let hidden: Vec<&str> = self.asking.confided().into_iter().chain(issued).collect();
         let clean = |words: &str| self.issuer.cleaned_of(words, &hidden);
         match text("token_type")? {
             Some(kind) if kind.eq_ignore_ascii_case("Bearer") => {}

@@ -185,7 +185,7 @@ impl Exchanger {
             self.issuer.not_answered("for a token", &e)
         })?;
         if reply.status != 200 {
-            let sent = asking.tokens();
+            let sent = asking.confided();
             return Err(refusal::fault(profile, target.grant, &reply, |words| self.issuer.cleaned_of(words, &sent)));
         }
         Asked { profile, asking, target, sent, issuer: &self.issuer }.judge(&reply, errand.clock.unix())

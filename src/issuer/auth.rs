@@ -91,14 +91,15 @@ fn places<'a>(words: &'a str, secret: &'a str) -> impl Iterator<Item = usize> {
     found.filter(move |at| !secret.is_empty() && by_itself(at))
 }
 
-/// A text that others wrote, without what could be a token.
+/// A text that others wrote, without what could be a token, or somebody's address.
 fn without_tokens(words: &str) -> String {
-    let token_like = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+    let token_like = |c: char| c.is_ascii_alphanumeric() || "-._~+/=@".contains(c);
+    let address = |run: &str| run.split_once('@').is_some_and(|(who, at)| !who.is_empty() && at.contains('.'));
     let mut out = String::with_capacity(words.len());
     let mut rest = words;
     while !rest.is_empty() {
         let (run, after) = rest.split_at(rest.find(|c| !token_like(c)).unwrap_or(rest.len()));
-        out.push_str(if run.len() > LONGEST_WORD { GONE } else { run });
+        out.push_str(if run.len() > LONGEST_WORD || address(run) { GONE } else { run });
         let (other, after) = after.split_at(after.find(token_like).unwrap_or(after.len()));
         out.push_str(other);
         rest = after;
@@ -139,6 +140,7 @@ mod tests {
         let words = format!("invalid_request: Invalid token {token} for s3cr:t, ä");
         assert_eq!(cleaned(&words, &[secret.expose()]), "invalid_request: Invalid token [removed] for [removed], ä");
         assert_eq!(cleaned("Client is not within the token audience", &[]), "Client is not within the token audience");
+        assert_eq!(cleaned("User ada (ada.l+x@example.com) @ home a@b", &[]), "User ada ([removed]) @ home a@b");
         assert_eq!(format!("{:?}", Form::new().with("subject_token", &token)), "[form]");
     }
 

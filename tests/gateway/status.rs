@@ -165,3 +165,18 @@ async fn a_refusal_is_of_the_clocks_time_and_says_where_more_is_said_of_it() {
     assert!(failure["time"].as_u64().is_some_and(|at| at <= now && at + 60 > now), "{failure} {now}");
     assert_eq!(failure["docs"], "docs/errors.md#no_token");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_that_names_the_caller_names_nobody_here() {
+    let g = World::new().await.gateway(ROUTES, "").await;
+    let token = g.token("subj-777");
+    let words = "User subj-777 (subj@example.com) is not allowed to exchange, {\"sub\":\"subj-777\"}";
+    g.world.iam.script(Endpoint::Token, Misbehave::refusal(StatusCode::FORBIDDEN, "access_denied", words));
+    assert_eq!(g.get("/orders", &token).await.status, 403);
+    let status = g.status().await;
+    assert_eq!(
+        status["failures"][0]["issuer_words"],
+        "access_denied: User [removed] ([removed]) is not allowed to exchange, {\"sub\":\"[removed]\"}"
+    );
+    assert!(!status.to_string().contains("subj"));
+}

@@ -150,3 +150,19 @@ async fn a_token_goes_with_who_acts_when_the_issuer_withdraws_theirs() {
     b.cache.token(&Asker::Gateway, &wanted("own", Grant::ClientCredentials), Ask::ANY).await.unwrap();
     assert_eq!(b.cache.len(), 4, "nobody's is kept, an old actor's is not");
 }
+
+#[tokio::test]
+async fn an_exchange_that_purges_come_over_again_and_again_is_given_up() {
+    let mut b = bench(0, None, plain());
+    let wait = tokio::spawn(b.cache.token(&caller("ada"), &target("a"), Ask::ANY));
+    for _ in 0..=ROUNDS {
+        b.started.recv().await;
+        assert_eq!(b.cache.evict(&Purge::All).under_way, 1);
+        b.source.gate.add_permits(1);
+    }
+    let outcome = tokio::time::timeout(Duration::from_secs(20), wait).await.expect("it is made again without end");
+    assert_eq!(outcome.unwrap().unwrap_err().code(), "issuer_unavailable");
+    assert_eq!(b.asked(), 5);
+    b.source.gate.add_permits(1);
+    assert_eq!(b.from("ada", "a", Ask::ANY).await, ("miss", false), "who comes later has a count of their own");
+}

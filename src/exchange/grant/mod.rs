@@ -51,10 +51,11 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// Every token that is sent.
-    pub fn tokens(&self) -> Vec<&'a str> {
-        let caller = self.caller().map(|caller| caller.token.expose());
-        caller.into_iter().chain(self.actor().map(|actor| actor.token.as_str())).collect()
+    /// What is sent and to be in nobody's words: the tokens, and whose they are.
+    pub fn confided(&self) -> Vec<&'a str> {
+        let caller = self.caller().into_iter().flat_map(|caller| [caller.token.expose(), &*caller.subject.sub]);
+        let actor = self.actor().into_iter().flat_map(|actor| [Some(actor.token.as_str()), actor.sub.as_deref()]);
+        caller.chain(actor.flatten()).collect()
     }
 
     pub fn form(&self, target: &Target, profile: Profile) -> Form {
