@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "page/cases.rs"]
+mod cases;
 #[allow(dead_code, reason = "the kit is the gateway tests'; this story needs a part of it")]
 #[path = "gateway/kit.rs"]
 mod kit;
@@ -39,9 +41,13 @@ async fn the_status_page_in_a_real_browser() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let Some(chromium) = found(here) else { return };
     let running = gateway().await;
+    let cases = cases::judged(&running).await;
     traffic(&running).await;
     let shots = here.join("target/page");
     std::fs::create_dir_all(&shots).unwrap();
+    // On disk: it is more than a process's environment may hold.
+    let written = shots.join("cases.json");
+    std::fs::write(&written, cases.to_string()).unwrap();
     let admin = running.gateway.admin_address().unwrap();
     let story = Command::new("node")
         .arg(here.join("tests/page/run.mjs"))
@@ -49,6 +55,7 @@ async fn the_status_page_in_a_real_browser() {
         .env("PAGE_CHROMIUM", chromium)
         .env("PAGE_SHOTS", &shots)
         .env("PAGE_TOKEN", running.token("ada"))
+        .env("PAGE_CASES", &written)
         .env("PAGE_ADMIN_TOKEN", ADMIN_TOKEN)
         .stdin(Stdio::null())
         .spawn();
@@ -62,6 +69,7 @@ async fn the_status_page_in_a_real_browser() {
         running.get("/orders", &token).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
+    std::fs::remove_file(&written).unwrap();
     assert!(ended.success(), "the story in the browser has failed; see above, and the pictures in {}", shots.display());
 }
 
@@ -81,8 +89,11 @@ fn found(here: &Path) -> Option<PathBuf> {
 }
 
 async fn gateway() -> Running {
-    let more = format!("admin: {{ address: 127.0.0.1:0, token: {ADMIN_TOKEN} }}\ncache: {{ max_entries: 1000 }}");
-    World::new().await.gateway(ROUTES, &more).await
+    let more = format!(
+        "admin: {{ address: 127.0.0.1:0, token: {ADMIN_TOKEN} }}\ncache: {{ max_entries: 1000 }}
+exchange_api: {{ listeners: [main], audiences: {{ other-api: {{}} }} }}"
+    );
+    World::new().await.gateway(&format!("{ROUTES}{}", cases::ROUTE.trim_start_matches('\n')), &more).await
 }
 
 /// A few minutes of callers, with a bit of everything.

@@ -100,6 +100,7 @@ impl Program for Status {
             "log": rooms::log(&world),
             "listeners": rooms::listeners(lasting, &world, &in_force),
             "routes": routes.collect::<Vec<_>>(),
+            "exchange_api": rooms::exchange_api(&world),
             "issuers": rooms::issuers(&world, &history, unix),
             "upstreams": rooms::upstreams(&world, &history, at),
             "cache": rooms::cache(lasting, &in_force, &history),

@@ -94,8 +94,12 @@ async fn what_a_route_needs_stands_there_and_no_value_that_may_be_a_secret() {
             audience: orders-api, require: { scopes: [read], claims: { tenant: [acme] } } }
   open: { match: { path: /open }, upstream: OPEN, token: strip, callers: anonymous }
 ";
-    let g = World::new().await.gateway(routes, "").await;
+    let more = "issuers: { main: { url: \"IAM\", client_id: gateway, client_secret: gateway-secret,
+      verify: { strict_at_jwt: true, algorithms: [ES256, EdDSA], clock_skew: 7s } } }
+exchange_api: { listeners: [main], audiences: { other-api: {} } }";
+    let g = World::new().await.gateway(routes, more).await;
     let status = g.status().await;
+    assert_eq!(status["exchange_api"], json!({ "audiences": ["other-api"] }));
     let (orders, open) = (one(&status, "routes", "orders"), one(&status, "routes", "open"));
     let rule = json!({ "hosts": ["api.example.com"], "path": "/orders", "path_is": "exact", "methods": ["GET"], "headers": ["x-key"] });
     assert_eq!(orders["rule"], rule);
@@ -103,7 +107,9 @@ async fn what_a_route_needs_stands_there_and_no_value_that_may_be_a_secret() {
     let needs = &orders["needs"];
     assert_eq!((&needs["scopes"], &needs["claims"]), (&json!(["read"]), &json!([{ "name": "tenant", "one_of": ["acme"] }])));
     assert_eq!((&needs["issuers"][0]["url"], &needs["login_client_is_not"]), (&json!(g.world.iam.issuer()), &json!(["orders-api"])));
-    assert!(!needs["issuers"][0]["audiences"].as_array().unwrap().is_empty());
+    let issuer = json!({ "name": "main", "url": g.world.iam.issuer(), "verified_by": "jwks", "audiences": ["gateway"],
+                         "algorithms": ["ES256", "EdDSA"], "strict_at_jwt": true, "clock_skew_seconds": 7 });
+    assert_eq!(needs["issuers"], json!([issuer]));
     assert_eq!((&open["needs"], &open["token"]), (&Value::Null, &json!("strip")));
 }
 

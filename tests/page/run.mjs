@@ -1,10 +1,11 @@
 // The status page's story in Chromium. Each case says what must hold; the first line that does not ends the run with code 1. It is
 // started by tests/page.rs, which says by PAGE_… where the gateway is.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import http from "node:http";
 import { chromium } from "playwright-core";
 
-const { PAGE_URL: URL_OF, PAGE_CHROMIUM, PAGE_SHOTS, PAGE_TOKEN, PAGE_ADMIN_TOKEN } = process.env;
+const { PAGE_URL: URL_OF, PAGE_CHROMIUM, PAGE_SHOTS, PAGE_TOKEN, PAGE_ADMIN_TOKEN, PAGE_CASES } = process.env;
 const SIZES = { wide: { width: 1280, height: 900 }, narrow: { width: 360, height: 740 } };
 const HOSTILE = `<img src=x onerror="window.pwned=1"></script><script>window.pwned=2</script>\u202edesrever\u2066\u200b\u001b[31mred\u0007\u0000`;
 
@@ -76,7 +77,9 @@ function poisoned(value, key) {
 }
 
 await test("what it shows is what the status says", async (open) => {
-  const { page, json, wrong } = await open();
+  // The callers go on: on a slow machine it would have asked again by the time it is read.
+  let first;
+  const { page, json, wrong } = await open({ status: (s) => first ??= s });
   const rows = page.locator("#routes-rows tr");
   assert.equal(await rows.count(), json.routes.length);
   for (const [i, route] of json.routes.entries()) {
@@ -280,6 +283,51 @@ await test("the decoder tells what a route needs, and sends nothing", async (ope
   assert.deepEqual(await wrong(), []);
 });
 
+await test("the decoder says of each token what the gateway has said", async (open) => {
+  const { now, cases } = JSON.parse(readFileSync(PAGE_CASES));
+  const { page, wrong } = await open({ status: (s) => ({ ...s, now }) });
+  await page.click("#pause");
+  await page.selectOption("#decoder-route", "claims");
+  const other = [];
+  for (const { name, token, taken } of cases) {
+    await page.fill("#decoder-token", "");
+    await page.fill("#decoder-token", token);
+    const told = await text(page, "#decoder-told");
+    if (!told.startsWith(taken ? "fits the route claims" : "not accepted by the route claims")) other.push(`${name}: the gateway says ${taken ? "yes" : "no"}, the decoder ${told.split("\n\n")[0]}`);
+  }
+  assert.deepEqual(other, []);
+  assert.ok(cases.filter((c) => c.taken).length > 30 && cases.filter((c) => !c.taken).length > 60, "of both there are many");
+  // What no issuer writes, and the gateway could not read.
+  const [head, body, signature] = PAGE_TOKEN.split(".");
+  const made = (json) => [head, Buffer.from(json).toString("base64url"), signature].join(".");
+  for (const [token, words] of [[made('{"sub":"a","s\\u0075b":"b"}'), "stands twice"], [made('{"a":"\\ud800"}'), "half a character"], [made("[]"), "no object"], [made("\ufeff{}"), "no base64url of JSON"],
+    [`${head}.${body}=.${signature}`, "no base64url"], [`${head}.${body}.a+b`, "its signature"], [`${head}.${body}.${"a".repeat(17000)}`, "16 KiB"]]) {
+    await page.fill("#decoder-token", token);
+    assert.ok((await text(page, "#decoder-told")).includes(words), words);
+  }
+  await page.fill("#decoder-token", made('{"sub":"a","__proto__":{"sub":"b"},"constructor":1,"exp":1e18}'));
+  assert.ok((await text(page, "#decoder-told")).includes('"__proto__"'));
+  assert.deepEqual(await wrong(), []);
+});
+
+await test("the decoder knows an issuer's own ways: at+jwt alone, algorithms, introspection", async (open) => {
+  const of = (change) => (s) => ({ ...s, routes: s.routes.map((r) => r.needs ? { ...r, needs: { ...r.needs, issuers: r.needs.issuers.map((i) => ({ ...i, ...change })) } } : r) });
+  const says = async (change, token) => {
+    const { page, wrong } = await open({ status: of(change) });
+    await page.click("#pause");
+    await page.selectOption("#decoder-route", "orders");
+    await page.fill("#decoder-token", token);
+    assert.deepEqual(await wrong(), []);
+    return text(page, "#decoder-told");
+  };
+  const plain = await says({ strict_at_jwt: false }, PAGE_TOKEN), alg = JSON.parse(Buffer.from(PAGE_TOKEN.split(".")[0], "base64url")).alg;
+  assert.match(plain, /^fits the route orders/);
+  assert.match(await says({ strict_at_jwt: true }, PAGE_TOKEN), /^not accepted by the route orders[^]*wanted is at\+jwt/);
+  assert.match(await says({ algorithms: ["ES256"] }, PAGE_TOKEN), new RegExp(`^not accepted[^]*alg in its header is "${alg}"; wanted is one of ES256`));
+  assert.match(await says({ verified_by: "introspection" }, PAGE_TOKEN), /^the issuer is asked on the route orders/);
+  assert.match(await says({ verified_by: "introspection" }, "opaque"), /the gateway asks the issuer main about it/);
+});
+
 await test("the route tester says who wins, and why nobody else does", async (open) => {
   const { page, seen, wrong } = await open();
   await page.fill("#tester-url", "/orders/export");
@@ -302,6 +350,41 @@ await test("the route tester says who wins, and why nobody else does", async (op
   assert.deepEqual((await wrong()).filter((words) => !words.includes("400 (Bad Request)")), []);
 });
 
+await test("where a list is cut the page says so, and the rest can be had", async (open) => {
+  const many = 1200, name = (n) => `r${String(n).padStart(4, "0")}`;
+  const { page, json, wrong } = await open({ status: (s) => ({ ...s,
+    routes: [...Array(many)].map((_, n) => ({ ...s.routes[0], name: name(n), rule: { ...s.routes[0].rule, path: `/${name(n)}` } })),
+    upstreams: s.upstreams.map((u) => ({ ...u, endpoints: [...Array(300)].map((_, n) => ({ ...u.endpoints[0], endpoint: `http://10.0.0.${n}:80`, healthy: n !== 299 })) })) }) });
+  await page.click("#pause");
+  assert.equal(json.routes.length, many);
+  const rows = page.locator("#routes-rows tr"), note = () => text(page, "#routes-note");
+  assert.deepEqual([await rows.count(), await note()], [500, "500 of 1,200 shown; filter to see others"]);
+  await page.fill("#routes-filter", "r0");
+  assert.deepEqual([await rows.count(), await note()], [500, "500 of 1,000 shown; filter to see others"]);
+  await page.fill("#routes-filter", "r11");
+  assert.deepEqual([await rows.count(), await note()], [100, "100 of 1,200"]);
+  const endpoints = page.locator("#upstreams-cards article").first();
+  assert.equal(await endpoints.locator("li").count(), 100);
+  const told = await endpoints.innerText();
+  assert.ok(told.includes("100 of 300 shown") && told.includes("http://10.0.0.299:80") && told.includes("unhealthy"), "what is not well is among them");
+
+  const lost = [...Array(many)].map((_, n) => ({ route: name(n), verdict: ["listener", "host", "path", "path"][n % 4], why: "so it is" }));
+  [lost[1000].verdict, lost[1100].verdict, lost[900].verdict, lost[1003].verdict] = ["won", "method", "less_specific", "path"];
+  await page.route("**/v1/explain*", (route) => route.fulfill({ json: { answers: [{ listener: "main", outcome: "route", route: name(1000), routes: lost }] } }));
+  await page.fill("#tester-url", "/r1003/x?y");
+  await page.press("#tester-url", "Enter");
+  const checks = page.locator("#tester-told .checks li");
+  await checks.first().waitFor();
+  const first = (await checks.allInnerTexts()).slice(0, 4).map((words) => words.match(/r\d{4}/)[0]);
+  assert.deepEqual([await checks.count(), ...first], [200, name(1000), name(900), name(1100), name(1003)]);
+  assert.ok((await text(page, "#tester-told")).includes("200 of 1,200 shown, the nearest first"));
+  await page.click("#tester-told button");
+  assert.equal(await checks.count(), many);
+  assert.equal(new Set((await checks.allInnerTexts()).map((words) => words.match(/r\d{4}/)[0])).size, many);
+  assert.ok(!(await text(page, "#tester-told")).includes("shown"));
+  assert.deepEqual(await wrong(), []);
+});
+
 await test("actions take the admin token, and nothing keeps it", async (open) => {
   const { page, seen } = await open();
   assert.ok(await page.isDisabled("#actions-purge"));
@@ -309,6 +392,10 @@ await test("actions take the admin token, and nothing keeps it", async (open) =>
   await page.click("#actions-purge");
   await page.waitForFunction(() => document.querySelector("#actions-told").textContent.startsWith("401"));
   await page.fill("#actions-token", PAGE_ADMIN_TOKEN);
+  const audiences = await page.locator("#actions-audience option").allInnerTexts();
+  assert.deepEqual(audiences, ["everybody", "audience orders-api", "audience other-api", "audience payroll-api"], "those of routes, and of the exchange API");
+  await page.selectOption("#actions-audience", "other-api");
+  assert.ok((await text(page, "#actions-cli-purge")).includes("/v1/tokens?audience=other-api"));
   await page.selectOption("#actions-audience", "orders-api");
   await page.click("#actions-purge");
   await page.waitForFunction(() => document.querySelector("#actions-told").textContent.startsWith('200: {"held":'));

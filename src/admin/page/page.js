@@ -2,6 +2,8 @@
 // looked at. Tokens that are typed in are kept in memory only; the decoder sends nothing anywhere.
 
 const EVERY = 2000, PATIENCE = 8000, LONGEST = 4000;
+/** Of a list at once; where it is cut, the page says so. */
+const MOST = { routes: 500, endpoints: 100, reasons: 200 };
 const SVG = "http://www.w3.org/2000/svg";
 const $ = (id) => document.getElementById(id);
 
@@ -50,7 +52,7 @@ function bytes(n) {
   return n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).toFixed(0)} kB` : n < 1073741824 ? `${(n / 1048576).toFixed(1)} MB` : `${(n / 1073741824).toFixed(1)} GB`;
 }
 
-const date = (unix) => new Date(unix * 1000).toISOString().replace("T", " ").slice(0, 19) + " UTC";
+const date = (unix) => Math.abs(unix) > 8.64e12 ? "beyond all dates" : new Date(unix * 1000).toISOString().replace("T", " ").slice(0, 19) + " UTC";
 const clockTime = (unix) => new Date(unix * 1000).toISOString().slice(11, 19);
 const list = (values) => (values && values.length ? values.join(", ") : "");
 
@@ -181,9 +183,10 @@ const COLUMNS = ["Route", "Upstream", "Token for", "Requests/s", "Ten minutes", 
 function routes(s) {
   const wanted = $("routes-filter").value.trim().toLowerCase();
   const shown = s.routes.filter((r) => !wanted || [r.name, r.upstream, rule(r), list(r.audience)].join(" ").toLowerCase().includes(wanted));
-  say($("routes-note"), wanted ? `${shown.length} of ${s.routes.length}` : `${s.routes.length}; p99, hit ratio and refusals are those of the last ten minutes`);
+  const found = wanted ? `${count(shown.length)} of ${count(s.routes.length)}` : `${count(s.routes.length)}; p99, hit ratio and refusals are those of the last ten minutes`;
+  say($("routes-note"), shown.length > MOST.routes ? `${count(MOST.routes)} of ${count(shown.length)} shown; filter to see others` : found);
   $("routes-empty").hidden = shown.length > 0;
-  each($("routes-rows"), shown.slice(0, 500), (r) => r.name,
+  each($("routes-rows"), shown.slice(0, MOST.routes), (r) => r.name,
     () => el("tr", {}, ...COLUMNS.map((label, i) => el("td", { "data-label": label, class: [3, 5, 6, 7].includes(i) ? "n" : null }))),
     (row, r) => {
       const cells = row.children, t = r.traffic;
@@ -245,10 +248,14 @@ function issuers(s) {
   }));
 }
 
+const isWell = (e) => e.healthy && e.ejected_for_seconds === null;
+
 function upstreams(s) {
   $("upstreams-empty").hidden = s.upstreams.length > 0;
   each($("upstreams-cards"), s.upstreams, (u) => u.name, () => el("article", { class: "card" }), (card, u) => fill(card, u, () => {
     const all = u.endpoints.length, good = u.endpoints_good;
+    // Where not all can be shown, those that are not well come first.
+    const shown = (all > MOST.endpoints ? u.endpoints.toSorted((a, b) => isWell(a) - isWell(b)) : u.endpoints).slice(0, MOST.endpoints);
     return [
       el("header", {}, el("h3", {}, el("bdi", {}, plain(u.name))), all === 0 ? tag("warn", "no endpoint") : good === all ? tag("good", all === 1 ? "1 endpoint" : `${all} endpoints`) : tag(good ? "warn" : "bad", `${good} of ${all} good`)),
       el("dl", { class: "facts" }, ...facts(
@@ -256,8 +263,9 @@ function upstreams(s) {
         ["No answer", el("span", { class: u.failed ? "hot" : "dim" }, count(u.failed))],
         ["Health", u.checked ? "checked" : all > 1 ? "not checked" : null],
         ["Why none", u.why_none])),
-      el("ul", { class: "endpoints" }, ...u.endpoints.slice(0, 100).map((e) => el("li", {}, el("code", {}, plain(e.endpoint)),
+      el("ul", { class: "endpoints" }, ...shown.map((e) => el("li", {}, el("code", {}, plain(e.endpoint)),
         el("span", {}, `${count(e.in_use)} in use `, e.ejected_for_seconds !== null ? tag("warn", `left out ${ago(e.ejected_for_seconds)}`) : e.healthy ? tag("good", "good") : tag("bad", "unhealthy"))))),
+      all > shown.length ? el("p", { class: "dim" }, `${count(shown.length)} of ${count(all)} shown, those that are not well first; the command below tells all`) : null,
     ];
   }));
 }
@@ -308,7 +316,7 @@ function show(s) {
   say($("version"), s.version);
   for (const view of [verdict, routes, failures, issuers, upstreams, cache, config]) view(s);
   choices($("decoder-route"), s.routes.map((r) => [r.name, r.name]), $("decoder-route").value);
-  const audiences = [...new Set(s.routes.flatMap((r) => r.audience || []))].sort();
+  const audiences = [...new Set([...s.routes.flatMap((r) => r.audience || []), ...(s.exchange_api ? s.exchange_api.audiences : [])])].sort();
   choices($("actions-audience"), [["", "everybody"], ...audiences.map((a) => [a, `audience ${a}`])], $("actions-audience").value);
   decode();
   say($("foot"), `As of ${date(s.now)}. The history holds ${s.history.steps * s.history.step_seconds / 60} minutes in steps of ${s.history.step_seconds} s.`);
@@ -354,7 +362,7 @@ function testerInput() {
   return testerCommand($("tester-method").value.trim() || "GET", $("tester-url").value.trim() || "/", headers);
 }
 
-function explained(told) {
+function explained(told, url) {
   return told.answers.map((a) => {
     const head = a.outcome === "route" ? [tag("good", "taken"), ` by the route `, el("b", {}, el("bdi", {}, plain(a.route)))]
       : a.outcome === "own_path" ? [tag("good", "own"), ` ${plain(a.why)}`] : [tag("bad", `${a.refused.status} ${plain(a.refused.code)}`), ` ${plain(a.refused.why)}`];
@@ -365,9 +373,41 @@ function explained(told) {
         ["Callers", callers && (callers.callers === "anonymous" ? "anybody" : `with a token of ${list((callers.issuers || []).map((i) => i.name))}`)],
         ["Token", token && [TOKENS[token.token] || token.token, list(token.audience) && `for ${list(token.audience)}`, list(token.scopes) && `scopes ${list(token.scopes)}`].filter(Boolean).join(", ")],
         ["Upstream", up && `${up.name}, path ${up.path}, Host ${up.host}`])) : null,
-      el("ul", { class: "checks" }, ...(a.routes || []).slice(0, 200).map((r) => el("li", { class: r.verdict === "won" ? "yes" : "no" }, el("span", { "aria-hidden": "true" }, r.verdict === "won" ? "✓" : "✗"),
-        el("span", {}, el("b", {}, el("bdi", {}, plain(r.route))), ` ${r.verdict === "won" ? "wins" : "does not"}: ${plain(r.why)}`)))));
+      ...reasons(a.routes || [], url));
   });
+}
+
+/** How far a route came: what of a request is looked at last is the nearest to taking it. */
+const FAR = ["won", "ambiguous", "less_specific", "method", "header", "path", "host", "listener"];
+
+/** The nearest first: by how far it came, then by how much of the path is its own. */
+function nearest(routes, url) {
+  let asked = url;
+  try { asked = new URL(url, "http://localhost").pathname; } catch { /* it stays as it is written */ }
+  const paths = new Map(status ? status.routes.map((r) => [r.name, r.rule.path]) : []);
+  const shared = ({ route }) => {
+    const path = paths.get(route) || "", differs = [...path].findIndex((c, i) => c !== asked[i]);
+    return differs < 0 ? path.length : differs;
+  };
+  const ranked = routes.map((r) => ({ r, far: FAR.indexOf(r.verdict), shared: shared(r) }));
+  return ranked.sort((a, b) => a.far - b.far || b.shared - a.shared).map(({ r }) => r);
+}
+
+/** Why each route does or does not; of very many the nearest, until all are asked for. */
+function reasons(routes, url) {
+  const all = nearest(routes, url), shown = el("ul", { class: "checks" });
+  const show = (some) => shown.append(...some.map((r) => el("li", { class: r.verdict === "won" ? "yes" : "no" }, el("span", { "aria-hidden": "true" }, r.verdict === "won" ? "✓" : "✗"),
+    el("span", {}, el("b", {}, el("bdi", {}, plain(r.route))), ` ${r.verdict === "won" ? "wins" : "does not"}: ${plain(r.why)}`))));
+  show(all.slice(0, MOST.reasons));
+  if (all.length <= MOST.reasons) return [shown];
+  const button = el("button", { type: "button" }, "Show all"), rest = el("p", { class: "rest" }, el("span", {}, `${count(MOST.reasons)} of ${count(all.length)} shown, the nearest first `), button);
+  button.addEventListener("click", () => {
+    show(all.slice(MOST.reasons));
+    shown.tabIndex = -1;
+    shown.focus({ preventScroll: true });
+    rest.remove();
+  });
+  return [shown, rest];
 }
 
 $("tester-form").addEventListener("submit", async (event) => {
@@ -380,7 +420,7 @@ $("tester-form").addEventListener("submit", async (event) => {
   try {
     const answer = await fetch(testerInput(), { cache: "no-store", credentials: "omit" });
     const words = await answer.text();
-    place.replaceChildren(...(answer.ok ? explained(JSON.parse(words)) : [el("p", { class: "quote bad" }, plain(words))]));
+    place.replaceChildren(...(answer.ok ? explained(JSON.parse(words), $("tester-url").value.trim() || "/") : [el("p", { class: "quote bad" }, plain(words))]));
   } catch (error) {
     place.replaceChildren(el("p", { class: "quote bad" }, `The gateway could not be asked: ${plain(String(error.message))}`));
   }
@@ -389,53 +429,198 @@ $("tester-form").addEventListener("input", testerInput);
 
 // ---- token decoder: nothing in here asks anybody anything
 
-function part(text) {
-  const binary = atob(text.replace(/-/g, "+").replace(/_/g, "/"));
-  return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.from(binary, (c) => c.charCodeAt(0))));
+const LONGEST_TOKEN = 16384, DEEPEST = 127;
+
+/** A number as it was written: the gateway does not round, and 1 and 1.0 are two values to it. */
+class Figure {
+  constructor(written) { this.written = written; }
+
+  toJSON() { return Number(this.written); }
+
+  isWhole(least, most) { return /^-?\d+$/.test(this.written) && BigInt(this.written) >= least && BigInt(this.written) <= most; }
+
+  /** In whole units; `undefined`: out of range. */
+  units() {
+    const n = Number(this.written);
+    return this.isWhole(-(2n ** 63n), 2n ** 63n - 1n) ? n : Math.abs(n) < 9e15 ? Math.floor(n) : undefined;
+  }
+
+  /** As the values in `require.claims` are compared with it. */
+  toString() {
+    if (this.isWhole(-(2n ** 63n), 2n ** 64n - 1n)) return this.written;
+    const n = Number(this.written), size = Math.abs(n);
+    return size >= 1e16 || (size > 0 && size < 1e-5) ? n.toExponential().replace("+", "") : Number.isInteger(n) ? n.toFixed(1) : String(n);
+  }
 }
 
+/** One object of JSON, as strictly as the gateway reads it: `JSON.parse` lets a key stand twice, and half a character. */
+function strictly(text) {
+  JSON.parse(text);
+  const tokens = text.match(/"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|[a-z]+|[{}[\]:,]/g);
+  let at = 0;
+  const string = () => {
+    const read = JSON.parse(tokens[at++]);
+    if (/\p{Surrogate}/u.test(read)) throw new Error("JSON with half a character");
+    return read;
+  };
+  const value = (depth) => {
+    const token = tokens[at];
+    if (token[0] === '"') return string();
+    at += 1;
+    if (/[-\d]/.test(token[0])) {
+      if (!Number.isFinite(Number(token))) throw new Error("JSON with a number beyond all bounds");
+      return new Figure(token);
+    }
+    if (token !== "{" && token !== "[") return JSON.parse(token);
+    if (depth >= DEEPEST) throw new Error("JSON too deep");
+    // Without a prototype: a claim may have any name.
+    const list = token === "[", out = list ? [] : Object.create(null);
+    for (; tokens[at] !== "}" && tokens[at] !== "]"; at += tokens[at] === "," ? 1 : 0) {
+      if (list) { out.push(value(depth + 1)); continue; }
+      const key = string();
+      if (key in out) throw new Error("JSON with a key that stands twice in one object");
+      at += 1;
+      out[key] = value(depth + 1);
+    }
+    at += 1;
+    return out;
+  };
+  const all = value(0);
+  if (!isMap(all)) throw new Error("JSON that is no object");
+  return all;
+}
+
+const isMap = (v) => typeof v === "object" && v !== null && !Array.isArray(v) && !(v instanceof Figure);
+
+/** Base64url in its one spelling. */
+function unwrapped(text) {
+  const usual = text.replace(/-/g, "+").replace(/_/g, "/");
+  const binary = /^[\w-]*$/.test(text) ? atob(usual) : "";
+  if (btoa(binary).replace(/=+$/, "") !== usual) throw new Error("no base64url");
+  return Uint8Array.from(binary, (c) => c.charCodeAt(0));
+}
+
+const part = (text) => strictly(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(unwrapped(text)));
+
+/** Header and claims, or in `wrong` why the gateway could not read them. */
+function taken(token) {
+  const parts = token.split(".");
+  if (parts.length !== 3) return { wrong: parts.length === 5 ? "An encrypted token (JWE): only its recipient can read it." : `No JWT: it has ${parts.length} part${parts.length > 1 ? "s" : ""} instead of three. A token that only its issuer can read needs verification: introspection.` };
+  if (token.length > LONGEST_TOKEN) return { wrong: "No token for the gateway: it is longer than 16 KiB." };
+  let name = "signature";
+  try {
+    unwrapped(parts[2]);
+    name = "header";
+    const header = part(parts[0]);
+    name = "claims";
+    return { header, claims: part(parts[1]) };
+  } catch (error) {
+    return { wrong: `No JWT: as to its ${name}, ${/^(JSON|no base)/.test(error.message) ? error.message : "no base64url of JSON"}. Is it cut off?` };
+  }
+}
+
+const OTHER_TYPES = /^(id|refresh|offline|logout)$/i, ACCESS_TYPES = /^((application\/)?at\+jwt|jwt)$/i, STRICT_TYPES = /^(application\/)?at\+jwt$/i;
+
+/** A claim of this name, or one further in: `realm_access.roles`. */
+function claimAt(claims, name) {
+  if (name in claims || !name.includes(".")) return claims[name];
+  const dot = name.indexOf("."), inner = claims[name.slice(0, dot)];
+  return isMap(inner) ? claimAt(inner, name.slice(dot + 1)) : undefined;
+}
+
+/** What the gateway would find, check by check: src/verify says the same, and a test holds the two together. */
 function checks(header, claims, needs, now) {
   const all = [], check = (good, words) => all.push([good ? "yes" : "no", words]);
-  const texts = (v) => Array.isArray(v) ? v.map(String) : v === undefined || v === null ? [] : [String(v)];
-  const issuer = needs.issuers.find((i) => i.url === claims.iss);
-  check(issuer, issuer ? `iss is the url of the issuer ${issuer.name}` : `iss is ${JSON.stringify(claims.iss)}; wanted is exactly ${needs.issuers.map((i) => i.url).join(" or ") || "one that is configured"}`);
-  const skew = issuer ? issuer.clock_skew_seconds : 0;
-  if (typeof claims.exp !== "number") check(false, "it has no exp");
-  else check(claims.exp + skew > now, claims.exp > now ? `exp: good for ${ago(claims.exp - now)} more` : `exp: it expired ${ago(now - claims.exp)} ago`);
-  if (typeof claims.nbf === "number") check(claims.nbf - skew <= now, claims.nbf <= now ? "nbf has passed" : `nbf: not good before ${date(claims.nbf)}`);
-  if (issuer) {
-    const wanted = issuer.audiences, found = texts(claims.aud).filter((a) => wanted.includes(a));
-    check(found.length, found.length ? `aud has ${found.join(", ")}` : `aud is ${JSON.stringify(claims.aud)}; wanted is one of ${wanted.join(", ")}`);
+  // Absent: `undefined`. Of the wrong type, which is never as good as absent: `null`, and a line that says so.
+  const typed = (of, key, place, read, wanted) => {
+    const value = of[key];
+    if (value === undefined || (value === null && wanted !== "a number")) return undefined;
+    const found = read(value);
+    if (found === undefined) check(false, `${key}${place} is ${JSON.stringify(value)}, which is not ${wanted}`);
+    return found ?? null;
+  };
+  const text = (key, of = claims, place = "") => typed(of, key, place, (v) => typeof v === "string" ? v : undefined, "a string");
+  const time = (key) => typed(claims, key, "", (v) => v instanceof Figure && v.units() !== undefined ? Math.max(v.units(), 0) : undefined, "a number");
+  const texts = (key) => typed(claims, key, "", (v) => typeof v === "string" ? [v] : Array.isArray(v) && v.every((one) => typeof one === "string") ? v : undefined, "a string or an array of strings");
+
+  const iss = text("iss"), named = needs.issuers.find((i) => i.url === iss);
+  const asks = (i) => i.verified_by === "introspection";
+  const issuer = named || (iss === undefined && needs.issuers.length === 1 ? needs.issuers.find(asks) : undefined);
+  if (named) check(true, `iss is the url of the issuer ${named.name}`);
+  else if (iss !== null && !issuer) check(false, `iss is ${iss === undefined ? "missing" : JSON.stringify(iss)}; wanted is exactly ${needs.issuers.map((i) => i.url).join(" or ") || "one that is configured"}`);
+  const skew = issuer ? issuer.clock_skew_seconds : 0, within = ` (clocks may differ by ${skew} s)`;
+  const exp = time("exp");
+  if (exp === undefined && !(issuer && asks(issuer))) check(false, "it has no exp");
+  else if (typeof exp === "number") check(now < exp + skew, exp > now ? `exp: good for ${ago(exp - now)} more` : `exp: it expired ${ago(now - exp)} ago${within}`);
+  if (issuer && asks(issuer)) {
+    all.push(["ask", `the gateway asks the issuer ${issuer.name} about it (introspection); what that answers counts, and not what else stands in the token`]);
+    return all;
   }
-  const scopes = typeof claims.scope === "string" ? claims.scope.split(" ") : texts(claims.scp ?? claims.scope).flatMap((s) => s.split(" "));
-  for (const scope of needs.scopes) check(scopes.includes(scope), scopes.includes(scope) ? `it has the scope ${scope}` : `it lacks the scope ${scope}`);
+
+  if ("crit" in header) check(false, "crit in its header: none of what that could demand is understood");
+  const typ = text("typ", header, " in its header"), strict = issuer && issuer.strict_at_jwt;
+  if (typ !== null && !(typ === undefined ? !strict : (strict ? STRICT_TYPES : ACCESS_TYPES).test(typ))) {
+    check(false, strict ? `typ in its header is ${typ === undefined ? "missing" : JSON.stringify(typ)}; wanted is at+jwt (strict_at_jwt)` : `typ in its header is ${JSON.stringify(typ)}, which is no access token`);
+  }
+  const alg = text("alg", header, " in its header"), known = alg === "Ed25519" ? "EdDSA" : alg;
+  if (alg === undefined) check(false, "its header names no signature algorithm (alg)");
+  else if (issuer && alg !== null && !issuer.algorithms.includes(known)) check(false, `alg in its header is ${JSON.stringify(alg)}; wanted is one of ${issuer.algorithms.join(", ")}`);
+  text("kid", header, " in its header");
+
+  const nbf = time("nbf");
+  if (typeof nbf === "number") check(nbf <= now + skew, nbf <= now ? "nbf has passed" : `nbf: not good before ${date(nbf)}${within}`);
+  time("iat");
+  const aud = texts("aud");
+  if (issuer && aud !== null) {
+    const found = (aud || []).filter((a) => issuer.audiences.includes(a));
+    check(found.length, found.length ? `aud has ${found.join(", ")}` : `aud is ${aud ? JSON.stringify(claims.aud) : "missing"}; wanted is one of ${issuer.audiences.join(", ")}`);
+  }
+  const kind = text("typ");
+  if (kind && OTHER_TYPES.test(kind)) check(false, `typ is ${JSON.stringify(kind)}: a token of that type is no access token`);
+  if ("cnf" in claims) check(false, "cnf: it is bound to a key or certificate of the caller, which cannot be proven from here; the login client has to fetch plain bearer tokens");
+  const sub = text("sub");
+  if (sub !== null) check(sub, sub ? "sub is there" : `sub is ${sub === undefined ? "missing" : "empty"}; Keycloak: give the login client the client scope basic`);
+  let azp = text("azp"), client = "azp";
+  if (azp === undefined) [azp, client] = [text("client_id"), "client_id"];
+  text("sid");
+
+  const [scope, scp] = [texts("scope"), texts("scp")], scopes = [...scope || [], ...scp || []].flatMap((s) => s.split(/[ \t\n\f\r]+/));
+  if (scope !== null && scp !== null) for (const wanted of needs.scopes) check(scopes.includes(wanted), scopes.includes(wanted) ? `it has the scope ${wanted}` : `it lacks the scope ${wanted}`);
   for (const { name, one_of } of needs.claims) {
-    const value = Object.hasOwn(claims, name) ? claims[name] : name.split(".").reduce((c, k) => c && typeof c === "object" && Object.hasOwn(c, k) ? c[k] : undefined, claims);
-    const good = texts(value).some((v) => one_of.includes(v));
+    const value = claimAt(claims, name);
+    const values = (Array.isArray(value) ? value : [value]).filter((v) => typeof v === "string" || typeof v === "boolean" || v instanceof Figure).map(String);
+    const good = values.some((v) => one_of.includes(v));
     check(good, `the claim ${name} is ${value === undefined ? "missing" : JSON.stringify(value)}${good ? "" : `; wanted is one of ${one_of.join(", ")}`}`);
   }
-  const azp = claims.azp ?? claims.client_id;
-  if (needs.login_client_is_not && azp !== undefined) {
+  if (needs.login_client_is_not && typeof azp === "string") {
     const own = needs.login_client_is_not.includes(azp);
-    check(!own, own ? `the login client (azp ${azp}) is the very audience of this route` : `the login client (azp ${azp}) is no audience of this route`);
+    check(!own, own ? `the login client (${client} ${azp}) is the very audience of this route` : `the login client (${client} ${azp}) is no audience of this route`);
   }
   all.push(["open", `the signature (alg ${JSON.stringify(header.alg)}, kid ${JSON.stringify(header.kid)}) is not checked here: the gateway does that`]);
   return all;
 }
 
+const MARKS = { yes: "✓", no: "✗", open: "?", ask: "?" };
+
+function judged(route, all) {
+  const has = (kind) => all.some(([k]) => k === kind);
+  const verdict = has("no") ? [tag("bad", "not accepted"), " by the route "] : has("ask") ? [tag("warn", "the issuer is asked"), " on the route "] : [tag("good", "fits"), " the route "];
+  return el("article", { class: "card" }, el("p", {}, ...verdict, el("b", {}, el("bdi", {}, plain(route.name)))),
+    el("ul", { class: "checks" }, ...all.map(([kind, words]) => el("li", { class: kind === "ask" ? "open" : kind }, el("span", { "aria-hidden": "true" }, MARKS[kind]), el("span", {}, plain(words))))));
+}
+
 function decoded(text, route) {
-  const bare = text.replace(/^bearer\s+/i, ""), parts = bare.split(".");
-  if (parts.length !== 3) return [el("p", { class: "quote bad" }, parts.length === 5 ? "An encrypted token (JWE): only its recipient can read it." : `No JWT: it has ${parts.length} part${parts.length > 1 ? "s" : ""} instead of three. A token that only its issuer can read needs verification: introspection.`)];
-  let header, claims;
-  try { header = part(parts[0]); claims = part(parts[1]); } catch { return [el("p", { class: "quote bad" }, "No JWT: its header or its claims are no base64url of JSON. Is it cut off?")]; }
-  if (typeof header !== "object" || typeof claims !== "object" || !header || !claims) return [el("p", { class: "quote bad" }, "No JWT: its header and its claims are no objects.")];
+  const needs = route && route.needs;
+  const { header, claims, wrong } = taken(text.replace(/^bearer\s+/i, ""));
+  if (wrong) {
+    const asked = needs && needs.issuers.length === 1 && needs.issuers[0].verified_by === "introspection";
+    return [el("p", { class: asked ? "quote" : "quote bad" }, asked ? `It cannot be read here: the gateway asks the issuer ${plain(needs.issuers[0].name)} about it (introspection).` : plain(wrong))];
+  }
   const now = status ? status.now : Date.now() / 1000, out = [];
-  if (route && route.needs) {
-    const all = checks(header, claims, route.needs, now), bad = all.filter(([kind]) => kind === "no").length;
-    out.push(el("article", { class: "card" }, el("p", {}, bad ? tag("bad", "not accepted") : tag("good", "fits"), bad ? ` by the route ` : ` the route `, el("b", {}, el("bdi", {}, plain(route.name)))),
-      el("ul", { class: "checks" }, ...all.map(([kind, words]) => el("li", { class: kind }, el("span", { "aria-hidden": "true" }, { yes: "✓", no: "✗", open: "?" }[kind]), el("span", {}, plain(words)))))));
-  } else if (route) out.push(el("p", { class: "card" }, "This route looks at no token: anybody may call."));
-  const times = ["iat", "nbf", "exp", "auth_time"].filter((name) => typeof claims[name] === "number").map((name) => [name, `${date(claims[name])} (${claims[name] > now ? `in ${ago(claims[name] - now)}` : `${ago(now - claims[name])} ago`})`]);
+  if (needs) out.push(judged(route, checks(header, claims, needs, now)));
+  else if (route) out.push(el("p", { class: "card" }, "This route looks at no token: anybody may call."));
+  const times = ["iat", "nbf", "exp", "auth_time"].filter((name) => claims[name] instanceof Figure).map((name) => [name, Number(claims[name].written)])
+    .map(([name, at]) => [name, `${date(at)} (${at > now ? `in ${ago(at - now)}` : `${ago(now - at)} ago`})`]);
   out.push(el("div", { class: "grid" },
     el("article", { class: "card" }, el("h3", {}, "Claims"), el("pre", { tabindex: "0" }, plain(JSON.stringify(claims, null, 2)))),
     el("article", { class: "card" }, el("h3", {}, "Header"), el("pre", { tabindex: "0" }, plain(JSON.stringify(header, null, 2))), el("dl", { class: "facts" }, ...facts(...times)))));

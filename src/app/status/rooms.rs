@@ -2,6 +2,7 @@
 
 use super::history::{History, routes};
 use super::routes::{by_name, difference, hit_ratio, spread};
+use crate::api;
 use crate::app::lasting::Lasting;
 use crate::app::world::World;
 use crate::issuer::{LastError, Seen, Standing};
@@ -22,6 +23,12 @@ pub(super) fn log(world: &World) -> Value {
         "lines_dropped": telemetry::dropped(),
         "lines_held_back": telemetry::held_back(),
     })
+}
+
+/// What programs may ask for themselves; null: nothing.
+pub(super) fn exchange_api(world: &World) -> Value {
+    let names = |api: &api::Settings| api.audiences.iter().map(|audience| audience.name.clone()).collect::<Vec<_>>();
+    world.config.exchange_api.as_ref().map_or(Value::Null, |api| json!({ "audiences": names(api) }))
 }
 
 pub(super) fn issuers(world: &World, history: &History, unix: u64) -> Value {

@@ -7,6 +7,7 @@ use crate::metrics::{LOOKUPS, RouteReading, Spread};
 use crate::route::{PathPattern, Rule};
 use crate::stack::{Callers, Injection, IssuerChoice, Route, RouteSettings, Targets};
 use crate::token::TargetSettings;
+use crate::verify::By;
 use serde_json::{Map, Value, json};
 
 /// Results of look-ups that had a token at once.
@@ -59,7 +60,18 @@ fn needs(settings: &RouteSettings, config: &Config, target: Option<&TargetSettin
     }
     let issuers = config.issuers.iter().filter(|i| here(&i.issuer.name)).map(|i| {
         let verify = &i.verify;
-        json!({ "name": i.issuer.name, "url": i.issuer.url, "audiences": verify.audiences, "clock_skew_seconds": verify.clock_skew.as_secs() })
+        json!({
+            "name": i.issuer.name,
+            "url": i.issuer.url,
+            "verified_by": match verify.by {
+                By::Jwks => "jwks",
+                By::Introspection => "introspection",
+            },
+            "audiences": verify.audiences,
+            "algorithms": verify.algorithms.iter().map(|a| a.name()).collect::<Vec<_>>(),
+            "strict_at_jwt": verify.strict_at_jwt,
+            "clock_skew_seconds": verify.clock_skew.as_secs(),
+        })
     });
     let claims = settings.require.claims.iter().map(|(name, one_of)| json!({ "name": name, "one_of": one_of }));
     // The login client may be no audience of the exchange, unless the route says so.
