@@ -16,12 +16,13 @@ use tempfile::TempDir;
 
 /// What the development IAM cannot bring about, and why: it is told to say the row's words. That a real Keycloak says them is measured in
 /// `tests/keycloak/conditions.rs`.
-const ELSEWHERE: [(&str, &str); 22] = [
+const ELSEWHERE: [(&str, &str); 23] = [
     ("keycloak-secret-method", "a client's attribute"),
     ("keycloak-secret-jwt", "a client's authenticator"),
     ("keycloak-signature-algorithm", "a client's setting"),
     ("keycloak-service-account-disabled", "a user that is disabled"),
     ("keycloak-other-endpoint", "an endpoint that the development IAM has not"),
+    ("keycloak-login-page", "an endpoint that the development IAM has not"),
     ("keycloak-sender-constrained", "the gateway's own check refuses such a token first"),
     ("keycloak-public-client", "Keycloak's switch beside a public client"),
     ("keycloak-no-service-account", "every confidential client of the development IAM has an account"),
