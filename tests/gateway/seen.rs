@@ -299,7 +299,8 @@ async fn the_status_tells_what_runs_and_what_failed_and_nothing_of_callers() {
     let g = World::new().await.gateway(ROUTES, "cache: { max_entries: 1000 }").await;
     traffic(&g).await;
     let status = g.status().await;
-    let parts = ["cache", "config", "failures", "history", "issuers", "listeners", "log", "now", "problems", "ready", "routes"];
+    let parts =
+        ["cache", "config", "exchange_api", "failures", "history", "issuers", "listeners", "log", "now", "problems", "ready", "routes"];
     assert_eq!(keys(&status), [&parts[..], &["upstreams", "uptime_seconds", "version"]].concat());
     assert_eq!((&status["cache"]["entries"], &status["cache"]["max_entries"]), (&json!(3), &json!(1000)));
     let issuer = &status["issuers"][0];

@@ -35,9 +35,10 @@ async fn the_backend_gets_a_token_for_itself_and_the_second_request_is_a_hit() {
     assert_ne!(g.passes(&other).await.header("authorization"), seen.header("authorization"));
     assert_eq!(g.exchanges().await, 2);
 
-    g.turn_past_the_cached_token().await;
-    assert_ne!(g.passes(&token).await.header("authorization"), seen.header("authorization"), "renewed while the caller's token lasts");
-    assert_eq!(g.exchanges().await, 3);
+    // Keycloak ends what it issues with the caller's own token: another exchange before that would gain nothing.
+    turn(&g.clock, Duration::from_secs(280)).await;
+    assert_eq!(g.passes(&token).await.header("authorization"), seen.header("authorization"));
+    assert_eq!(g.exchanges().await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
