@@ -34,8 +34,9 @@ async fn a_flood_of_refusals_is_a_line_and_a_number() {
         }
     }
     let whiles = begun.elapsed().as_secs() / 10 + 2;
-    program.signal("TERM");
+    // Before the end: after that there is nobody to ask.
     let held = number(metrics, "cambist_log_lines_held_back_total").await;
+    program.signal("TERM");
     assert!(program.ended().await.success());
     let log = program.log();
     let refused = |route: &str| log.iter().filter(|l| l["message"] == "request refused" && l["route"] == route).collect::<Vec<_>>();
