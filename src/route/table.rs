@@ -99,7 +99,9 @@ impl<R> Table<R> {
         let (rule, route) = &self.routes[at];
         if self.in_doubt(path) && !rule.as_written {
             let elsewhere = |path: &str| self.look(&self.folded, host, path, method, headers) != Ok(at);
-            if elsewhere(path.boldest()) || path::beyond_host(path.written).is_some_and(|left| elsewhere(&left)) {
+            // What begins with two slashes is never its own boldest reading.
+            let beyond_host = || path.differs().then(|| path::beyond_host(path.written)).flatten();
+            if elsewhere(path.boldest()) || beyond_host().is_some_and(|left| elsewhere(&left)) {
                 return Found::Ambiguous;
             }
         }
