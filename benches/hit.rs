@@ -11,7 +11,7 @@ mod engine;
 use cambist::cache::{Cache, Settings};
 use cambist::clock::Clock;
 use cambist::metrics::Metrics;
-use cambist::token::{AccessToken, Answer, Ask, Asker, Caller, Granted, Source, Subject, SubjectToken, Target, TokenSource};
+use cambist::token::{AccessToken, Answer, Ask, Asker, Caller, Source, Subject, SubjectToken, Target, TokenSource};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use engine::{Engine, engine, sizes};
 use futures_util::FutureExt;
@@ -117,16 +117,7 @@ impl TokenSource for WhenTold {
         let mut told = self.0.subscribe();
         let answer = async move {
             let _ = told.wait_for(|told| *told).await;
-            let (token, lifetime) = (AccessToken::new(&"e".repeat(1200)).unwrap(), Duration::from_secs(300));
-            Ok(Granted {
-                token,
-                source: Source::Miss,
-                generation: 0,
-                expires_at: u64::MAX / 2,
-                lifetime,
-                by_issuer: lifetime,
-                not_before: 0,
-            })
+            Ok(engine::granted(AccessToken::new(&"e".repeat(1200)).unwrap(), Duration::from_secs(300)))
         };
         Either::Right(answer.boxed())
     }

@@ -26,17 +26,14 @@ impl TokenSource for AtOnce {
     fn token(&self, asker: &Asker, _: &Arc<Target>, _: Ask) -> Answer {
         let caller = asker.caller().unwrap();
         let token = AccessToken::new(&format!("{}{:064x}", "e".repeat(1180), caller.digest_for_bench())).unwrap();
-        let lifetime = Duration::from_secs(86_400);
-        Either::Left(ready(Ok(Granted {
-            token,
-            source: Source::Miss,
-            generation: 0,
-            expires_at: u64::MAX / 2,
-            lifetime,
-            by_issuer: lifetime,
-            not_before: 0,
-        })))
+        Either::Left(ready(Ok(granted(token, Duration::from_secs(86_400)))))
     }
+}
+
+/// A token that outlives every bench.
+pub fn granted(token: AccessToken, lifetime: Duration) -> Granted {
+    let expires_at = u64::MAX / 2;
+    Granted { token, source: Source::Miss, generation: 0, expires_at, lifetime, by_issuer: lifetime, not_before: 0 }
 }
 
 /// A caller's digest is opaque; its token's tail tells callers apart just as well.

@@ -2,6 +2,7 @@
 //! refused and why, whom a proxy's request was for, callers that hang up, other protocols, gRPC.
 
 use crate::kit::{ROUTES, World, get as written};
+use crate::log::FIELDS;
 use crate::program::{Program, free_port, get, get_as};
 use crate::wire::{Act, Puppet, Wire, say};
 use cambist::demo::fetch::Connection;
@@ -17,24 +18,6 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x-talk/1\r\nConnection: Upgrade\r\n\r\n";
-
-/// Every request has these, whatever became of it.
-const ALWAYS: [&str; 14] = [
-    "client",
-    "method",
-    "path",
-    "route",
-    "upstream",
-    "status",
-    "bytes",
-    "whole",
-    "total_us",
-    "added_us",
-    "upstream_us",
-    "token",
-    "reason",
-    "trace_id",
-];
 
 async fn sent(at: SocketAddr, method: Method, path: &str, fields: &[(&str, &str)]) -> u16 {
     let field = |(name, value): &(&str, &str)| (HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
@@ -69,7 +52,7 @@ async fn line(program: &mut Program, path: &str) -> Value {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert!(ALWAYS.iter().all(|field| !found[*field].is_null()), "{path}: {found} {:?}", program.out());
+    assert!(FIELDS.iter().all(|field| !found[*field].is_null()), "{path}: {found} {:?}", program.out());
     assert_eq!(found["trace_id"].as_str().unwrap().len(), 32, "{found}");
     found
 }
@@ -258,7 +241,7 @@ async fn as_text_it_has_the_same_fields_and_stays_one_line() {
     let lines: Vec<String> = program.out().into_iter().filter(|l| l.contains(" access: ")).collect();
     assert!(lines.len() >= 4, "{:?}", program.out());
     for line in &lines {
-        assert!(ALWAYS.iter().all(|field| line.contains(&format!(" {field}="))), "{line}");
+        assert!(FIELDS.iter().all(|field| line.contains(&format!(" {field}="))), "{line}");
     }
     let line = lines.iter().find(|l| l.contains("quoted")).unwrap();
     assert!(line.contains("path=\"/orders/%22quoted\"") && line.contains("token=\"hit\"") && line.contains("reason=\"-\""), "{line}");

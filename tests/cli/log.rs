@@ -10,7 +10,8 @@ use serde_json::Value;
 use std::net::SocketAddr;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-const FIELDS: [&str; 14] = [
+/// Every access line has these, whatever became of its request.
+pub const FIELDS: [&str; 14] = [
     "client",
     "method",
     "path",

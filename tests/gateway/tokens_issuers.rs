@@ -109,15 +109,20 @@ async fn the_tokens_word_about_itself_opens_no_door() {
     assert_eq!((b.g.world.iam.exchanges(), b.second.exchanges()), before);
 }
 
+/// Two issuers that are asked about every token.
+fn both_asked(second: &Iam) -> String {
+    format!(
+        "issuers:\n  first: {{ url: \"IAM\", client_id: gateway, client_secret: gateway-secret, verify: {{ by: introspection }} }}\n  \
+         second: {{ url: \"{}\", client_id: gw-2, client_secret: secret-2, verify: {{ by: introspection }} }}\n",
+        second.issuer()
+    )
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_opaque_token_at_two_issuers_is_two_callers() {
     let world = World::new().await;
     let second = second(&world).await;
-    let issuers = format!(
-        "issuers:\n  first: {{ url: \"IAM\", client_id: gateway, client_secret: gateway-secret, verify: {{ by: introspection }} }}\n  \
-         second: {{ url: \"{}\", client_id: gw-2, client_secret: secret-2, verify: {{ by: introspection }} }}\n",
-        second.issuer()
-    );
+    let issuers = both_asked(&second);
     let routes = "
   first: { match: { path: /first }, upstream: OPEN, issuer: first, audience: orders-api }
   second: { match: { path: /second }, upstream: OPEN, issuer: second, audience: orders-api }
@@ -151,11 +156,7 @@ async fn the_same_opaque_token_at_two_issuers_is_two_callers() {
 async fn a_token_that_names_no_issuer_goes_to_none_whatever_ran_before() {
     let world = World::new().await;
     let second = second(&world).await;
-    let issuers = format!(
-        "issuers:\n  first: {{ url: \"IAM\", client_id: gateway, client_secret: gateway-secret, verify: {{ by: introspection }} }}\n  \
-         second: {{ url: \"{}\", client_id: gw-2, client_secret: secret-2, verify: {{ by: introspection }} }}\n",
-        second.issuer()
-    );
+    let issuers = both_asked(&second);
     let routes = "
   any: { match: { path: /any }, upstream: OPEN, issuer: by_token, audience: orders-api }
   first: { match: { path: /first }, upstream: OPEN, issuer: first, audience: orders-api }
